@@ -1,1 +1,4 @@
 //! kube-dhcp.
+
+pub mod api;
+pub mod source;
