@@ -26,6 +26,7 @@ const SERVER_FIELDS: [&str; 11] = [
 /// Reduces the object to what a user may say, sets the default namespace, and checks the rest.
 pub(crate) fn normalise(kind: Kind, object: &mut Map<String, Value>) -> Vec<FieldError> {
     object.remove("status");
+    object.retain(|key, value| key != "metadata" || !value.is_null());
     let metadata = object
         .entry("metadata")
         .or_insert_with(|| Value::Object(Map::new()));

@@ -13,10 +13,18 @@ use uuid::Uuid;
 
 use crate::api::{Network, PhysicalNetwork, Port, Subnet};
 
+pub mod directory;
+pub mod manifest;
 pub mod schema;
 
+mod files;
+mod hints;
+mod last_good;
 mod metadata;
+mod scalar;
+mod state;
 mod structure;
+mod yaml;
 
 /// The kinds that a source delivers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
