@@ -14,12 +14,7 @@ use super::{Network, PhysicalNetwork, Port, Subnet};
 
 /// The definitions of all kinds, in the order of their file names.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![
-        Network::crd(),
-        PhysicalNetwork::crd(),
-        Port::crd(),
-        Subnet::crd(),
-    ];
+    let mut crds = vec![Network::crd(), PhysicalNetwork::crd(), Port::crd(), Subnet::crd()];
     for schema in crds.iter_mut().flat_map(root_schemas) {
         default_status(schema);
         simplify(schema);
@@ -39,10 +34,7 @@ pub fn crds_yaml() -> Result<Vec<(String, String)>, serde_saphyr::ser_error::Err
 }
 
 fn root_schemas(crd: &mut CustomResourceDefinition) -> impl Iterator<Item = &mut JSONSchemaProps> {
-    crd.spec
-        .versions
-        .iter_mut()
-        .filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
+    crd.spec.versions.iter_mut().filter_map(|version| version.schema.as_mut()?.open_api_v3_schema.as_mut())
 }
 
 /// An object that nothing has looked at yet says so from its creation on.
@@ -82,10 +74,7 @@ mod tests {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
         for (name, text) in crds_yaml().unwrap() {
             let file = std::fs::read_to_string(dir.join(&name)).unwrap_or_default();
-            assert!(
-                file == text,
-                "crds/{name} is out of date; run: kube-dhcp crds --out crds"
-            );
+            assert!(file == text, "crds/{name} is out of date; run: kube-dhcp crds --out crds");
         }
     }
 

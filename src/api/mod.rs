@@ -4,6 +4,8 @@
 //! them, for an API server and for the in-process validation alike. No logic lives here, and values
 //! such as addresses stay the strings that users wrote.
 
+// These comments are read in `kubectl explain`, where backticks are noise.
+#![allow(clippy::doc_markdown)]
 // The schema derive repeats each struct inside a function, `pub` included.
 #![allow(unreachable_pub)]
 // Each printer column is an attribute of its own; clippy takes their equal parts for repetition.

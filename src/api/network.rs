@@ -161,10 +161,7 @@ pub struct NetworkDhcp {
 
 impl Default for NetworkDhcp {
     fn default() -> Self {
-        Self {
-            servers: two(),
-            node_selector: None,
-        }
+        Self { servers: two(), node_selector: None }
     }
 }
 

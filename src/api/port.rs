@@ -4,9 +4,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{
-    Conditions, DNS_LABEL, DNS_NAME, NetworkRef, SubnetRef, conditions_schema, unseen,
-};
+use super::common::{Conditions, DNS_LABEL, DNS_NAME, NetworkRef, SubnetRef, conditions_schema, unseen};
 use super::options::DhcpOption;
 
 /// What the user wants of a Port.
@@ -26,8 +24,16 @@ use super::options::DhcpOption;
     printcolumn(name = "MAC", type_ = "string", json_path = ".spec.macAddress"),
     printcolumn(name = "ADDRESSES", type_ = "string", json_path = ".status.addresses[*].ip"),
     printcolumn(name = "HOSTNAME", type_ = "string", json_path = ".spec.hostname"),
-    printcolumn(name = "READY", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
-    printcolumn(name = "REASON", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason"),
+    printcolumn(
+        name = "READY",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].status"
+    ),
+    printcolumn(
+        name = "REASON",
+        type_ = "string",
+        json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
+    ),
     printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[x_kube(validation = Rule::new("!has(oldSelf.macAddress) || has(self.macAddress)")

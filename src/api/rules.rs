@@ -13,10 +13,8 @@ pub(crate) fn immutable() -> Rule {
 
 /// A union member is there exactly when the discriminator names it.
 pub(crate) fn union(discriminator: &str, variant: &str, member: &str) -> Rule {
-    Rule::new(format!(
-        "(self.{discriminator} == '{variant}') == has(self.{member})"
-    ))
-    .message(format!("{member} must be set if and only if {discriminator} is {variant}").as_str())
+    Rule::new(format!("(self.{discriminator} == '{variant}') == has(self.{member})"))
+        .message(format!("{member} must be set if and only if {discriminator} is {variant}").as_str())
 }
 
 /// One IP address in its one canonical spelling, so that equal addresses are equal strings.
@@ -50,8 +48,6 @@ pub(crate) fn ordered_range() -> Rule {
 
 /// An option without a family, where the object has both, would mean two different things.
 pub(crate) fn code_needs_family() -> Rule {
-    Rule::new(
-        "self.all(o, !has(o.code) || (has(o.family) && (o.family == 'IPv6' || o.code <= 254)))",
-    )
-    .message("an option given by code needs its family here, and an IPv4 code is at most 254")
+    Rule::new("self.all(o, !has(o.code) || (has(o.family) && (o.family == 'IPv6' || o.code <= 254)))")
+        .message("an option given by code needs its family here, and an IPv4 code is at most 254")
 }

@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as async_mpsc;
 
+use super::Batch;
 use super::files::Files;
+use super::hints::{Hint, Watch};
 use super::last_good::{self, Keeper};
 use super::schema::{self, Validator};
 use super::state::State;
-use super::Batch;
-use super::hints::{Hint, Watch};
 
 /// All files are looked at again after this time, hint or not.
 const RELIST: Duration = Duration::from_secs(30);
@@ -85,11 +85,7 @@ impl Directory {
             .name("manifests".to_owned())
             .spawn(move || reader.run(&hinted))
             .map_err(Error::Thread)?;
-        Ok(Self {
-            batches: receiver,
-            hints,
-            thread: Some(thread),
-        })
+        Ok(Self { batches: receiver, hints, thread: Some(thread) })
     }
 
     /// Waits for the next changes; the first batch has everything. Cancel-safe: nothing is lost if
@@ -133,10 +129,7 @@ struct Dirty {
 
 impl Reader {
     fn run(mut self, hinted: &Receiver<Hint>) {
-        let mut dirty = Dirty {
-            all: true,
-            ..Dirty::default()
-        };
+        let mut dirty = Dirty { all: true, ..Dirty::default() };
         let mut relist = Instant::now();
         while !dirty.stop && self.pass(&dirty) {
             if dirty.all {
@@ -181,7 +174,9 @@ impl Reader {
                 Ok(hint) => self.note(hint, &mut dirty),
                 Err(_) => self.note_time(relist, &mut dirty),
             }
-            hinted.try_iter().for_each(|hint| self.note(hint, &mut dirty));
+            for hint in hinted.try_iter() {
+                self.note(hint, &mut dirty);
+            }
         }
         dirty
     }

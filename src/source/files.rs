@@ -70,11 +70,7 @@ pub(crate) struct Files {
 
 impl Files {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            by_name: BTreeMap::new(),
-            error: Some("not read yet".to_owned()),
-        }
+        Self { dir: dir.to_owned(), by_name: BTreeMap::new(), error: Some("not read yet".to_owned()) }
     }
 
     /// Whether the directory could be read; if not, a file that is not known may well exist.
@@ -160,21 +156,14 @@ impl Files {
 
     fn entry(&mut self, name: &str) -> &mut ManifestFile {
         let path = self.dir.join(name).display().to_string();
-        self.by_name.entry(name.to_owned()).or_insert_with(|| ManifestFile {
-            path,
-            ..ManifestFile::default()
-        })
+        self.by_name
+            .entry(name.to_owned())
+            .or_insert_with(|| ManifestFile { path, ..ManifestFile::default() })
     }
 }
 
 fn unreadable(file: String, message: &str) -> Problem {
-    Problem {
-        file,
-        line: None,
-        object: None,
-        field: String::new(),
-        message: message.to_owned(),
-    }
+    Problem { file, line: None, object: None, field: String::new(), message: message.to_owned() }
 }
 
 /// Whether a file of this name is taken for a manifest.

@@ -42,12 +42,7 @@ type Identity = (u64, u64);
 
 impl Watch {
     pub(crate) fn new(dir: &Path, hints: Sender<Hint>) -> Self {
-        Self {
-            dir: dir.to_owned(),
-            hints,
-            on: None,
-            warned: false,
-        }
+        Self { dir: dir.to_owned(), hints, on: None, warned: false }
     }
 
     pub(crate) fn is_on(&self) -> bool {

@@ -77,13 +77,9 @@ pub(crate) struct Keeper {
 impl Keeper {
     pub(crate) fn start(path: PathBuf) -> io::Result<Self> {
         let (objects, receiver) = mpsc::channel();
-        let thread = thread::Builder::new()
-            .name("last-good".to_owned())
-            .spawn(move || write_all(&path, &receiver))?;
-        Ok(Self {
-            objects: Some(objects),
-            thread: Some(thread),
-        })
+        let thread =
+            thread::Builder::new().name("last-good".to_owned()).spawn(move || write_all(&path, &receiver))?;
+        Ok(Self { objects: Some(objects), thread: Some(thread) })
     }
 
     pub(crate) fn keep(&self, objects: Vec<Kept>) {
@@ -131,10 +127,7 @@ fn write(path: &Path, objects: &[Kept]) -> io::Result<()> {
         format: u32,
         objects: &'a [Kept],
     }
-    let content = serde_json::to_vec(&Borrowed {
-        format: FORMAT,
-        objects,
-    })?;
+    let content = serde_json::to_vec(&Borrowed { format: FORMAT, objects })?;
     let beside = with_suffix(path, ".new");
     let mut file = File::create(&beside)?;
     file.write_all(&content)?;
@@ -158,11 +151,7 @@ mod tests {
 
     fn kept(name: &str) -> Kept {
         Kept {
-            key: ObjectKey {
-                kind: Kind::Port,
-                namespace: "default".into(),
-                name: name.into(),
-            },
+            key: ObjectKey { kind: Kind::Port, namespace: "default".into(), name: name.into() },
             file: "a.yaml".into(),
             generation: 3,
             value: Arc::new(json!({"apiVersion": crate::api::API_VERSION, "kind": "Port",

@@ -68,16 +68,9 @@ pub struct Placed<'a> {
 impl Manifest {
     /// Reads the text; what it has in common with `before` is taken from there.
     pub fn parse(text: &str, before: &Self, validator: &Validator) -> Self {
-        let known: HashMap<&str, &Arc<Content>> = before
-            .documents
-            .iter()
-            .map(|d| (d.text.as_str(), &d.content))
-            .collect();
-        let mut reader = Reader {
-            validator,
-            before,
-            items: None,
-        };
+        let known: HashMap<&str, &Arc<Content>> =
+            before.documents.iter().map(|d| (d.text.as_str(), &d.content)).collect();
+        let mut reader = Reader { validator, before, items: None };
         let documents = split(text)
             .into_iter()
             .map(|(first_line, text)| Document {
@@ -96,10 +89,7 @@ impl Manifest {
     pub fn objects(&self) -> impl Iterator<Item = Placed<'_>> {
         self.documents.iter().flat_map(|document| {
             let objects = document.content.objects.iter();
-            objects.map(move |candidate| Placed {
-                candidate,
-                document,
-            })
+            objects.map(move |candidate| Placed { candidate, document })
         })
     }
 
@@ -154,7 +144,8 @@ impl Placed<'_> {
     fn find<'n>(&self, root: &'n Node) -> Option<&'n Node> {
         let objects = &self.document.content.objects;
         let items = objects_of(root);
-        let mut same = items.iter().filter(|n| identify(n).ok().is_some_and(|(k, _)| k == self.candidate.key));
+        let mut same =
+            items.iter().filter(|n| identify(n).ok().is_some_and(|(k, _)| k == self.candidate.key));
         let earlier = objects
             .iter()
             .take_while(|o| !Arc::ptr_eq(o, self.candidate))
@@ -189,8 +180,7 @@ fn split(text: &str) -> Vec<(usize, &str)> {
 }
 
 fn is_marker(line: &str, marker: &str) -> bool {
-    line.strip_prefix(marker)
-        .is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
+    line.strip_prefix(marker).is_some_and(|rest| rest.is_empty() || rest.starts_with([' ', '\t', '\r', '\n']))
 }
 
 /// Directives and comments may stand before the `---` of their document.
@@ -245,7 +235,13 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn candidate(&mut self, node: &Node, key: ObjectKey, faults: Vec<FieldError>, listed: bool) -> Arc<Candidate> {
+    fn candidate(
+        &mut self,
+        node: &Node,
+        key: ObjectKey,
+        faults: Vec<FieldError>,
+        listed: bool,
+    ) -> Arc<Candidate> {
         let value = node.to_value();
         let line = node.line.saturating_sub(1);
         if let Some(known) = listed.then(|| self.known_item(&value)).flatten()
@@ -264,16 +260,15 @@ impl<'a> Reader<'a> {
                 message: error.message,
             })
             .collect();
-        Arc::new(Candidate {
-            key,
-            value,
-            written,
-            line,
-            faults,
-        })
+        Arc::new(Candidate { key, value, written, line, faults })
     }
 
-    fn check(&self, kind: Kind, mut value: Value, mut errors: Vec<FieldError>) -> (Option<Value>, Vec<FieldError>) {
+    fn check(
+        &self,
+        kind: Kind,
+        mut value: Value,
+        mut errors: Vec<FieldError>,
+    ) -> (Option<Value>, Vec<FieldError>) {
         if let Err(more) = self.validator.validate(kind, &mut value, None) {
             errors.extend(more);
         }
@@ -284,9 +279,7 @@ impl<'a> Reader<'a> {
         let before = self.before;
         let items = self.items.get_or_insert_with(|| {
             let valid = before.objects().filter(|o| o.candidate.value.is_some());
-            valid
-                .filter_map(|o| Some((o.candidate.written.as_ref()?.to_string(), o.candidate)))
-                .collect()
+            valid.filter_map(|o| Some((o.candidate.written.as_ref()?.to_string(), o.candidate))).collect()
         });
         items.get(&value.to_string()).copied()
     }
@@ -322,10 +315,7 @@ struct Refusal {
 
 impl Refusal {
     fn new(field: &str, message: impl Into<String>, may_be_ours: bool) -> Self {
-        Self {
-            error: FieldError::new(field, message),
-            may_be_ours,
-        }
+        Self { error: FieldError::new(field, message), may_be_ours }
     }
 }
 
@@ -334,7 +324,8 @@ fn identify(node: &Node) -> Result<(ObjectKey, Vec<FieldError>), Refusal> {
     if !matches!(node.data, Data::Map(_)) {
         return Err(Refusal::new("", "not an object", true));
     }
-    let required = |field: &str| text_of(node, field).ok_or_else(|| Refusal::new(field, "Required value", true));
+    let required =
+        |field: &str| text_of(node, field).ok_or_else(|| Refusal::new(field, "Required value", true));
     let (api_version, kind) = (required("apiVersion")?, required("kind")?);
     if api_version.split('/').next() != Some(api::GROUP) {
         let message = format!("{api_version} {kind} is not a {} kind", api::GROUP);
@@ -369,10 +360,7 @@ fn refuse_name(kind: Kind, node: &Node) -> Refusal {
     let mut errors = super::metadata::normalise(kind, &mut object).into_iter();
     let error = errors.find(|e| e.field.starts_with("metadata"));
     let error = error.unwrap_or_else(|| FieldError::new("metadata.name", "Required value"));
-    Refusal {
-        error,
-        may_be_ours: true,
-    }
+    Refusal { error, may_be_ours: true }
 }
 
 #[cfg(test)]

@@ -27,9 +27,7 @@ const SERVER_FIELDS: [&str; 11] = [
 pub(crate) fn normalise(kind: Kind, object: &mut Map<String, Value>) -> Vec<FieldError> {
     object.remove("status");
     object.retain(|key, value| key != "metadata" || !value.is_null());
-    let metadata = object
-        .entry("metadata")
-        .or_insert_with(|| Value::Object(Map::new()));
+    let metadata = object.entry("metadata").or_insert_with(|| Value::Object(Map::new()));
     let Some(metadata) = metadata.as_object_mut() else {
         return vec![FieldError::new("metadata", "Invalid value: must be an object")];
     };
@@ -47,13 +45,9 @@ pub(crate) fn normalise(kind: Kind, object: &mut Map<String, Value>) -> Vec<Fiel
 fn check_namespace(kind: Kind, metadata: &mut Map<String, Value>) -> Option<FieldError> {
     if !kind.namespaced() {
         let message = format!("Forbidden: {kind} is not a namespaced kind");
-        return metadata
-            .contains_key("namespace")
-            .then(|| FieldError::new("metadata.namespace", message));
+        return metadata.contains_key("namespace").then(|| FieldError::new("metadata.namespace", message));
     }
-    let namespace = metadata
-        .entry("namespace")
-        .or_insert_with(|| "default".into());
+    let namespace = metadata.entry("namespace").or_insert_with(|| "default".into());
     check_name("namespace", Some(namespace), 63, false)
 }
 
@@ -91,10 +85,7 @@ fn is_dns_name(name: &str, max: usize, dots: bool) -> bool {
 fn check_texts(field: &str, texts: Option<&Value>) -> Vec<FieldError> {
     let Some(texts) = texts else { return vec![] };
     let Some(texts) = texts.as_object() else {
-        return vec![FieldError::new(
-            format!("metadata.{field}"),
-            "Invalid value: must be an object",
-        )];
+        return vec![FieldError::new(format!("metadata.{field}"), "Invalid value: must be an object")];
     };
     let wrong = texts.iter().filter(|(_, value)| !value.is_string());
     wrong
@@ -140,11 +131,19 @@ mod tests {
         for (kind, metadata, message) in [
             (Kind::Port, json!({}), "metadata.name: Required value"),
             (Kind::Port, json!({"name": 7}), "metadata.name: Invalid value: 7: must be of type string"),
-            (Kind::Port, json!({"name": "A"}), "metadata.name: Invalid value: \"A\": must be an RFC 1123 subdomain"),
+            (
+                Kind::Port,
+                json!({"name": "A"}),
+                "metadata.name: Invalid value: \"A\": must be an RFC 1123 subdomain",
+            ),
             (Kind::Port, json!({"name": "a..b"}), "metadata.name: Invalid value"),
             (Kind::Port, json!({"name": "a", "namespace": "a.b"}), "metadata.namespace: Invalid value"),
             (Kind::Port, json!({"name": "a", "label": {}}), "metadata.label: unknown field"),
-            (Kind::Port, json!({"name": "a", "labels": {"x": true}}), "metadata.labels.x: Invalid value: true"),
+            (
+                Kind::Port,
+                json!({"name": "a", "labels": {"x": true}}),
+                "metadata.labels.x: Invalid value: true",
+            ),
             (Kind::PhysicalNetwork, json!({"name": "a", "namespace": "b"}), "metadata.namespace: Forbidden"),
         ] {
             let error = normalised(kind, metadata).unwrap_err();

@@ -41,12 +41,7 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 4] = [
-        Self::Network,
-        Self::PhysicalNetwork,
-        Self::Port,
-        Self::Subnet,
-    ];
+    pub const ALL: [Self; 4] = [Self::Network, Self::PhysicalNetwork, Self::Port, Self::Subnet];
 
     /// The kind as manifests name it.
     pub fn as_str(self) -> &'static str {
@@ -114,9 +109,7 @@ impl Object {
     pub fn from_value(kind: Kind, value: &Value) -> Result<Self, serde_json::Error> {
         Ok(match kind {
             Kind::Network => Self::Network(Arc::new(Network::deserialize(value)?)),
-            Kind::PhysicalNetwork => {
-                Self::PhysicalNetwork(Arc::new(PhysicalNetwork::deserialize(value)?))
-            }
+            Kind::PhysicalNetwork => Self::PhysicalNetwork(Arc::new(PhysicalNetwork::deserialize(value)?)),
             Kind::Port => Self::Port(Arc::new(Port::deserialize(value)?)),
             Kind::Subnet => Self::Subnet(Arc::new(Subnet::deserialize(value)?)),
         })
@@ -134,11 +127,7 @@ impl Object {
 }
 
 fn key_of(kind: Kind, object: &impl ResourceExt) -> ObjectKey {
-    ObjectKey {
-        kind,
-        namespace: object.namespace().unwrap_or_default(),
-        name: object.name_any(),
-    }
+    ObjectKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
 }
 
 /// One change.
@@ -217,17 +206,10 @@ mod tests {
         let problem = Problem {
             file: "a.yaml".into(),
             line: Some(7),
-            object: Some(ObjectKey {
-                kind: Kind::Port,
-                namespace: "ns".into(),
-                name: "p".into(),
-            }),
+            object: Some(ObjectKey { kind: Kind::Port, namespace: "ns".into(), name: "p".into() }),
             field: "spec.hostname".into(),
             message: "Required value".into(),
         };
-        assert_eq!(
-            problem.to_string(),
-            "a.yaml:7: Port ns/p: spec.hostname: Required value"
-        );
+        assert_eq!(problem.to_string(), "a.yaml:7: Port ns/p: spec.hostname: Required value");
     }
 }

@@ -15,8 +15,8 @@ pub(crate) fn resolve(text: &str) -> Result<Value, String> {
         "n" | "N" | "no" | "No" | "NO" | "off" | "Off" | "OFF" | "false" | "False" | "FALSE" => {
             Value::Bool(false)
         }
-        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF"
-        | "-.inf" | "-.Inf" | "-.INF" => return Err(format!("{text} cannot be written as JSON")),
+        ".nan" | ".NaN" | ".NAN" | ".inf" | ".Inf" | ".INF" | "+.inf" | "+.Inf" | "+.INF" | "-.inf"
+        | "-.Inf" | "-.INF" => return Err(format!("{text} cannot be written as JSON")),
         _ => number(text).map_or_else(|| Value::String(text.to_owned()), Value::Number),
     })
 }
@@ -62,11 +62,7 @@ fn float(text: &str) -> Option<Number> {
     }
     let value: f64 = text.parse().ok()?;
     let whole = value.fract() == 0.0 && value.abs() < 1e15;
-    if whole {
-        format!("{value}").parse::<i64>().ok().map(Number::from)
-    } else {
-        Number::from_f64(value)
-    }
+    if whole { format!("{value}").parse::<i64>().ok().map(Number::from) } else { Number::from_f64(value) }
 }
 
 #[cfg(test)]

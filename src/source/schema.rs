@@ -24,10 +24,7 @@ pub struct FieldError {
 
 impl FieldError {
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self {
-            field: field.into(),
-            message: message.into(),
-        }
+        Self { field: field.into(), message: message.into() }
     }
 }
 
@@ -90,10 +87,7 @@ impl Validator {
             .into_iter()
             .map(|kind| Ok((kind, Compiled::new(kind)?)))
             .collect::<Result<_, Error>>()?;
-        Ok(Self {
-            kinds,
-            cel: cel::Validator::new(),
-        })
+        Ok(Self { kinds, cel: cel::Validator::new() })
     }
 
     /// Checks an object as an API server would when it is created or, with `old`, changed.
@@ -162,11 +156,7 @@ impl Compiled {
             Error::Compile { kind, source }
         })?;
         let rules = cel::compile_schema(&schema);
-        Ok(Self {
-            schema,
-            structure,
-            rules,
-        })
+        Ok(Self { schema, structure, rules })
     }
 }
 

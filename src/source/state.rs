@@ -45,19 +45,11 @@ impl State {
     /// Starts with the objects that were good when the program ran last.
     pub(crate) fn restore(last_good: Vec<Kept>) -> Self {
         let served = last_good.into_iter().map(|kept| {
-            let served = Served {
-                file: kept.file,
-                value: kept.value,
-                generation: kept.generation,
-                candidate: None,
-            };
+            let served =
+                Served { file: kept.file, value: kept.value, generation: kept.generation, candidate: None };
             (kept.key, served)
         });
-        Self {
-            served: served.collect(),
-            problems: Vec::new(),
-            delivered: false,
-        }
+        Self { served: served.collect(), problems: Vec::new(), delivered: false }
     }
 
     /// The objects to be kept for the next start.
@@ -74,10 +66,7 @@ impl State {
     /// Takes over what the files say now.
     pub(crate) fn update(&mut self, files: &Files, validator: &Validator) -> Outcome {
         let mut problems: Vec<Problem> = files.problems().collect();
-        let mut pass = Pass {
-            events: Vec::new(),
-            changed: false,
-        };
+        let mut pass = Pass { events: Vec::new(), changed: false };
         let chosen = choose(files, &mut problems);
         for (file, placed) in &chosen.in_order {
             if let Err(errors) = self.admit(file, placed, validator, &mut pass) {
@@ -97,10 +86,7 @@ impl State {
         let news = first || !events.is_empty() || problems != self.problems;
         self.delivered = true;
         self.problems.clone_from(&problems);
-        Outcome {
-            batch: news.then_some(Batch { events, problems }),
-            changed: pass.changed,
-        }
+        Outcome { batch: news.then_some(Batch { events, problems }), changed: pass.changed }
     }
 
     fn all(&self) -> Vec<Event> {
@@ -109,7 +95,13 @@ impl State {
     }
 
     /// Takes over one object of a file, unless it is not valid or may not follow the served one.
-    fn admit(&mut self, file: &str, placed: &Placed<'_>, validator: &Validator, pass: &mut Pass) -> Result<(), Vec<FieldError>> {
+    fn admit(
+        &mut self,
+        file: &str,
+        placed: &Placed<'_>,
+        validator: &Validator,
+        pass: &mut Pass,
+    ) -> Result<(), Vec<FieldError>> {
         let candidate = placed.candidate;
         let Some(value) = &candidate.value else {
             return Ok(());
@@ -189,10 +181,7 @@ struct Chosen<'a> {
 
 /// The first file by name has an object; in others it is a mistake.
 fn choose<'a>(files: &'a Files, problems: &mut Vec<Problem>) -> Chosen<'a> {
-    let mut chosen = Chosen {
-        in_order: Vec::new(),
-        by_key: HashMap::new(),
-    };
+    let mut chosen = Chosen { in_order: Vec::new(), by_key: HashMap::new() };
     for (name, file) in files.iter() {
         for placed in file.manifest.objects() {
             let key = &placed.candidate.key;
@@ -215,6 +204,9 @@ fn duplicate(files: &Files, (name, first): (&str, Placed<'_>), path: &str, secon
         line: Some(second.line()),
         object: Some(second.candidate.key.clone()),
         field: "metadata.name".to_owned(),
-        message: format!("Duplicate value: the same object is in {first_path}:{}, and that one counts", first.line()),
+        message: format!(
+            "Duplicate value: the same object is in {first_path}:{}, and that one counts",
+            first.line()
+        ),
     }
 }

@@ -3,8 +3,8 @@
 //! Called by [`super::schema`] only. Works on the schema of the `CustomResourceDefinition`, so that
 //! it says what an API server says; the CEL rules in it are not its business.
 
-use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::ValidationError;
+use jsonschema::error::{TypeKind, ValidationErrorKind};
 use serde_json::{Map, Value, json};
 
 use super::schema::FieldError;
@@ -42,9 +42,7 @@ fn forbid_unknown(schema: &mut Value) {
 pub(crate) fn apply_defaults(schema: &Value, value: &mut Value) {
     match value {
         Value::Object(object) => default_properties(schema, object),
-        Value::Array(items) => items
-            .iter_mut()
-            .for_each(|item| apply_defaults(&schema["items"], item)),
+        Value::Array(items) => items.iter_mut().for_each(|item| apply_defaults(&schema["items"], item)),
         _ => {}
     }
 }
@@ -92,11 +90,9 @@ fn explain(kind: &ValidationErrorKind, value: &Value) -> String {
             type_names(kind),
             type_of(value)
         ),
-        Kind::Enum { options } => format!(
-            "Unsupported value: {}: supported values: {}",
-            shown(value),
-            listed(options)
-        ),
+        Kind::Enum { options } => {
+            format!("Unsupported value: {}: supported values: {}", shown(value), listed(options))
+        }
         Kind::Maximum { limit } => at_bound(value, "less", limit),
         Kind::Minimum { limit } => at_bound(value, "greater", limit),
         Kind::MaxLength { limit } => format!("Too long: may not be more than {limit} characters"),
@@ -169,11 +165,7 @@ fn type_of(value: &Value) -> &'static str {
 }
 
 fn join(field: &str, name: &str) -> String {
-    if field.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{field}.{name}")
-    }
+    if field.is_empty() { name.to_owned() } else { format!("{field}.{name}") }
 }
 
 /// A JSON pointer as Kubernetes writes paths: `/spec/pools/0` is `spec.pools[0]`.

@@ -91,10 +91,7 @@ impl Node {
         match &self.data {
             Data::Scalar(value) => value.clone(),
             Data::List(items) => items.iter().map(Self::to_value).collect(),
-            Data::Map(entries) => entries
-                .iter()
-                .map(|e| (e.key.clone(), e.value.to_value()))
-                .collect(),
+            Data::Map(entries) => entries.iter().map(|e| (e.key.clone(), e.value.to_value())).collect(),
         }
     }
 
@@ -150,9 +147,7 @@ impl Builder {
             Event::Scalar(text, style, anchor, tag) => {
                 self.scalar(&text, style, anchor, tag.as_deref(), line)
             }
-            Event::SequenceStart(_, anchor, _) => {
-                self.open(Data::List(Vec::new()), anchor, line)
-            }
+            Event::SequenceStart(_, anchor, _) => self.open(Data::List(Vec::new()), anchor, line),
             Event::MappingStart(_, anchor, _) => self.open(Data::Map(Vec::new()), anchor, line),
             Event::SequenceEnd | Event::MappingEnd => self.close(),
             Event::Alias(anchor) => self.alias(anchor, line),
@@ -172,11 +167,7 @@ impl Builder {
             return self.key(text, line);
         }
         let string = style != ScalarStyle::Plain || tag.is_some_and(|t| t.core_suffix() == Some("str"));
-        let value = if string {
-            Value::String(text.to_owned())
-        } else {
-            scalar::resolve(text)?
-        };
+        let value = if string { Value::String(text.to_owned()) } else { scalar::resolve(text)? };
         let data = Data::Scalar(value);
         self.add(Node { line, data }, anchor)
     }
@@ -205,13 +196,7 @@ impl Builder {
         if self.expects_key() {
             return Err("a mapping's key must be a scalar".to_owned());
         }
-        self.stack.push(Frame {
-            line,
-            anchor,
-            data,
-            key: None,
-            merged: Vec::new(),
-        });
+        self.stack.push(Frame { line, anchor, data, key: None, merged: Vec::new() });
         Ok(())
     }
 
@@ -226,10 +211,7 @@ impl Builder {
                 }
             }
         }
-        let node = Node {
-            line: frame.line,
-            data: frame.data,
-        };
+        let node = Node { line: frame.line, data: frame.data };
         self.add(node, frame.anchor)
     }
 
@@ -287,11 +269,7 @@ impl Builder {
                 _ => {}
             }
         }
-        Fault {
-            line,
-            field,
-            message,
-        }
+        Fault { line, field, message }
     }
 }
 

@@ -142,7 +142,8 @@ async fn a_broken_file_serves_on_and_heals() {
     setup.write("a.yaml", &format!("{}{}", port("a", "w"), port("b", "1e5")));
     let batch = next(&mut source).await;
     assert_eq!(events(&batch), Vec::<String>::new());
-    let message = "/a.yaml:16: Port default/b: spec.hostname: Invalid value: 100000: must be of type string: integer";
+    let message =
+        "/a.yaml:16: Port default/b: spec.hostname: Invalid value: 100000: must be of type string: integer";
     assert_eq!(problems(&batch), [message]);
 
     setup.write("a.yaml", &format!("{}{}", port("a", "w"), port("b", "z")));
@@ -197,7 +198,9 @@ async fn the_first_file_has_an_object() {
     assert_eq!(events(&batch), ["+a=first@2"]);
     let expected = format!("{}/a.yaml:2, and that one counts", setup.dir.display());
     assert!(batch.problems[0].message.ends_with(&expected), "{batch:?}");
-    assert!(batch.problems[0].to_string().contains("/b.yaml:2: Port default/a: metadata.name: Duplicate value"));
+    assert!(
+        batch.problems[0].to_string().contains("/b.yaml:2: Port default/a: metadata.name: Duplicate value")
+    );
     fs::remove_file(setup.dir.join("a.yaml")).unwrap();
     let batch = next(&mut source).await;
     assert_eq!((events(&batch), batch.problems), (vec!["+a=second@3".to_owned()], vec![]));

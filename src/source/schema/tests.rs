@@ -69,6 +69,7 @@ fn check(cases: Vec<Case>) {
 }
 
 #[test]
+#[rustfmt::skip]
 fn physical_network() {
     let kind = Kind::PhysicalNetwork;
     let range = json!({"first": 1, "last": 4094});
@@ -96,6 +97,7 @@ fn physical_network() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn network() {
     let kind = Kind::Network;
     let label = "a".repeat(63);
@@ -145,6 +147,7 @@ fn network() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn subnet_addresses() {
     let pool = json!({"first": "10.0.0.10", "last": "10.0.0.20"});
     let route = json!({"destination": "10.8.0.0/16", "nextHop": "10.0.0.254"});
@@ -185,6 +188,7 @@ fn subnet_addresses() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn subnet_service() {
     let option = json!({"name": "ntp-server", "values": ["10.0.0.1"]});
     let dynamic = json!({"first": "10.0.0.200", "last": "10.0.0.250"});
@@ -243,6 +247,7 @@ fn subnet_service() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn port() {
     let kind = Kind::Port;
     let any = json!({"subnetRef": {"name": "s"}});
@@ -316,6 +321,7 @@ fn defaults_are_applied_and_status_is_that_of_an_unseen_object() {
 }
 
 #[test]
+#[rustfmt::skip]
 fn changes_of_what_is_immutable_are_refused() {
     let validator = Validator::new().unwrap();
     let v6 = |mode: &str| json!({"addressMode": mode, "routerAdvertisements": "None"});
