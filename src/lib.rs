@@ -10,8 +10,15 @@
 //! | [`node`] | what a node holds, and what each action does to it | none |
 //! | [`plan`] | (desired, observed) → actions | none |
 
+pub mod allocate;
+pub mod api;
+pub mod desired;
+pub mod dhcp_options;
 pub mod dnsmasq;
 pub mod node;
 pub mod plan;
+pub mod reason;
 pub mod service;
+pub mod source;
 pub mod types;
+pub mod validate;

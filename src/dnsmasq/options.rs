@@ -36,7 +36,7 @@ pub enum OptionError {
 /// (router, DNS servers), and refused elsewhere, for dnsmasq would send it with length 0.
 pub fn render_option(code: u8, bytes: &[u8]) -> Result<String, OptionError> {
     match (code, bytes.len()) {
-        (0 | 1 | 12 | 28 | 50..=57 | 61 | 81 | 82 | 118 | 255, _) => Err(OptionError::Reserved(code)),
+        (0 | 1 | 12 | 28 | 50..=57 | 61 | 81 | 82 | 118, _) => Err(OptionError::Reserved(code)),
         (3 | 6, 0) => Ok(String::new()),
         (_, 0) => Err(OptionError::Empty(code)),
         (_, 256..) => Err(OptionError::TooLong(code, bytes.len())),
@@ -50,7 +50,8 @@ pub fn render_option(code: u8, bytes: &[u8]) -> Result<String, OptionError> {
 }
 
 /// Codes that dnsmasq knows as lists of addresses (`OT_ADDR_LIST`).
-const ADDRESSES: [u8; 21] = [3, 6, 7, 9, 16, 21, 32, 33, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 74, 150];
+const ADDRESSES: [u8; 22] =
+    [3, 6, 7, 9, 16, 21, 32, 33, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 74, 150, 255];
 
 /// Codes that dnsmasq knows as names (`OT_NAME`).
 const TEXTS: [u8; 9] = [15, 17, 18, 40, 64, 66, 67, 100, 101];
