@@ -1,1 +1,3 @@
+//! The `kube-dhcp` program.
+
 fn main() {}

@@ -1,0 +1,178 @@
+//! dnsmasq's command line: what belongs to the network and its subnets, and nothing a tenant wrote
+//! but names and numbers that were parsed.
+//!
+//! The line of a running process is its observed state: as long as it is equal, the process stays.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+
+use ipnet::Ipv4Net;
+
+use super::render::GONE;
+use crate::node::INNER_DEVICE;
+use crate::service::{Scope, Service};
+use crate::types::NetworkUid;
+
+/// Where the files of one network's dnsmasq are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    dir: PathBuf,
+}
+
+impl Layout {
+    /// The network's part of the state directory.
+    pub fn new(state: &Path, uid: NetworkUid) -> Self {
+        Self { dir: Self::all(state).join(uid.to_string()) }
+    }
+
+    /// The directory that holds one directory for each network.
+    pub fn all(state: &Path) -> PathBuf {
+        state.join("networks")
+    }
+
+    /// The directory of this network.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Watched: whom to answer.
+    pub fn hosts(&self) -> PathBuf {
+        self.dir.join("hosts")
+    }
+
+    /// Watched: with which options.
+    pub fn options(&self) -> PathBuf {
+        self.dir.join("options")
+    }
+
+    /// Watched: names.
+    pub fn names(&self) -> PathBuf {
+        self.dir.join("names")
+    }
+
+    /// Written by dnsmasq.
+    pub fn leases(&self) -> PathBuf {
+        self.dir.join("leases")
+    }
+
+    /// Written by dnsmasq.
+    pub fn log(&self) -> PathBuf {
+        self.dir.join("log")
+    }
+
+    /// Written by dnsmasq.
+    pub fn pid(&self) -> PathBuf {
+        self.dir.join("pid")
+    }
+}
+
+/// The command line that gives guests `service`.
+pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
+    let path = |option: &str, path: PathBuf| format!("--{option}={}", path.display());
+    let mut argv: Vec<String> = FIXED.iter().map(|&arg| arg.to_owned()).collect();
+    argv.push(format!("--interface={INNER_DEVICE}"));
+    argv.push(path("pid-file", layout.pid()));
+    argv.push(path("log-facility", layout.log()));
+    argv.push(path("dhcp-leasefile", layout.leases()));
+    argv.push(path("dhcp-hostsdir", layout.hosts()));
+    argv.push(path("dhcp-optsdir", layout.options()));
+    argv.push(path("hostsdir", layout.names()));
+    argv.extend(service.scopes.iter().map(range));
+    if let Some(domain) = &service.domain {
+        argv.push(format!("--domain={domain}"));
+        argv.push(format!("--local=/{domain}/"));
+    }
+    argv.extend(service.reverse.iter().copied().map(reverse));
+    argv.extend(service.forwarders.iter().map(|ip| format!("--server={ip}")));
+    argv
+}
+
+const FIXED: [&str; 10] = [
+    "dnsmasq",
+    "--conf-file=/dev/null",
+    "--no-hosts",
+    "--no-resolv",
+    "--bind-dynamic",
+    "--except-interface=lo",
+    // Known guests are answered with or without a lease of this process; others never.
+    "--dhcp-authoritative",
+    "--dhcp-ignore=tag:!known",
+    // The default is 1,000; a lease is only ever given to a port.
+    "--dhcp-lease-max=16777216",
+    // Names without a dot are the network's own.
+    "--local=//",
+];
+
+fn range(scope: &Scope) -> String {
+    let (net, mask) = (scope.cidr.network(), scope.cidr.netmask());
+    let lease = match scope.lease_seconds {
+        u32::MAX => "infinite".to_owned(),
+        seconds => seconds.to_string(),
+    };
+    format!("--dhcp-range=set:{},tag:known,tag:!{GONE},{net},static,{mask},{lease}", scope.key)
+}
+
+/// Keeps reverse look-ups of the subnet here. dnsmasq rounds a prefix longer than /24 to whole
+/// bytes, so the addresses of such a subnet are named one by one.
+fn reverse(net: Ipv4Net) -> String {
+    if net.prefix_len() <= 24 {
+        return format!("--rev-server={net}");
+    }
+    let addresses = u32::from(net.network())..=u32::from(net.broadcast());
+    let zones = addresses.map(|ip| {
+        let [a, b, c, d] = Ipv4Addr::from(ip).octets();
+        format!("{d}.{c}.{b}.{a}.in-addr.arpa/")
+    });
+    zones.fold(String::from("--local=/"), |arg, zone| arg + &zone)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    #[test]
+    fn the_whole_command_line() {
+        let scope = |key: &str, cidr: &str, lease_seconds| Scope {
+            key: key.into(),
+            cidr: cidr.parse().unwrap(),
+            lease_seconds,
+            options: BTreeMap::new(),
+        };
+        let service = Service {
+            scopes: vec![scope("s1", "10.0.0.0/24", 86_400), scope("s2", "10.0.1.0/30", u32::MAX)],
+            domain: Some("vm.example.org".parse().unwrap()),
+            reverse: vec!["10.0.0.0/24".parse().unwrap(), "10.0.1.0/30".parse().unwrap()],
+            forwarders: vec!["192.0.2.53".parse().unwrap()],
+            ..Service::default()
+        };
+        let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
+        let argv = argv(&service, &Layout::new(Path::new("/state"), uid));
+        insta::assert_snapshot!(argv.join("\n").replace(&uid.to_string(), "UID"), @r"
+        dnsmasq
+        --conf-file=/dev/null
+        --no-hosts
+        --no-resolv
+        --bind-dynamic
+        --except-interface=lo
+        --dhcp-authoritative
+        --dhcp-ignore=tag:!known
+        --dhcp-lease-max=16777216
+        --local=//
+        --interface=dhcp0
+        --pid-file=/state/networks/UID/pid
+        --log-facility=/state/networks/UID/log
+        --dhcp-leasefile=/state/networks/UID/leases
+        --dhcp-hostsdir=/state/networks/UID/hosts
+        --dhcp-optsdir=/state/networks/UID/options
+        --hostsdir=/state/networks/UID/names
+        --dhcp-range=set:s1,tag:known,tag:!gone,10.0.0.0,static,255.255.255.0,86400
+        --dhcp-range=set:s2,tag:known,tag:!gone,10.0.1.0,static,255.255.255.252,infinite
+        --domain=vm.example.org
+        --local=/vm.example.org/
+        --rev-server=10.0.0.0/24
+        --local=/0.1.0.10.in-addr.arpa/1.1.0.10.in-addr.arpa/2.1.0.10.in-addr.arpa/3.1.0.10.in-addr.arpa/
+        --server=192.0.2.53
+        ");
+    }
+}

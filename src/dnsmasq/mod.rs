@@ -1,0 +1,21 @@
+//! Everything that knows dnsmasq: its command line, its files, what it makes of them.
+//!
+//! Called by `desired` (render), `plan` and `host` (write, observe). Pure: the process and the files
+//! themselves are `host`'s. What dnsmasq does with its input is modelled here as it was seen with
+//! 2.90; `tests/dnsmasq_facts` holds each fact against the real one.
+
+mod argv;
+mod journal;
+mod log;
+mod options;
+mod plan;
+mod render;
+mod state;
+
+pub use argv::{Layout, argv};
+pub use journal::{read_hosts, read_options};
+pub use log::{Refusal, refusals};
+pub use options::{OptionError, render_option};
+pub use plan::{Planned, plan};
+pub use render::{hosts_text, lease_file, leases, names_text, options_text, read_names, server};
+pub use state::{Action, Files, Host, HostChange, Hosts, OptionKey, OptionSet, Process, Server, record};

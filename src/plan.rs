@@ -1,0 +1,108 @@
+//! From what a node holds to what it shall hold, one network at a time.
+//!
+//! Called by the agent's workers and by `kube-dhcp plan`. Pure: decides, never does.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+
+use crate::dnsmasq;
+use crate::node::{Action, Device, Family, Namespace, Segment, Sysctl};
+
+/// Steps for one network, and whether more is left to do.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In this order; the next one only after the one before succeeded.
+    pub actions: Vec<Action>,
+    /// The server needs a fresh process for what is left, and `may_restart` was false.
+    pub postponed: bool,
+}
+
+/// The steps from `observed` to `desired` for one network; `None`: it shall not be on this node.
+/// A server that serves is restarted only if `may_restart`.
+pub fn plan(desired: Option<&Segment>, observed: &Segment, may_restart: bool) -> Plan {
+    match desired {
+        Some(desired) => mend(desired, observed, may_restart),
+        None => Plan { actions: remove(observed), postponed: false },
+    }
+}
+
+/// The server first, so that nobody gets an answer from a half-removed network.
+fn remove(observed: &Segment) -> Vec<Action> {
+    let server = dnsmasq::plan(None, observed.server.as_ref(), false, true).actions;
+    let (last, stop): (Vec<_>, Vec<_>) = server.into_iter().partition(|a| *a == dnsmasq::Action::Remove);
+    let mut actions: Vec<_> = stop.into_iter().map(Action::Server).collect();
+    actions.extend(observed.device.as_ref().map(|_| Action::DeleteDevice));
+    actions.extend(observed.namespace.as_ref().map(|_| Action::DeleteNamespace));
+    // The files go last: their directory is how a network that is half gone is found again.
+    actions.extend(last.into_iter().map(Action::Server));
+    actions
+}
+
+fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
+    let mut actions = Vec::new();
+    let nothing = Namespace::default();
+    let namespace = observed.namespace.as_ref().filter(|namespace| namespace.usable);
+    if namespace.is_none() {
+        actions.push(Action::CreateNamespace);
+    }
+    inside(desired, namespace.unwrap_or(&nothing), &mut actions);
+    let device = observed.device.as_ref().filter(|_| namespace.is_some());
+    let replaced = bridge_and_device(desired, observed, device, &mut actions);
+    let server = dnsmasq::plan(desired.server.as_ref(), observed.server.as_ref(), replaced, may_restart);
+    actions.extend(server.actions.into_iter().map(Action::Server));
+    Plan { actions, postponed: server.postponed }
+}
+
+fn inside(desired: &Segment, observed: &Namespace, actions: &mut Vec<Action>) {
+    let Some(desired) = &desired.namespace else { return };
+    let sysctls = Sysctl::ALL.into_iter().filter(|s| desired.sysctls.contains(s));
+    actions.extend(sysctls.filter(|s| !observed.sysctls.contains(s)).map(Action::SetSysctl));
+    let rules = Family::ALL.into_iter().filter(|f| desired.rules.contains(f));
+    actions.extend(rules.filter(|f| !observed.rules.contains(f)).map(Action::AddChecksumRule));
+}
+
+/// Returns whether the device will be another one than dnsmasq's sockets are bound to.
+fn bridge_and_device(
+    desired: &Segment,
+    observed: &Segment,
+    device: Option<&Device>,
+    actions: &mut Vec<Action>,
+) -> bool {
+    let (Some(bridge), Some(wanted)) = (&desired.bridge, &desired.device) else { return false };
+    if observed.bridge.as_ref().is_none_or(|have| have.name != bridge.name) {
+        actions.push(Action::RequireBridge(bridge.clone()));
+    }
+    // A MAC is changed by a new device: no half-way state, and no guest depends on the old one.
+    let kept = device.filter(|device| device.mac == wanted.mac);
+    if kept.is_none() {
+        actions.extend(device.map(|_| Action::DeleteDevice));
+        let (mac, mtu, bridge) = (wanted.mac, wanted.mtu, bridge.name.clone());
+        actions.push(Action::CreateDevice { mac, mtu, bridge });
+    }
+    let fresh = Device { addresses: BTreeSet::new(), gateway: None, ..wanted.clone() };
+    settings(wanted, kept.unwrap_or(&fresh), actions);
+    kept.is_none()
+}
+
+fn settings(wanted: &Device, observed: &Device, actions: &mut Vec<Action>) {
+    if observed.bridge != wanted.bridge {
+        actions.extend(wanted.bridge.clone().map(Action::AttachDevice));
+    }
+    if observed.mtu != wanted.mtu {
+        actions.push(Action::SetMtu(wanted.mtu));
+    }
+    if !observed.up {
+        actions.push(Action::SetUp);
+    }
+    let missing = |a: &BTreeSet<Ipv4Net>, b: &BTreeSet<Ipv4Net>| a.difference(b).copied().collect::<Vec<_>>();
+    // New ones first: a server never is without an address while it changes.
+    actions.extend(missing(&wanted.addresses, &observed.addresses).into_iter().map(Action::AddAddress));
+    let gone = missing(&observed.addresses, &wanted.addresses);
+    // Setting a link down or removing the address that the route leads through takes the route along.
+    let routeless = !gone.is_empty() || !observed.up;
+    actions.extend(gone.into_iter().map(Action::RemoveAddress));
+    if observed.gateway != wanted.gateway || (routeless && wanted.gateway.is_some()) {
+        actions.push(Action::SetGateway(wanted.gateway));
+    }
+}

@@ -1,0 +1,311 @@
+//! Values parsed once and printed one way: MAC addresses, names, ranges.
+//!
+//! Used by everything. A value of these types cannot hold what its text form must not hold, so no
+//! later layer checks again. No I/O, no Kubernetes.
+
+use std::fmt;
+use std::net::Ipv4Addr;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Why a text is not a value of the wanted type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{value:?} is not {wanted}")]
+pub struct ParseError {
+    value: String,
+    wanted: &'static str,
+}
+
+fn bad(value: &str, wanted: &'static str) -> ParseError {
+    ParseError { value: value.chars().take(80).collect(), wanted }
+}
+
+/// A unicast Ethernet address, printed in lower case with colons.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct MacAddr([u8; 6]);
+
+impl MacAddr {
+    /// The six bytes, first on the wire first; `None` for a group address.
+    pub fn new(octets: [u8; 6]) -> Option<Self> {
+        (octets[0] & 1 == 0).then_some(Self(octets))
+    }
+
+    /// A locally administered address made of `seed`'s first five bytes.
+    pub fn local(seed: [u8; 5]) -> Self {
+        Self([0x02, seed[0], seed[1], seed[2], seed[3], seed[4]])
+    }
+
+    /// The six bytes, first on the wire first.
+    pub fn octets(self) -> [u8; 6] {
+        self.0
+    }
+}
+
+impl fmt::Display for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, octet) in self.0.iter().enumerate() {
+            let colon = if i == 0 { "" } else { ":" };
+            write!(f, "{colon}{octet:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for MacAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for MacAddr {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let wanted = "a unicast MAC address like 02:00:00:00:00:01";
+        let mut octets = [0; 6];
+        let mut parts = text.split(':');
+        for octet in &mut octets {
+            let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
+            *octet = part.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(|| bad(text, wanted))?;
+        }
+        if parts.next().is_some() {
+            return Err(bad(text, wanted));
+        }
+        Self::new(octets).ok_or_else(|| bad(text, wanted))
+    }
+}
+
+impl TryFrom<String> for MacAddr {
+    type Error = ParseError;
+
+    fn try_from(text: String) -> Result<Self, ParseError> {
+        text.parse()
+    }
+}
+
+impl From<MacAddr> for String {
+    fn from(mac: MacAddr) -> Self {
+        mac.to_string()
+    }
+}
+
+/// A DNS label (RFC 1123): letters, digits and inner hyphens, at most 63, kept in lower case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct HostName(String);
+
+impl HostName {
+    /// The name a port without one gets, as Neutron's: `host-10-0-0-20`.
+    pub fn of_address(ip: Ipv4Addr) -> Self {
+        let [a, b, c, d] = ip.octets();
+        Self(format!("host-{a}-{b}-{c}-{d}"))
+    }
+}
+
+impl FromStr for HostName {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if is_label(text) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(bad(text, "a host name: letters, digits and inner hyphens, at most 63"))
+        }
+    }
+}
+
+impl fmt::Display for HostName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A DNS name of one or more labels, without the root's dot, at most 253 characters, in lower case.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct DomainName(String);
+
+impl DomainName {
+    /// `name` as a direct child of this domain, unless that is longer than a name may be.
+    pub fn child(&self, name: &HostName) -> Result<Self, ParseError> {
+        format!("{name}.{self}").parse()
+    }
+
+    /// Whether this name is `domain` or lies below it.
+    pub fn is_within(&self, domain: &DomainName) -> bool {
+        self.0.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
+}
+
+impl FromStr for DomainName {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        if text.len() <= 253 && text.split('.').all(is_label) {
+            Ok(Self(text.to_ascii_lowercase()))
+        } else {
+            Err(bad(text, "a domain name of RFC 1123 labels, at most 253 characters"))
+        }
+    }
+}
+
+impl From<&HostName> for DomainName {
+    fn from(name: &HostName) -> Self {
+        Self(name.0.clone())
+    }
+}
+
+impl fmt::Display for DomainName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(inner)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+/// The identity of a Network: its `metadata.uid`. Names namespaces, devices and directories.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct NetworkUid(Uuid);
+
+impl NetworkUid {
+    /// The sixteen bytes of the UUID.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0.into_bytes()
+    }
+}
+
+impl FromStr for NetworkUid {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        let uid = Uuid::try_parse(text).map_err(|_| bad(text, "a UUID"))?;
+        // One spelling only: the text names files, and two spellings would name two.
+        if uid.to_string() == text { Ok(Self(uid)) } else { Err(bad(text, "a UUID")) }
+    }
+}
+
+impl fmt::Display for NetworkUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for NetworkUid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// A namespaced object's name.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
+pub struct ObjectName {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+}
+
+impl ObjectName {
+    /// `namespace` and `name` as they are.
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+}
+
+impl fmt::Display for ObjectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Addresses from `first` to `last`, both included.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub struct Ipv4Range {
+    /// Lowest address.
+    pub first: Ipv4Addr,
+    /// Highest address.
+    pub last: Ipv4Addr,
+}
+
+impl Ipv4Range {
+    /// Whether `ip` lies in the range.
+    pub fn contains(&self, ip: Ipv4Addr) -> bool {
+        self.first <= ip && ip <= self.last
+    }
+
+    /// How many addresses.
+    pub fn len(&self) -> u64 {
+        u64::from(u32::from(self.last)).saturating_sub(u64::from(u32::from(self.first))) + 1
+    }
+
+    /// Never: a range holds at least one address.
+    pub fn is_empty(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_mac_is_unicast_and_printed_in_lower_case() {
+        let mac: MacAddr = "02:AB:00:00:00:01".parse().unwrap();
+        assert_eq!(mac.to_string(), "02:ab:00:00:00:01");
+        for text in [
+            "01:00:00:00:00:01",
+            "02:00:00:00:00",
+            "02:00:00:00:00:01:02",
+            "2:0:0:0:0:1",
+            "02:00:00:00:00:+1",
+        ] {
+            assert!(text.parse::<MacAddr>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn names_hold_only_what_dns_allows() {
+        for text in ["-a", "a-", "a_b", "", "a.b", "a\nb", "ä"] {
+            assert!(text.parse::<HostName>().is_err(), "{text:?}");
+        }
+        assert_eq!("VM1".parse::<HostName>().unwrap().to_string(), "vm1");
+        assert!("a..b".parse::<DomainName>().is_err());
+        assert!("a.b.".parse::<DomainName>().is_err());
+    }
+
+    #[test]
+    fn a_name_lies_in_a_domain_only_at_a_label() {
+        let domain: DomainName = "example.org".parse().unwrap();
+        let within = |text: &str| text.parse::<DomainName>().unwrap().is_within(&domain);
+        assert!(within("example.org") && within("a.example.org"));
+        assert!(!within("badexample.org") && !within("org"));
+    }
+
+    #[test]
+    fn a_uid_has_one_spelling() {
+        assert!("3f0c9a1b-0000-4000-8000-000000000001".parse::<NetworkUid>().is_ok());
+        for text in ["3F0C9A1B-0000-4000-8000-000000000001", "3f0c9a1b000040008000000000000001", "../etc"] {
+            assert!(text.parse::<NetworkUid>().is_err(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_parses_is_plain_text(text in ".*") {
+            if let Ok(name) = text.parse::<DomainName>() {
+                prop_assert!(name.to_string().bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'.'));
+            }
+            if let Ok(mac) = text.parse::<MacAddr>() {
+                prop_assert_eq!(mac.to_string().parse::<MacAddr>().unwrap(), mac);
+            }
+        }
+    }
+}
