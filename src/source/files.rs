@@ -66,11 +66,18 @@ pub(crate) struct Files {
     dir: PathBuf,
     by_name: BTreeMap<String, ManifestFile>,
     error: Option<String>,
+    /// The file system that the directory was on.
+    device: Option<u64>,
 }
 
 impl Files {
     pub(crate) fn new(dir: &Path) -> Self {
-        Self { dir: dir.to_owned(), by_name: BTreeMap::new(), error: Some("not read yet".to_owned()) }
+        Self {
+            dir: dir.to_owned(),
+            by_name: BTreeMap::new(),
+            error: Some("not read yet".to_owned()),
+            device: None,
+        }
     }
 
     /// Whether the directory could be read; if not, a file that is not known may well exist.
@@ -100,7 +107,7 @@ impl Files {
 
     /// Looks at all files; those of `busy` are being written to and are left as they are.
     pub(crate) fn list(&mut self, busy: &BTreeSet<String>, validator: &Validator) {
-        let names = match names(&self.dir) {
+        let names = match self.names() {
             Ok(names) => names,
             Err(error) => {
                 self.error = Some(format!("the directory cannot be read: {error}"));
@@ -112,6 +119,19 @@ impl Files {
         for name in names.difference(busy) {
             self.look(name, false, validator);
         }
+    }
+
+    /// The names of the manifests; what is left of a directory when its file system is no longer
+    /// mounted is not taken for an empty one.
+    fn names(&mut self) -> io::Result<BTreeSet<String>> {
+        let names = names(&self.dir)?;
+        let device = fs::metadata(&self.dir)?.dev();
+        let moved = self.device.is_some_and(|known| known != device);
+        if moved && names.is_empty() && !self.by_name.is_empty() {
+            return Err(io::Error::other("it is empty and on another file system than before"));
+        }
+        self.device = Some(device);
+        Ok(names)
     }
 
     /// Looks at one file that is said to have changed.
@@ -204,6 +224,23 @@ mod tests {
         }
         for name in [".a.yaml", "..data", "a.yaml~", "a.yaml.tmp", "yaml", "a.txt"] {
             assert!(!is_manifest(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_unmounted_directory_is_not_an_empty_one() {
+        let root = tempfile::tempdir().unwrap();
+        let (dir, full) = (root.path().join("dir"), root.path().join("full"));
+        fs::create_dir(&full).unwrap();
+        fs::write(full.join("a.yaml"), "").unwrap();
+        let validator = Validator::new().unwrap();
+        let mut files = Files::new(&dir);
+        // /proc is another file system, without manifests.
+        for (target, readable) in [(full.as_path(), true), (Path::new("/proc"), false), (&full, true)] {
+            let _ = fs::remove_file(&dir);
+            std::os::unix::fs::symlink(target, &dir).unwrap();
+            files.list(&BTreeSet::new(), &validator);
+            assert_eq!((files.readable(), files.iter().count()), (readable, 1));
         }
     }
 

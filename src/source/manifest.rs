@@ -14,6 +14,9 @@ use super::yaml::{self, Data, Node};
 use super::{Kind, ObjectKey, Problem};
 use crate::api;
 
+/// More mistakes in one object than anybody wants to read at once.
+const MAX_FAULTS: usize = 20;
+
 /// A manifest file.
 #[derive(Debug, Default)]
 pub struct Manifest {
@@ -253,6 +256,7 @@ impl<'a> Reader<'a> {
         let (value, errors) = self.check(key.kind, value, faults);
         let faults = errors
             .into_iter()
+            .take(MAX_FAULTS)
             .map(|error| Fault {
                 line: node.line_of(&error.field).saturating_sub(1),
                 object: Some(key.clone()),

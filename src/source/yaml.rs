@@ -130,6 +130,8 @@ struct Frame {
     anchor: usize,
     data: Data,
     key: Option<(String, usize)>,
+    /// The lines of the keys so far.
+    keys: HashMap<String, usize>,
     merged: Vec<Entry>,
 }
 
@@ -181,12 +183,8 @@ impl Builder {
         let Some(frame) = self.stack.last_mut() else {
             return Ok(());
         };
-        let Data::Map(entries) = &frame.data else {
-            return Ok(());
-        };
-        let first = entries.iter().find(|e| e.key == key).map(|e| e.line);
         frame.key = Some((key.to_owned(), line));
-        match first {
+        match frame.keys.insert(key.to_owned(), line) {
             Some(first) => Err(format!("{key:?} is there twice, for the first time on line {first}")),
             None => Ok(()),
         }
@@ -196,7 +194,7 @@ impl Builder {
         if self.expects_key() {
             return Err("a mapping's key must be a scalar".to_owned());
         }
-        self.stack.push(Frame { line, anchor, data, key: None, merged: Vec::new() });
+        self.stack.push(Frame { line, anchor, data, key: None, keys: HashMap::new(), merged: Vec::new() });
         Ok(())
     }
 
@@ -205,11 +203,8 @@ impl Builder {
             return Ok(());
         };
         if let Data::Map(entries) = &mut frame.data {
-            for entry in frame.merged {
-                if !entries.iter().any(|e| e.key == entry.key) {
-                    entries.push(entry);
-                }
-            }
+            frame.merged.retain(|entry| !frame.keys.contains_key(&entry.key));
+            entries.append(&mut frame.merged);
         }
         let node = Node { line: frame.line, data: frame.data };
         self.add(node, frame.anchor)

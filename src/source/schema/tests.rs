@@ -101,6 +101,9 @@ fn physical_network() {
 fn network() {
     let kind = Kind::Network;
     let label = "a".repeat(63);
+    let selector = |s: &Value| json!({"nodeSelector": s});
+    let labels = |n: usize| Value::Object((0..n).map(|i| (format!("l{i}"), json!("x"))).collect());
+    let exists = json!({"key": "a", "operator": "Exists"});
     check(vec![
         on(kind, "physicalNetworkRef", json!({"name": label}), json!({"name": format!("{label}a")}),
             "spec.physicalNetworkRef.name: Too long: may not be more than 63"),
@@ -138,6 +141,14 @@ fn network() {
             "spec.dhcp.nodeSelector.labels: unknown field"),
         on(kind, "dhcp", json!({"nodeSelector": {"matchExpressions": [{"key": "a", "operator": "Exists"}]}}),
             json!({"nodeSelector": {"matchLabels": {"rack": 1}}}), "spec.dhcp.nodeSelector.matchLabels.rack: Invalid value: 1"),
+        on(kind, "dhcp", selector(&json!({"matchLabels": labels(32)})), selector(&json!({"matchLabels": labels(33)})),
+            "spec.dhcp.nodeSelector.matchLabels: Too many: 33"),
+        on(kind, "dhcp", selector(&json!({"matchLabels": {"a": "x".repeat(63)}})), selector(&json!({"matchLabels": {"a": "x".repeat(64)}})),
+            "spec.dhcp.nodeSelector.matchLabels.a: Too long"),
+        on(kind, "dhcp", selector(&json!({"matchExpressions": many(32, &exists)})), selector(&json!({"matchExpressions": many(33, &exists)})),
+            "spec.dhcp.nodeSelector.matchExpressions: Too many: 33"),
+        on(kind, "dhcp", selector(&json!({})), selector(&json!({"matchExpressions": [{"key": "a", "operator": "Like"}]})),
+            "spec.dhcp.nodeSelector.matchExpressions[0].operator: Unsupported value"),
         on(kind, "metadataService", json!({"type": "Always"}), json!({"type": "Never"}), "spec.metadataService.type: Unsupported"),
         on(kind, "options", json!([{"name": "ntp-server", "values": ["10.0.0.1"]}]), json!([{"code": 224, "values": ["x"]}]),
             "spec.options: Invalid value: an option given by code needs its family here"),
