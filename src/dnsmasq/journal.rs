@@ -10,10 +10,10 @@ use super::{Host, HostChange, Hosts, OptionKey, OptionSet};
 use crate::types::MacAddr;
 
 /// The file that is there when dnsmasq starts.
-pub(super) const FIRST: &str = "base";
+pub const FIRST: &str = "base";
 
 /// The name of the `n`th addition.
-pub(super) fn addition(n: usize) -> String {
+pub fn addition(n: usize) -> String {
     format!("add-{n:06}")
 }
 
