@@ -12,6 +12,8 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use super::wire::readable;
 use super::{DnsSocket, Lab, Mac, PATIENCE, eventually, rtype};
 
+const CHAOS: u16 = 3;
+
 /// How a dnsmasq is to be started.
 #[derive(Clone)]
 pub struct Setup {
@@ -198,8 +200,11 @@ impl<'lab> Dnsmasq<'lab> {
     }
 
     /// A question whose answer shows that every earlier inotify event has been dealt with.
+    ///
+    /// It is one that dnsmasq answers itself, whatever its domains and upstreams are.
     pub fn barrier(&self) {
-        self.local_dns().ask("barrier", rtype::A);
+        let reply = self.local_dns().ask_class("version.bind", rtype::TXT, CHAOS, PATIENCE);
+        reply.expect("dnsmasq does not answer");
     }
 
     /// A DNS socket in dnsmasq's own namespace.
