@@ -1,6 +1,6 @@
 //! Host lines in a watched directory: what takes effect when, and what is refused.
 
-use crate::lab::{Dnsmasq, Guest, Lab, Mac, MessageType, Setup};
+use crate::lab::{Ask, Dnsmasq, Guest, Lab, Mac, MessageType, Setup, raw};
 use crate::{gone, guest, host, ip, machine, offered};
 
 const DUPLICATE: &str = "duplicate dhcp-host IP address";
@@ -30,6 +30,22 @@ fn a_removal_silences_discover_init_reboot_renew_and_inform_at_once() {
     assert!(guest.init_reboot(ip(11)).is_none());
     assert!(guest.renew(ip(11), dnsmasq.address()).is_none());
     assert!(guest.inform(ip(11)).is_none());
+}
+
+#[test]
+fn a_plain_ignore_is_enough_for_ipv4() {
+    let lab = machine();
+    let (dnsmasq, guest) = one_port(&lab);
+    guest.dora();
+    let mac = Mac::nth(1);
+    dnsmasq.apply("hosts", "1-gone", &format!("{mac},ignore\n{mac},tag:dhcpv6,set:gone,ignore\n"));
+    assert!(guest.silent());
+    assert!(guest.init_reboot(ip(11)).is_none());
+    assert!(guest.renew(ip(11), dnsmasq.address()).is_none());
+    assert!(guest.rebind(ip(11)).is_none());
+    assert!(guest.inform(ip(11)).is_none());
+    dnsmasq.apply("hosts", "1-new", &host(1, 13));
+    assert_eq!(guest.dora().yiaddr(), ip(13));
 }
 
 #[test]
@@ -158,6 +174,24 @@ fn a_temporary_file_in_the_directory_is_read_too() {
 }
 
 #[test]
+fn a_file_that_somebody_has_still_open_when_it_is_renamed_is_read_twice() {
+    let lab = machine();
+    let (dnsmasq, _) = one_port(&lab);
+    let beside = dnsmasq.path("beside/open");
+    let mut open = std::fs::File::create(&beside).unwrap();
+    std::io::Write::write_all(&mut open, host(2, 12).as_bytes()).unwrap();
+    std::fs::rename(&beside, dnsmasq.path("hosts/2")).unwrap();
+    dnsmasq.barrier();
+    assert_eq!(dnsmasq.logged("/hosts/2 new or modified").len(), 1);
+    // Also a child that was just being started counts: it has the file until it is its program.
+    drop(open);
+    dnsmasq.barrier();
+    assert_eq!(dnsmasq.logged("/hosts/2 new or modified").len(), 2);
+    assert_eq!(dnsmasq.logged(DUPLICATE).len(), 1);
+    assert_eq!(offered(&guest(&lab, 2)), Some(ip(12)));
+}
+
+#[test]
 fn files_that_begin_with_a_dot_or_end_with_a_tilde_are_not_read() {
     let lab = machine();
     let (dnsmasq, guest2) = (Dnsmasq::prepare(&lab, Setup::default()), guest(&lab, 2));
@@ -250,6 +284,39 @@ fn names_that_no_resolver_would_take_are_accepted_or_refused_thus() {
     assert!(!refused(6, "v..m"), "an empty label is taken");
     assert!(refused(7, &"x".repeat(64)));
     assert!(!refused(8, &"x".repeat(63)));
+}
+
+#[test]
+fn an_id_beside_a_mac_means_or_a_match_means_and() {
+    let lab = machine();
+    let setup = Setup::default().more(&["--dhcp-match=set:c35,61,01:ee"]);
+    let lines = format!("id:01:aa:bb,{},10.0.0.11\n{},tag:c35,10.0.0.12\n", Mac::nth(1), Mac::nth(2));
+    let _dnsmasq = Dnsmasq::with_hosts(&lab, setup, &lines);
+    let offer = |n: u32, id: &[u8]| {
+        let ask = Ask::new(MessageType::Discover).option(raw(61, id));
+        guest(&lab, n).ask(&ask).map(|offer| offer.yiaddr())
+    };
+    assert_eq!(offer(1, &[1, 9, 9]), Some(ip(11)), "the MAC with another id");
+    assert_eq!(offer(5, &[1, 0xaa, 0xbb]), Some(ip(11)), "the id with another MAC");
+    assert_eq!(offer(2, &[1, 0xee]), Some(ip(12)));
+    assert_eq!(offer(2, &[1, 9]), None);
+    assert_eq!(offer(6, &[1, 0xee]), None);
+}
+
+#[test]
+fn an_address_from_a_names_file_can_go_come_back_and_move() {
+    let lab = machine();
+    let line = |n: u32| format!("{},set:p{n},vm{n}.\n", Mac::nth(n));
+    let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default(), &(line(1) + &line(2)));
+    let (one, two) = (guest(&lab, 1), guest(&lab, 2));
+    dnsmasq.apply("names", "all", "10.0.0.11 vm1\n");
+    assert_eq!((offered(&one), offered(&two)), (Some(ip(11)), None));
+    dnsmasq.apply("names", "all", "");
+    assert_eq!(offered(&one), None);
+    dnsmasq.apply("names", "all", "10.0.0.11 vm2\n");
+    assert_eq!((offered(&one), offered(&two)), (None, Some(ip(11))));
+    dnsmasq.apply("names", "all", "10.0.0.11 vm1\n10.0.0.12 vm2\n");
+    assert_eq!((offered(&one), offered(&two)), (Some(ip(11)), Some(ip(12))));
 }
 
 #[test]

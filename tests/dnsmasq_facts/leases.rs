@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::time::Duration;
 
 use crate::lab::{Dnsmasq, Lab, Mac, MessageType, PATIENCE, Setup, eventually};
-use crate::{guest, host, ip, lease_line, leave_leases, machine, offered};
+use crate::{gone, guest, host, ip, lease_line, leave_leases, machine, offered};
 
 /// Started on a lease file with this text.
 fn start_on<'lab>(lab: &'lab Lab, hosts: &str, leases: &str) -> Dnsmasq<'lab> {
@@ -34,9 +34,36 @@ fn an_old_lease_on_an_address_keeps_its_new_owner_out() {
     assert!(owner.silent());
     assert_eq!(dnsmasq.logged("because it is leased to 02:00:00:00:00:01").len(), 1);
     assert_eq!(owner.init_reboot(ip(11)).unwrap().kind(), MessageType::Nak);
+    // The range is for known hosts: a lease of somebody else cannot even be released.
     release_from_inside(&lab, &dnsmasq, Mac::nth(1), ip(11));
-    eventually("the lease is gone", PATIENCE, || dnsmasq.leases().is_empty().then_some(()));
+    assert!(dnsmasq.leases().contains("10.0.0.11"));
+    dnsmasq.stop();
+    leave_leases(&dnsmasq, "");
+    dnsmasq.start();
     assert_eq!(owner.dora().yiaddr(), ip(11));
+}
+
+#[test]
+fn a_release_is_heard_before_the_gone_lines_not_after() {
+    for (removal, heard) in
+        [(String::new(), true), (gone(1), false), (format!("{},ignore\n", Mac::nth(1)), true)]
+    {
+        let lab = machine();
+        let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default(), &host(1, 11));
+        guest(&lab, 1).dora();
+        dnsmasq.apply("hosts", "1-gone", &removal);
+        release_from_inside(&lab, &dnsmasq, Mac::nth(1), ip(11));
+        assert_eq!(dnsmasq.leases().is_empty(), heard, "{removal}");
+    }
+}
+
+#[test]
+fn a_strangers_lease_is_released_once_its_mac_is_known_and_ignored() {
+    let lab = machine();
+    let dnsmasq = start_on(&lab, &host(2, 12), &(lease_line(Mac::nth(1), ip(11)) + "\n"));
+    dnsmasq.apply("hosts", "1", &format!("{},ignore\n", Mac::nth(1)));
+    release_from_inside(&lab, &dnsmasq, Mac::nth(1), ip(11));
+    assert_eq!(dnsmasq.leases(), "");
 }
 
 #[test]
@@ -87,7 +114,6 @@ fn a_line_that_is_no_lease_is_skipped_a_bad_mac_is_fatal() {
         dnsmasq.write("hosts", "all", &host(1, 11));
         leave_leases(&dnsmasq, &format!("{line}\n{}\n", lease_line(Mac::nth(1), ip(11))));
         let started = dnsmasq.try_start();
-        println!("{line}: {started:?} {:?}", dnsmasq.logged("lease"));
         assert_eq!(started.is_ok(), survives, "{line}: {started:?}");
         if survives {
             assert_eq!(guest(&lab, 1).dora().yiaddr(), ip(11), "{line}");

@@ -73,6 +73,29 @@ fn bare_names_stay_here_with_an_empty_local_domain() {
 }
 
 #[test]
+fn without_an_upstream_the_other_type_of_a_known_bare_name_is_refused_unless_domains_are_needed() {
+    for (more, other) in [(&[][..], DnsReply::refused()), (&["--domain-needed"], DnsReply::found(&[]))] {
+        let lab = machine();
+        let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default().more(more), &host(1, 11));
+        crate::guest(&lab, 1).dora();
+        let dns = dnsmasq.local_dns();
+        assert_eq!(dns.ask("vm1", rtype::A), DnsReply::found(&["10.0.0.11"]));
+        assert_eq!(dns.ask("vm1", rtype::AAAA), other, "{more:?}");
+        assert_eq!(dns.ask("vm1", rtype::MX), DnsReply::refused());
+    }
+}
+
+#[test]
+fn a_name_of_a_host_line_is_known_only_while_there_is_a_lease() {
+    let lab = machine();
+    let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default().more(&["--domain-needed"]), &host(1, 11));
+    let dns = dnsmasq.local_dns();
+    assert_eq!(dns.ask("vm1", rtype::A), DnsReply::nxdomain());
+    crate::guest(&lab, 1).dora();
+    assert_eq!(dns.ask("vm1", rtype::A), DnsReply::found(&["10.0.0.11"]));
+}
+
+#[test]
 fn without_it_mx_and_txt_of_bare_names_are_forwarded() {
     let lab = machine();
     let rig = Rig::new(&lab, &["--domain-needed"]);
@@ -150,6 +173,32 @@ fn a_rewritten_names_file_holds_exactly_what_it_says() {
     assert_eq!(rig.reverse("10.0.0.13"), Some(DnsReply::found(&["vm2.in.test"])));
 }
 
+/// The reverse names of an address that is leased and in the names file.
+fn reverse_names(names: &str, by_event: bool) -> Vec<String> {
+    let lab = machine();
+    let dnsmasq = Dnsmasq::prepare(&lab, Setup::default());
+    dnsmasq.write("hosts", "all", &host(1, 11));
+    leave_leases(&dnsmasq, &(crate::lease_line(crate::lab::Mac::nth(1), ip(11)) + "\n"));
+    if !by_event {
+        dnsmasq.write("names", "all", names);
+    }
+    dnsmasq.start();
+    if by_event {
+        dnsmasq.apply("names", "all", names);
+    }
+    dnsmasq.local_dns().reverse(ip(11)).answers
+}
+
+#[test]
+fn a_names_file_takes_the_reverse_name_from_a_lease_with_all_its_names_if_read_later() {
+    let line = "10.0.0.11 vm1.in.test vm1\n";
+    assert_eq!(reverse_names(line, false), ["vm1.in.test"]);
+    assert_eq!(reverse_names(line, true), ["vm1", "vm1.in.test"]);
+    let bare = "10.0.0.11 vm1.in.test\n";
+    assert_eq!(reverse_names(bare, false), ["vm1.in.test"]);
+    assert_eq!(reverse_names(bare, true), ["vm1.in.test"]);
+}
+
 #[test]
 fn an_emptied_or_deleted_names_file_takes_its_names_away() {
     let lab = machine();
@@ -171,6 +220,17 @@ fn a_reverse_name_is_lost_with_the_first_of_two_files_for_one_address() {
     assert_eq!(rig.reverse("10.0.0.11"), Some(DnsReply::found(&["first.test"])));
     rig.dnsmasq.remove("names", "a");
     assert_eq!(rig.reverse("10.0.0.11"), Some(DnsReply::nxdomain()));
+}
+
+#[test]
+fn names_in_files_are_taken_as_they_are() {
+    let lab = machine();
+    let rig = Rig::new(&lab, &["--local=/in.test/"]);
+    rig.dnsmasq.apply("names", "all", "10.0.0.11 bad_name.in.test -bad.in.test *.in.test 10.0.0.9\n");
+    for name in ["bad_name.in.test", "-bad.in.test", "*.in.test"] {
+        assert_eq!(rig.here(name, rtype::A), Some(DnsReply::found(&["10.0.0.11"])), "{name}");
+    }
+    assert_eq!(rig.here("any.in.test", rtype::A), Some(DnsReply::nxdomain()));
 }
 
 #[test]
@@ -216,6 +276,7 @@ fn a_change_of_a_thousand_names_is_answered_at_once() {
         dnsmasq.start();
         let dns = dnsmasq.local_dns();
         let mut took = Vec::new();
+        dnsmasq.apply("names", "all", &thousand_names(0));
         for generation in 0..40 {
             let text = thousand_names(generation);
             let start = Instant::now();

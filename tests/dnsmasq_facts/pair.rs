@@ -1,5 +1,7 @@
 //! Two servers with the same map on one segment.
 
+use std::net::Ipv4Addr;
+
 use crate::lab::{Ask, DhcpOption, Dnsmasq, Lab, MessageType, Setup};
 use crate::{guest, host, ip, machine};
 
@@ -73,8 +75,15 @@ fn the_text_of_a_nak_says_why() {
     let naks = capture.take().into_iter().filter(|seen| seen.answer.kind() == MessageType::Nak);
     let reasons: Vec<_> = naks.map(|seen| seen.answer.reason()).collect();
     assert_eq!(reasons, ["wrong server-ID"]);
-    assert_eq!(guest.init_reboot(ip(99)).unwrap().reason(), "wrong address");
-    assert_eq!(guest.init_reboot([192, 168, 1, 1].into()).unwrap().reason(), "wrong network");
+    let reasons_for = |address: Ipv4Addr| {
+        let ask = Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(address));
+        let mut reasons: Vec<_> = guest.ask_all(&ask).iter().map(crate::lab::Answer::reason).collect();
+        reasons.sort();
+        reasons
+    };
+    // The one that has the lease says "wrong address".
+    assert_eq!(reasons_for(ip(99)), ["address not available", "wrong address"]);
+    assert_eq!(reasons_for([192, 168, 1, 1].into()), ["wrong address", "wrong network"]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 
-use super::Guest;
+use super::{Guest, output, spawn};
 
 /// What a client hands to its script, by the client's own names.
 pub type Bound = BTreeMap<String, String>;
@@ -29,7 +29,7 @@ impl Guest<'_> {
         let (script, said) = self.script("udhcpc", "ip address replace $ip/$mask dev $interface");
         let mut command = self.lab().command_in(self.netns(), "udhcpc");
         command.args(["-i", "eth0", "-f", "-n", "-q", "-t", "3", "-T", "1", "-s"]);
-        let done = command.arg(script).args(more).output().unwrap();
+        let done = output(command.arg(script).args(more));
         done.status.success().then(|| events(&said).pop()).flatten()
     }
 
@@ -42,7 +42,7 @@ impl Guest<'_> {
     pub fn dig(&self, server: IpAddr, name: &str, rtype: &str) -> Dig {
         let mut command = self.lab().command_in(self.netns(), "dig");
         command.args(["+tries=1", "+time=2", "+noall", "+comments", "+answer"]);
-        let done = command.args([&format!("@{server}"), name, rtype]).output().unwrap();
+        let done = output(command.args([&format!("@{server}"), name, rtype]));
         parse_dig(&String::from_utf8_lossy(&done.stdout))
     }
 
@@ -106,7 +106,7 @@ impl Dhclient<'_, '_> {
         command.arg("-pf").arg(file("pid")).arg("-sf").arg(script);
         // With pipes for output we would wait for the daemon, not for the command.
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
-        command.args(mode).arg("eth0").status().unwrap();
+        spawn(command.args(mode).arg("eth0")).wait().unwrap();
         events(&said)
     }
 }

@@ -3,14 +3,13 @@
 use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::wire::readable;
-use super::{DnsSocket, Lab, Mac, PATIENCE, eventually, rtype};
+use super::{DnsSocket, Lab, Mac, PATIENCE, eventually, output, rtype, write_alone};
 
 const CHAOS: u16 = 3;
 
@@ -87,8 +86,6 @@ impl<'lab> Dnsmasq<'lab> {
         for name in ["hosts", "options", "names", "beside"] {
             std::fs::create_dir_all(directory.join(name)).unwrap();
         }
-        // dnsmasq writes its log and lease file as the user it drops to.
-        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
         if !lab.exists(&format!("/run/netns/{}", setup.netns)) {
             let last = setup.netns.bytes().fold(7, |sum: u8, byte| sum.wrapping_add(byte));
             lab.plug(&setup.bridge, &setup.netns, "srv0", Mac([2, 0xff, 0, 0, 0, last]));
@@ -131,10 +128,10 @@ impl<'lab> Dnsmasq<'lab> {
         argv
     }
 
-    /// Starts it; the command returns when the daemon listens, or with an error.
+    /// Starts it. The command returns when the daemon listens, but before it has read its files.
     pub fn try_start(&self) -> Result<(), Exit> {
         let mut command = self.lab.command_in(&self.setup.netns, "dnsmasq");
-        let done = command.env("LC_ALL", "C").args(self.argv()).output().unwrap();
+        let done = output(command.env("LC_ALL", "C").args(self.argv()));
         let stderr = String::from_utf8_lossy(&done.stderr).trim().to_owned();
         match done.status.code() {
             Some(0) => Ok(()),
@@ -142,8 +139,10 @@ impl<'lab> Dnsmasq<'lab> {
         }
     }
 
+    /// Starts it and waits until it has read its files.
     pub fn start(&self) {
         self.try_start().expect("dnsmasq did not start");
+        self.barrier();
     }
 
     /// The daemon's number inside the lab.
@@ -184,7 +183,7 @@ impl<'lab> Dnsmasq<'lab> {
     pub fn write(&self, directory: &str, name: &str, text: &str) {
         let number = self.written.replace(self.written.get() + 1);
         let beside = self.directory.join("beside").join(number.to_string());
-        std::fs::write(&beside, text).unwrap();
+        write_alone(&beside, text);
         std::fs::rename(beside, self.directory.join(directory).join(name)).unwrap();
     }
 
@@ -254,11 +253,4 @@ fn inner_pid(pid: u32) -> Option<u32> {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"))?;
     line.split_whitespace().last()?.parse().ok()
-}
-
-/// Runs `f` and says how long it took.
-pub fn timed(f: impl FnOnce()) -> Duration {
-    let start = Instant::now();
-    f();
-    start.elapsed()
 }

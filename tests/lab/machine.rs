@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
-use super::{Capture, Guest, Mac};
+use super::{Capture, Guest, Mac, PATIENCE, eventually, output, spawn};
 
 /// First process of the lab's PID namespace. It reports its number as the machine counts it (the
 /// old /proc is still mounted), then stays until its stdin closes. `cat` is not the last command
@@ -33,13 +33,10 @@ pub struct Lab {
 
 impl Lab {
     pub fn new() -> Self {
-        let mut holder = Command::new("unshare")
-            .args(["--net", "--mount", "--pid", "--fork", "--kill-child"])
-            .args(["--propagation", "private", "sh", "-c", INIT])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("unshare (util-linux) is needed");
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child"]);
+        unshare.args(["--propagation", "private", "sh", "-c", INIT]);
+        let mut holder = spawn(unshare.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let mut line = String::new();
         let mut said = BufReader::new(holder.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
@@ -168,6 +165,11 @@ impl Lab {
             format!("link set {port} master {bridge} up"),
         ]);
         self.run_in(netns, &format!("ip link set {device} up"));
+        // The bridge forwards once it has noticed the carrier, which is not at once.
+        let state = self.outside(&format!("/sys/class/net/{port}/brport/state"));
+        eventually("the bridge forwards", PATIENCE, || {
+            std::fs::read(&state).is_ok_and(|state| state == b"3\n").then_some(())
+        });
     }
 
     /// A guest of its own namespace on the bridge, up, without an address.
@@ -212,7 +214,7 @@ impl Lab {
     /// Whether a packet from this namespace finds a way to `to`.
     pub fn has_route(&self, netns: &str, to: Ipv4Addr) -> bool {
         let words = ["route", "get", &to.to_string()];
-        let found = self.command_in(netns, "ip").args(words).output().unwrap();
+        let found = output(self.command_in(netns, "ip").args(words));
         found.status.success()
     }
 }
@@ -239,7 +241,7 @@ fn names(directory: &Path) -> Vec<String> {
 }
 
 fn finish(command: &mut Command, line: &str) -> String {
-    let done = command.output().unwrap();
+    let done = output(command);
     let complaint = String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "`{line}`: {}: {complaint}", done.status);
     String::from_utf8_lossy(&done.stdout).into_owned()

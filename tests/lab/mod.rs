@@ -26,6 +26,9 @@ pub use wire::{Datagram, Mac, Wire};
 
 pub use dhcproto::v4::{DhcpOption, MessageType, OptionCode};
 
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::{PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 /// How long a test waits for what must happen. Generous: it is only ever reached by a failure.
@@ -46,6 +49,29 @@ pub fn eventually<T>(what: &str, patience: Duration, mut ask: impl FnMut() -> Op
         assert!(Instant::now() < deadline, "still not after {patience:?}: {what}");
         std::thread::sleep(Duration::from_millis(2));
     }
+}
+
+/// Held for reading while a process starts, for writing while a file is open that dnsmasq watches.
+///
+/// A process that starts has every descriptor of ours until it becomes its program. If it is the
+/// last to close a file, the kernel reports that after the rename, and dnsmasq reads it twice.
+static STARTS: RwLock<()> = RwLock::new(());
+
+/// Starts a command, not while a watched file is being written.
+pub fn spawn(command: &mut Command) -> Child {
+    let _no_writes = STARTS.read().unwrap_or_else(PoisonError::into_inner);
+    command.spawn().unwrap_or_else(|error| panic!("{command:?}: {error}"))
+}
+
+/// Runs a command to its end, with the same care.
+pub fn output(command: &mut Command) -> Output {
+    spawn(command.stdout(Stdio::piped()).stderr(Stdio::piped())).wait_with_output().unwrap()
+}
+
+/// Writes a file of which nobody has a descriptor afterwards.
+pub fn write_alone(path: &Path, text: &str) {
+    let _no_starts = STARTS.write().unwrap_or_else(PoisonError::into_inner);
+    std::fs::write(path, text).unwrap();
 }
 
 /// A DHCP option by number and bytes, for what dhcproto has no or another form for.
