@@ -2,8 +2,10 @@
 
 mod lab;
 
+use std::io::{BufRead, BufReader};
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::Command;
 
 use lab::MessageType::{Ack, Discover, Nak, Offer, Request};
@@ -99,7 +101,7 @@ fn the_lab_is_a_machine_of_its_own() {
     lab.run("ip netns add only-here");
     assert_eq!(lab.netns_names(), ["only-here"]);
     assert!(lab.exists("/run/netns/only-here"));
-    assert!(!std::path::Path::new("/run/netns/only-here").exists());
+    assert!(!Path::new("/run/netns/only-here").exists());
     assert!(lab.run_in("only-here", "cat /proc/net/dev").contains("lo:"));
     let links = lab.run("ls /sys/class/net");
     assert!(!links.contains("eth"), "{links}");
@@ -132,24 +134,24 @@ fn nothing_is_left_of_a_killed_test() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    let daemon = {
-        use std::io::BufRead;
-        let said = std::io::BufReader::new(child.stdout.take().unwrap());
-        let line = said.lines().map_while(Result::ok).find(|line| line.contains("init=")).unwrap();
-        line.split_once("init=").unwrap().1.trim().parse().unwrap()
-    };
+    let said = BufReader::new(child.stdout.take().unwrap());
+    let line = said.lines().map_while(Result::ok).find(|line| line.contains("init=")).unwrap();
+    let (pid, state) = line.split_once("init=").unwrap().1.split_once(' ').unwrap();
+    let daemon = pid.parse().unwrap();
+    assert!(Path::new(state).exists());
     let pid = rustix::process::Pid::from_raw(daemon).unwrap();
     let init = rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).unwrap();
     child.kill().unwrap();
     child.wait().unwrap();
     assert!(ended(&init));
+    assert!(!Path::new(state).exists());
 }
 
 #[test]
 #[ignore = "started and killed by nothing_is_left_of_a_killed_test"]
 fn a_test_that_is_killed() {
     let lab = Lab::new();
-    println!("init={}", lab.init_pid());
+    println!("init={} {}", lab.init_pid(), lab.state().display());
     let _ = std::io::Read::read(&mut std::io::stdin(), &mut [0]);
 }
 

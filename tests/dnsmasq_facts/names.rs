@@ -190,13 +190,15 @@ fn reverse_names(names: &str, by_event: bool) -> Vec<String> {
 }
 
 #[test]
-fn a_names_file_takes_the_reverse_name_from_a_lease_with_all_its_names_if_read_later() {
-    let line = "10.0.0.11 vm1.in.test vm1\n";
-    assert_eq!(reverse_names(line, false), ["vm1.in.test"]);
-    assert_eq!(reverse_names(line, true), ["vm1", "vm1.in.test"]);
-    let bare = "10.0.0.11 vm1.in.test\n";
-    assert_eq!(reverse_names(bare, false), ["vm1.in.test"]);
-    assert_eq!(reverse_names(bare, true), ["vm1.in.test"]);
+fn the_reverse_name_of_a_leased_address_is_certain_only_if_the_names_file_has_no_other() {
+    let one = "10.0.0.11 vm1.in.test\n";
+    assert_eq!(reverse_names(one, false), ["vm1.in.test"]);
+    assert_eq!(reverse_names(one, true), ["vm1.in.test"]);
+    let two = "10.0.0.11 vm1.in.test vm1\n";
+    assert_eq!(reverse_names(two, false), ["vm1.in.test"]);
+    // By event the second name may become a reverse name too: the order of dnsmasq's hash table
+    // decides, and that is another in every process.
+    assert!(reverse_names(two, true).contains(&"vm1.in.test".to_owned()));
 }
 
 #[test]

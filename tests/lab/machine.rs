@@ -17,11 +17,12 @@ use super::{Capture, Guest, Mac, PATIENCE, eventually, output, spawn};
 
 /// First process of the lab's PID namespace. It reports its number as the machine counts it (the
 /// old /proc is still mounted), then stays until its stdin closes. `cat` is not the last command
-/// on purpose: the shell has to stay and reap what daemonised.
+/// on purpose: the shell has to stay, reap what daemonised, and take the state directory away.
 const INIT: &str = "read -r pid rest </proc/self/stat
 mount -t proc proc /proc && mount -t sysfs sysfs /sys && mount -t tmpfs -o mode=755 run /run &&
 mkdir -p /run/netns /run/lock && ip link set lo up && echo $pid && cat
-exit 0";
+kill -9 -1 2>/dev/null
+rm -rf \"$0\"";
 
 /// A machine of its own. Dropping it ends every process and every namespace in it.
 pub struct Lab {
@@ -33,17 +34,17 @@ pub struct Lab {
 
 impl Lab {
     pub fn new() -> Self {
+        let state = tempfile::Builder::new().prefix("kd-lab-").tempdir().unwrap();
+        // dnsmasq drops to another user and reads its directories afterwards.
+        std::fs::set_permissions(state.path(), PermissionsExt::from_mode(0o755)).unwrap();
         let mut unshare = Command::new("unshare");
         unshare.args(["--net", "--mount", "--pid", "--fork", "--kill-child"]);
-        unshare.args(["--propagation", "private", "sh", "-c", INIT]);
+        unshare.args(["--propagation", "private", "sh", "-c", INIT]).arg(state.path());
         let mut holder = spawn(unshare.stdin(Stdio::piped()).stdout(Stdio::piped()));
         let mut line = String::new();
         let mut said = BufReader::new(holder.stdout.take().unwrap());
         said.read_line(&mut line).unwrap();
         let init = line.trim().parse().expect("the lab did not start: are we root?");
-        let state = tempfile::Builder::new().prefix("kd-lab-").tempdir().unwrap();
-        // dnsmasq drops to another user and reads its directories afterwards.
-        std::fs::set_permissions(state.path(), PermissionsExt::from_mode(0o755)).unwrap();
         Self { holder, init, state, named: AtomicUsize::new(0) }
     }
 
