@@ -38,9 +38,15 @@ fn two_authoritative_servers_nak_each_others_requests() {
 #[test]
 fn a_shared_first_address_ends_the_naks() {
     let lab = machine();
-    let _pair = pair(&lab, &["10.0.0.4/24", "10.0.0.2/24"], &["10.0.0.4/24", "10.0.0.3/24"]);
+    let [a, b] = pair(&lab, &["10.0.0.4/24", "10.0.0.2/24"], &["10.0.0.4/24", "10.0.0.3/24"]);
     let capture = lab.capture("br0");
     assert_eq!(select(&lab), [MessageType::Ack, MessageType::Ack]);
+    let guest = guest(&lab, 1);
+    for server in [ip(4), ip(2), ip(3)] {
+        assert_eq!(guest.renew(ip(11), server).unwrap().kind(), MessageType::Ack, "{server}");
+    }
+    // Both hold the lease: a release reaches only the one that answered ARP.
+    assert!(a.leases().contains("10.0.0.11") && b.leases().contains("10.0.0.11"));
     capture.assert_no_nak();
 }
 

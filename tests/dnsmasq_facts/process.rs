@@ -3,8 +3,8 @@
 use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
-use crate::lab::{Ask, Dnsmasq, Lab, Mac, MessageType, Setup};
-use crate::{MANY_RANGE, guest, host, ip, leave_leases, machine, many_hosts, many_leases, offered};
+use crate::lab::{Ask, DhcpOption, Dnsmasq, Lab, Mac, MessageType, PATIENCE, Setup, eventually, output};
+use crate::{MANY_RANGE, guest, host, ip, leave_leases, machine, many_hosts, many_ip, many_leases, offered};
 
 fn status(lab: &Lab, dnsmasq: &Dnsmasq<'_>, field: &str) -> String {
     let status = lab.read(&format!("/proc/{}/status", dnsmasq.pid())).unwrap();
@@ -76,7 +76,7 @@ fn a_second_one_on_the_same_device_fails_with_code_2() {
     let argv: Vec<_> = first.argv().into_iter().filter(own_files).collect();
     let second = |more: &[&str]| {
         let mut command = lab.command_in("srv", "dnsmasq");
-        let done = crate::lab::output(command.env("LC_ALL", "C").args(&argv).args(more));
+        let done = output(command.env("LC_ALL", "C").args(&argv).args(more));
         (done.status.code(), String::from_utf8_lossy(&done.stderr).trim().to_owned())
     };
     let own = ["--pid-file=", "--dhcp-leasefile=/run/other"];
@@ -222,6 +222,27 @@ fn a_restart_at_a_thousand_hosts_is_short() {
             "SIGTERM to OFFER, 1,000 hosts, leased: {leased}: median {:?}, most {:?}",
             took[5], took[10]
         );
+    }
+}
+
+#[test]
+fn nobody_is_told_no_while_it_starts() {
+    let lab = machine();
+    let setup = Setup::default().ranges(&[MANY_RANGE]).addresses(&["10.0.0.2/16"]);
+    let dnsmasq = Dnsmasq::prepare(&lab, setup);
+    dnsmasq.write("hosts", "all", &many_hosts(1000));
+    let guest = lab.guest("br0", Mac::nth(1000));
+    let capture = lab.capture("br0");
+    let reboot = Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(many_ip(1000)));
+    for _ in 0..5 {
+        std::thread::scope(|scope| {
+            scope.spawn(|| dnsmasq.try_start().unwrap());
+            let first = || guest.ask_for(&reboot, Duration::from_micros(300));
+            let answer = eventually("an answer", PATIENCE, first);
+            assert_eq!(answer.kind(), MessageType::Ack);
+        });
+        capture.assert_no_nak();
+        dnsmasq.stop();
     }
 }
 

@@ -171,6 +171,15 @@ fn quoted_text_is_delivered_exactly() {
 }
 
 #[test]
+fn quoted_text_of_255_bytes_is_delivered_and_empty_text_is_empty() {
+    let lab = machine();
+    let rig = Rig::new(&lab);
+    let long = "é\"".repeat(85);
+    rig.check(&[(17, text_form(&long), long.as_bytes().to_vec())]);
+    rig.check(&[(17, text_form(""), Vec::new())]);
+}
+
+#[test]
 fn text_of_dashes_and_s_or_i_loses_its_last_character() {
     let lab = machine();
     let rig = Rig::new(&lab);

@@ -1,9 +1,9 @@
 //! A dnsmasq in the lab, started as the driver means to: to learn from it what it does.
 
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
@@ -76,7 +76,7 @@ pub struct Dnsmasq<'lab> {
     lab: &'lab Lab,
     setup: Setup,
     directory: PathBuf,
-    written: Cell<u32>,
+    written: AtomicU32,
 }
 
 impl<'lab> Dnsmasq<'lab> {
@@ -95,7 +95,7 @@ impl<'lab> Dnsmasq<'lab> {
                 lab.fill_checksums(&setup.netns);
             }
         }
-        Self { lab, setup, directory, written: Cell::new(0) }
+        Self { lab, setup, directory, written: AtomicU32::new(0) }
     }
 
     /// Prepared, with one file of host lines, and started.
@@ -181,7 +181,7 @@ impl<'lab> Dnsmasq<'lab> {
 
     /// Writes a file beside a watched directory (`hosts`, `options`, `names`) and renames it in.
     pub fn write(&self, directory: &str, name: &str, text: &str) {
-        let number = self.written.replace(self.written.get() + 1);
+        let number = self.written.fetch_add(1, Ordering::Relaxed);
         let beside = self.directory.join("beside").join(number.to_string());
         write_alone(&beside, text);
         std::fs::rename(beside, self.directory.join(directory).join(name)).unwrap();

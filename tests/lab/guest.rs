@@ -1,8 +1,8 @@
 //! A guest: a DHCPv4 client whose every message a test can choose.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use dhcproto::v4::{Flags, Message};
@@ -20,9 +20,9 @@ pub struct Guest<'lab> {
     netns: String,
     mac: Mac,
     wire: Wire,
-    next_xid: Cell<u32>,
-    /// The address it answers ARP for.
-    mine: Cell<Ipv4Addr>,
+    next_xid: AtomicU32,
+    /// The address it answers ARP for, as a number.
+    mine: AtomicU32,
 }
 
 /// A message to send: what a test wants other than the usual.
@@ -174,8 +174,17 @@ impl Answer {
 impl<'lab> Guest<'lab> {
     pub(super) fn new(lab: &'lab Lab, netns: String, mac: Mac) -> Self {
         let wire = Wire::open(lab, Some(&netns), "eth0");
-        let (next_xid, mine) = (Cell::new(u32::from_be_bytes([mac.0[4], mac.0[5], 0, 1])), ANY);
-        Self { lab, netns, mac, wire, next_xid, mine: Cell::new(mine) }
+        let next_xid = AtomicU32::new(u32::from_be_bytes([mac.0[4], mac.0[5], 0, 1]));
+        Self { lab, netns, mac, wire, next_xid, mine: AtomicU32::new(ANY.into()) }
+    }
+
+    fn mine(&self) -> Ipv4Addr {
+        self.mine.load(Ordering::Relaxed).into()
+    }
+
+    /// From now on it answers ARP for this address.
+    fn holds(&self, address: Ipv4Addr) {
+        self.mine.store(address.into(), Ordering::Relaxed);
     }
 
     pub fn lab(&self) -> &'lab Lab {
@@ -243,7 +252,7 @@ impl<'lab> Guest<'lab> {
         let offer = self.discover(&[]).expect("no OFFER");
         let ack = self.request_selecting(&offer).expect("no answer to the REQUEST");
         assert_eq!(ack.kind(), MessageType::Ack, "{}", ack.reason());
-        self.mine.set(ack.yiaddr());
+        self.holds(ack.yiaddr());
         ack
     }
 
@@ -265,9 +274,9 @@ impl<'lab> Guest<'lab> {
 
     /// Sends without waiting; gives the transaction's number.
     pub fn send(&self, ask: &Ask) -> u32 {
-        let xid = self.next_xid.replace(self.next_xid.get().wrapping_add(1));
+        let xid = self.next_xid.fetch_add(1, Ordering::Relaxed);
         if ask.ciaddr != ANY {
-            self.mine.set(ask.ciaddr);
+            self.holds(ask.ciaddr);
         }
         let server_mac = ask.server.map(|server| self.resolve(server));
         let datagram = Datagram {
@@ -284,7 +293,7 @@ impl<'lab> Guest<'lab> {
 
     /// A DISCOVER every `interval` until the first OFFER: how long that took.
     pub fn discover_until_answered(&self, interval: Duration, patience: Duration) -> Duration {
-        let (start, first) = (Instant::now(), self.next_xid.get());
+        let (start, first) = (Instant::now(), self.next_xid.load(Ordering::Relaxed));
         let mut next = start;
         while start.elapsed() < patience {
             self.send(&Ask::new(MessageType::Discover));
@@ -316,7 +325,7 @@ impl<'lab> Guest<'lab> {
 
     fn answer_to(&self, ours: impl Fn(u32) -> bool, deadline: Instant) -> Option<Answer> {
         while let Some(frame) = self.wire.receive(deadline) {
-            if let Some(arp) = arp_answer(&frame, self.mac, |ip| ip == self.mine.get()) {
+            if let Some(arp) = arp_answer(&frame, self.mac, |ip| ip == self.mine()) {
                 self.wire.send(&arp);
             }
             let datagram = Datagram::parse(&frame).filter(|d| d.to.1 == 68);
@@ -329,7 +338,7 @@ impl<'lab> Guest<'lab> {
     }
 
     fn resolve(&self, server: Ipv4Addr) -> Mac {
-        self.wire.send(&arp_question(self.mac, self.mine.get(), server));
+        self.wire.send(&arp_question(self.mac, self.mine(), server));
         let deadline = Instant::now() + PATIENCE;
         while let Some(frame) = self.wire.receive(deadline) {
             if let Some(mac) = arp_found(&frame, server) {
