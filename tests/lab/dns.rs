@@ -61,8 +61,16 @@ impl DnsSocket {
     }
 
     pub fn ask_class(&self, name: &str, rtype: u16, class: u16, patience: Duration) -> Option<DnsReply> {
-        self.socket.set_read_timeout(Some(patience)).unwrap();
+        self.send(name, rtype, class);
+        self.receive(patience)
+    }
+
+    pub fn send(&self, name: &str, rtype: u16, class: u16) {
         self.socket.send(&question(name, rtype, class)).unwrap();
+    }
+
+    pub fn receive(&self, patience: Duration) -> Option<DnsReply> {
+        self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut reply = [0; 4096];
         let length = self.socket.recv(&mut reply).ok()?;
         Some(parse(&reply[..length]))
