@@ -186,7 +186,7 @@ fn every_damage_by_hand_is_seen_and_mended() {
             &format!("ip netns delete {name}"),
             &format!("umount /run/netns/{name}"),
             &format!("umount /run/netns/{name}; rm /run/netns/{name}; mkdir /run/netns/{name}"),
-            "kill -9 $(pidof dnsmasq)",
+            "kill -9 $(pidof dnsmasq); while pidof dnsmasq; do :; done",
             &format!("rm {files}/hosts/base"),
             &format!("rm {files}/options/base"),
             &format!("rm {files}/names/names"),
