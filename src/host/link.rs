@@ -134,7 +134,8 @@ pub(super) async fn ensure_bridge(handle: &Handle, name: &str) -> Result<(), Err
     Ok(())
 }
 
-/// The pair: the inner end in `netns`, up; the outer one here, a port of the bridge and not yet up.
+/// The pair: the inner end in `netns`, the outer one here, a port of the bridge. Not up: the kernel
+/// refuses that for an end whose other end is only being made.
 pub(super) async fn create_pair(
     handle: &Handle,
     outer: &str,
@@ -146,8 +147,7 @@ pub(super) async fn create_pair(
     let inner = LinkUnspec::new_with_name(INNER_DEVICE)
         .address(mac.octets().to_vec())
         .mtu(mtu)
-        .setns_by_fd(netns.raw_fd())
-        .up();
+        .setns_by_fd(netns.raw_fd());
     let pair = LinkMessageBuilder::<LinkVeth>::new(outer, INNER_DEVICE)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inner.build())))
         .mtu(mtu)

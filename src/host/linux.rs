@@ -106,6 +106,7 @@ impl LinuxHost {
         self.delete_device(uid).await?;
         link::create_pair(&self.handle, &outer, &netns, mac, mtu, bridge.index).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
+        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
         self.monitor.expect(&outer, uid, bridge.index);
         Ok(())
     }
