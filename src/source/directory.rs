@@ -15,12 +15,12 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as async_mpsc;
 
-use super::Batch;
 use super::files::Files;
 use super::hints::{Hint, Watch};
 use super::last_good::{self, Keeper};
 use super::schema::{self, Validator};
 use super::state::State;
+use super::{Batch, Source};
 
 /// All files are looked at again after this time, hint or not.
 const RELIST: Duration = Duration::from_secs(30);
@@ -88,9 +88,20 @@ impl Directory {
         Ok(Self { batches: receiver, hints, thread: Some(thread) })
     }
 
-    /// Waits for the next changes; the first batch has everything. Cancel-safe: nothing is lost if
-    /// the future is dropped. `None` only after the reading thread has ended.
-    pub async fn next(&mut self) -> Option<Batch> {
+    /// What [`open`](Self::open) would deliver first; watches and writes nothing.
+    pub fn read_once(dir: &Path, state_dir: &Path) -> Result<Batch, Error> {
+        let path = state_dir.join(LAST_GOOD);
+        let kept = last_good::peek(&path).map_err(|source| Error::LastGood { path, source })?;
+        let validator = Validator::new()?;
+        let mut files = Files::new(dir);
+        files.list(&BTreeSet::new(), &validator);
+        Ok(State::restore(kept).update(&files, &validator).batch.unwrap_or_default())
+    }
+}
+
+impl Source for Directory {
+    /// The first batch has everything; `None` only after the reading thread has ended.
+    async fn next(&mut self) -> Option<Batch> {
         self.batches.recv().await
     }
 }

@@ -36,13 +36,22 @@ struct Content {
     objects: Vec<Kept>,
 }
 
+/// Reads the objects; a file that makes no sense counts as none.
+pub(crate) fn peek(path: &Path) -> io::Result<Vec<Kept>> {
+    Ok(read(path)?.and_then(|text| parse(&text).ok()).unwrap_or_default())
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads the objects; a file that makes no sense is put aside, and there are none.
 pub(crate) fn load(path: &Path) -> io::Result<Vec<Kept>> {
-    let text = match fs::read(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
+    let Some(text) = read(path)? else { return Ok(Vec::new()) };
     match parse(&text) {
         Ok(objects) => Ok(objects),
         Err(error) => {

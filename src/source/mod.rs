@@ -12,6 +12,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::api::{Network, PhysicalNetwork, Port, Subnet};
+use crate::validate;
 
 pub mod directory;
 pub mod manifest;
@@ -115,6 +116,21 @@ impl Object {
         })
     }
 
+    /// What is wrong with it that no schema says; see `validate`.
+    fn faults(&self) -> Vec<schema::FieldError> {
+        let problems = match self {
+            Self::Network(network) => validate::network(network),
+            Self::Subnet(subnet) => validate::subnet(subnet),
+            Self::Port(port) => validate::port(port),
+            Self::PhysicalNetwork(_) => Vec::new(),
+        };
+        let fault = |problem: crate::reason::Problem| match problem.message.split_once(": ") {
+            Some((field, message)) => schema::FieldError::new(field, message),
+            None => schema::FieldError::new("", problem.message),
+        };
+        problems.into_iter().map(fault).collect()
+    }
+
     /// Which object it is.
     pub fn key(&self) -> ObjectKey {
         match self {
@@ -146,6 +162,12 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// All that is wrong at present, not only what is new.
     pub problems: Vec<Problem>,
+}
+
+/// Where batches come from.
+pub trait Source: Send {
+    /// Waits for the next changes; `None`: there will be no more. Cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Option<Batch>> + Send;
 }
 
 /// A mistake in what the user wrote, or a source that cannot be read.

@@ -126,6 +126,10 @@ impl State {
             candidate: Some(Arc::clone(candidate)),
         };
         let object = served.object(&candidate.key).map_err(|e| vec![FieldError::new("", e.to_string())])?;
+        let faults = object.faults();
+        if !faults.is_empty() {
+            return Err(faults);
+        }
         self.served.insert(candidate.key.clone(), served);
         pass.events.push(Event::Apply(object));
         pass.changed = true;
