@@ -236,7 +236,7 @@ mod tests {
             "lan=bridge:..",
             "LAN=bridge:br0",
             "lan=bridge:sixteen-letters-x",
-            "lan=bridge:elevenchars{vlan}",
+            "lan=bridge:twelve-chars{vlan}",
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
