@@ -14,6 +14,7 @@ use super::ask::Line;
 use super::machine::{blocking, find_dnsmasq, inotify_instances};
 use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
+use super::survey::survey;
 use super::{Applied, Error, Refused, files};
 use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout};
 use crate::types::{MacAddr, NetworkUid};
@@ -43,7 +44,7 @@ impl Driver {
                 let files = files.clone();
                 blocking(move || prepare(&layout, &files)).await?;
             }
-            Action::Start(argv) => return self.start(uid, argv.clone()).await,
+            Action::Start(argv) => return self.start_alone(uid, argv.clone()).await,
             Action::AddOptions(options) => {
                 let text = dnsmasq::options_text(options);
                 return self.change(uid, move || append(&layout, &layout.options(), &text)).await;
@@ -67,6 +68,17 @@ impl Driver {
             process.stop().await?;
         }
         Ok(())
+    }
+
+    /// If it does not start, one may be in its way that was being started when the last agent died, and
+    /// was not there yet to be found.
+    async fn start_alone(&self, uid: NetworkUid, argv: Vec<String>) -> Result<Applied, Error> {
+        let started = self.start(uid, argv).await;
+        if matches!(started, Err(Error::Start { .. })) {
+            let state = self.state.clone();
+            self.processes.take_in(blocking(move || survey(&state)).await?)?;
+        }
+        started
     }
 
     async fn start(&self, uid: NetworkUid, argv: Vec<String>) -> Result<Applied, Error> {
