@@ -1,11 +1,13 @@
 //! The real node: kernel, iptables and dnsmasq. Needs root; each test runs in a machine of its own.
 #![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, also their helpers")]
 
 mod inside;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use inside::{cpu, inside, sh, timed};
@@ -238,7 +240,7 @@ fn an_idle_look_starts_nothing_and_writes_nothing() {
             let left = plan(Some(&desired(uid(n), &service(1..=10))), &observe(&host, uid(n)).await, true);
             assert!(left.actions.is_empty(), "{left:?}");
         }
-        println!("idle look: {:?} of CPU for each network", (cpu() - spent) / (rounds * 20));
+        println!("idle look: {:?} of CPU for each network", cpu().saturating_sub(spent) / (rounds * 20));
         // Threads take numbers, too: one for each look, and the runtime's.
         assert!(last_pid() - before < rounds * 20 + 40, "processes were started");
         assert_eq!(sh(&files), written);
@@ -399,10 +401,52 @@ fn what_cannot_be_done_says_why() {
     });
 }
 
+const VICTIM: &str = "KUBE_DHCP_TEST_VICTIM";
+
+/// A process that brings a network up and takes it down is killed a little later each time.
+#[test]
+fn a_kill_at_any_moment_leaves_nothing_that_cannot_be_mended() {
+    let name = "a_kill_at_any_moment_leaves_nothing_that_cannot_be_mended";
+    if std::env::var_os(VICTIM).is_some() {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        return runtime.block_on(up_and_down());
+    }
+    inside(name, async {
+        for step in 0..60 {
+            let mut victim = std::process::Command::new(std::env::current_exe().unwrap())
+                .args(["--exact", name])
+                .env(VICTIM, "1")
+                .stdout(std::process::Stdio::null())
+                .spawn()
+                .unwrap();
+            tokio::time::sleep(Duration::from_millis(4) + Duration::from_micros(1_300) * step).await;
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+            let host = LinuxHost::new(Path::new(STATE)).unwrap();
+            if step % 2 == 0 {
+                settle(&host, uid(1), &desired(uid(1), &service(1..=10))).await;
+                assert_eq!(dnsmasqs().len(), 1, "step {step}");
+            }
+            for uid in host.networks().await.unwrap() {
+                reconcile(&host, uid, None).await;
+            }
+            host.sweep_bridges(&BTreeSet::new()).await.unwrap();
+            let left = "ls /sys/class/net; ls /run/netns /run/state/networks 2>/dev/null | grep 0001 || true";
+            assert_eq!(sh(left), "lo\n", "step {step}");
+        }
+    });
+}
+
+async fn up_and_down() {
+    let host = Arc::new(LinuxHost::new(Path::new(STATE)).unwrap());
+    bring_up(Arc::clone(&host), uid(1)).await;
+    tear_down(host, uid(1)).await;
+}
+
 #[test]
 fn what_it_costs() {
     inside("what_it_costs", async {
-        let host = LinuxHost::new(Path::new(STATE)).unwrap();
+        let host = Arc::new(LinuxHost::new(Path::new(STATE)).unwrap());
         let ports: Vec<u16> = (300..1300).collect();
         let wanted = desired(uid(1), &service(ports.clone()));
         for action in plan(Some(&wanted), &observe(&host, uid(1)).await, true).actions {
@@ -419,5 +463,42 @@ fn what_it_costs() {
         }
         took.sort();
         println!("add one of 1,000 hosts: median {:?}", took[took.len() / 2]);
+        let spent = cpu();
+        let ((), took) = timed(together(&host, 40, bring_up)).await;
+        println!("40 networks of 10 ports up: {took:?}, {:?} of CPU", cpu().saturating_sub(spent));
+        let ((), took) = timed(together(&host, 40, tear_down)).await;
+        println!("40 networks down: {took:?}");
     });
+}
+
+/// Does it for so many networks at once.
+async fn together<F: Future<Output = ()> + Send + 'static>(
+    host: &Arc<LinuxHost>,
+    count: u32,
+    each: fn(Arc<LinuxHost>, NetworkUid) -> F,
+) {
+    let tasks: Vec<_> = (0..count).map(|n| tokio::spawn(each(Arc::clone(host), uid(100 + n)))).collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+}
+
+/// The rules beside everything else, as the agent does it.
+async fn bring_up(host: Arc<LinuxHost>, uid: NetworkUid) {
+    let wanted = desired(uid, &service(1..=10));
+    let actions = plan(Some(&wanted), &observe(&host, uid).await, true).actions;
+    let (first, rest) = actions.split_first().unwrap();
+    apply(&host, uid, first).await;
+    let is_rule = |action: &&Action| matches!(action, Action::AddChecksumRule(_));
+    let (rules, others): (Vec<_>, Vec<_>) = rest.iter().partition(is_rule);
+    let all = async |actions: Vec<&Action>| {
+        for action in actions {
+            apply(&host, uid, action).await;
+        }
+    };
+    tokio::join!(all(rules), all(others));
+}
+
+async fn tear_down(host: Arc<LinuxHost>, uid: NetworkUid) {
+    reconcile(&host, uid, None).await;
 }

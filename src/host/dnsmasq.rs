@@ -14,6 +14,7 @@ use super::ask::Line;
 use super::machine::{blocking, find_dnsmasq, inotify_instances};
 use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
+use super::survey::survey;
 use super::{Applied, Error, Refused, files};
 use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout};
 use crate::types::{MacAddr, NetworkUid};
@@ -24,7 +25,7 @@ const NAMES: &str = "names";
 const NEW: &str = ".new";
 /// A log longer than this is set aside.
 const LOG_LENGTH: u64 = 1 << 20;
-/// How often a release is sent.
+/// How often a release is sent, or a start tried.
 const TRIES: u32 = 3;
 
 /// Where files are and which processes run.
@@ -43,7 +44,7 @@ impl Driver {
                 let files = files.clone();
                 blocking(move || prepare(&layout, &files)).await?;
             }
-            Action::Start(argv) => return self.start(uid, argv.clone()).await,
+            Action::Start(argv) => return self.start_alone(uid, argv).await,
             Action::AddOptions(options) => {
                 let text = dnsmasq::options_text(options);
                 return self.change(uid, move || append(&layout, &layout.options(), &text)).await;
@@ -67,6 +68,23 @@ impl Driver {
             process.stop().await?;
         }
         Ok(())
+    }
+
+    /// If it does not start, one may be in its way that was being started when the last agent died, and
+    /// was not there yet to be found. While it becomes a daemon it changes its number twice.
+    async fn start_alone(&self, uid: NetworkUid, argv: &[String]) -> Result<Applied, Error> {
+        for _ in 0..TRIES {
+            let started = self.start(uid, argv.to_vec()).await;
+            if !matches!(started, Err(Error::Start { .. })) {
+                return started;
+            }
+            let state = self.state.clone();
+            self.processes.take_in(blocking(move || survey(&state)).await?)?;
+            if self.processes.of(uid).is_empty() {
+                return started;
+            }
+        }
+        self.start(uid, argv.to_vec()).await
     }
 
     async fn start(&self, uid: NetworkUid, argv: Vec<String>) -> Result<Applied, Error> {

@@ -47,9 +47,7 @@ impl LinuxHost {
         let handle = netns::connect(&tokio::runtime::Handle::current()).map_err(failed)?;
         let monitor = Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
         let processes = Processes::new(sender)?;
-        for process in survey::survey(&state)? {
-            processes.watch(process)?;
-        }
+        processes.take_in(survey::survey(&state)?)?;
         let driver = Driver { state: state.clone(), processes };
         let events = Mutex::new(Some(receiver));
         Ok(Self { state, handle, firewall: Firewall::default(), driver, monitor, events })

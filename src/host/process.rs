@@ -135,6 +135,16 @@ impl Processes {
         Ok(processes)
     }
 
+    /// Watches those that are not watched yet.
+    pub(super) fn take_in(&self, found: Vec<Process>) -> Result<(), Error> {
+        for process in found {
+            if self.of(process.uid).iter().all(|known| known.pid != process.pid) {
+                self.watch(process)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Watches a process from now on.
     pub(super) fn watch(&self, process: Process) -> Result<Arc<Process>, Error> {
         let process = Arc::new(process);

@@ -2,6 +2,7 @@
 //! namespaces with an empty `/run`. All of it ends with that process. Needs root.
 
 #![allow(unreachable_pub, reason = "it is a library to the tests")]
+#![allow(clippy::unwrap_used, reason = "what is broken here must fail loudly")]
 
 use std::process::Command;
 use std::time::{Duration, Instant};
