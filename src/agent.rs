@@ -168,7 +168,7 @@ impl<H: Host> Agent<H> {
         let signal = Arc::new(Signal::default());
         self.workers.insert(uid, signal.clone());
         let label = name.as_ref().map_or_else(|| uid.to_string(), ToString::to_string);
-        let span = info_span!("network", name = label);
+        let span = info_span!("worker", network = label);
         let worker = Worker::new(self.context.clone(), uid, name, signal.clone(), self.cancel.clone());
         self.tasks.spawn(async move { worker.run().await }.instrument(span));
         signal
