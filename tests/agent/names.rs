@@ -90,7 +90,10 @@ fn assert_own_names(dns: &DnsSocket) {
     ] {
         assert_eq!(dns.ask(name, rtype::A), DnsReply::found(&[address]), "{name}");
         for other in [rtype::AAAA, rtype::MX, rtype::TXT] {
-            assert_eq!(dns.ask(name, other), DnsReply::found(&[]), "{name}, type {other}");
+            let reply = dns.ask(name, other);
+            // Without a forwarder dnsmasq refuses the rarer types of names without a dot.
+            let refused = !name.contains('.') && other != rtype::AAAA && reply == DnsReply::refused();
+            assert!(refused || reply == DnsReply::found(&[]), "{name}, type {other}: {reply:?}");
         }
     }
     for (address, name) in [

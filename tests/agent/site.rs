@@ -138,6 +138,20 @@ impl Site {
         self.get("/readyz").is_some_and(|(code, _)| code == 200)
     }
 
+    /// How many passes over networks there were.
+    pub fn passes(&self) -> u64 {
+        let (_, text) = self.get("/metrics").unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("kube_dhcp_pass_seconds_count "));
+        line.map_or(0, |number| number.trim().parse().unwrap())
+    }
+
+    /// Runs a line of shell in the lab; it must succeed.
+    pub fn run_shell(&self, line: &str) -> String {
+        let done = lab::output(self.lab.command("sh").args(["-ec", line]));
+        assert!(done.status.success(), "{line}: {}", String::from_utf8_lossy(&done.stderr));
+        String::from_utf8(done.stdout).unwrap()
+    }
+
     /// The directories of the networks that have one.
     pub fn network_dirs(&self) -> Vec<PathBuf> {
         files_of(&self.state.join("networks"))
