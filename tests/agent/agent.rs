@@ -21,6 +21,7 @@ pub struct Launch<'s> {
     node: Vec<String>,
     more: Vec<String>,
     before: Vec<String>,
+    log: Option<String>,
     environment: Vec<(String, String)>,
 }
 
@@ -33,6 +34,7 @@ impl<'s> Launch<'s> {
             node: Vec::new(),
             more: Vec::new(),
             before: Vec::new(),
+            log: None,
             environment: Vec::new(),
         }
     }
@@ -66,6 +68,12 @@ impl<'s> Launch<'s> {
         self
     }
 
+    /// Its log goes to this file, and is not read.
+    pub fn log_to(mut self, path: &str) -> Self {
+        self.log = Some(path.to_owned());
+        self
+    }
+
     pub fn environment(mut self, name: &str, value: &str) -> Self {
         self.environment.push((name.to_owned(), value.to_owned()));
         self
@@ -87,10 +95,13 @@ impl<'s> Launch<'s> {
         command.args(&program[1..]).args(self.arguments("agent")).args(["--log-format", "json"]);
         command.args(&self.more).env_remove("RUST_LOG").stdout(Stdio::null()).stderr(Stdio::piped());
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(path) = &self.log {
+            command.stderr(std::fs::File::options().append(true).open(path).unwrap());
+        }
         let mut child = spawn(&mut command);
         let lines = Arc::new(Mutex::new(Vec::new()));
-        let reader = read_lines(child.stderr.take().unwrap(), lines.clone());
-        Agent { site: self.site, child, lines, reader: Some(reader) }
+        let reader = child.stderr.take().map(|stderr| read_lines(stderr, lines.clone()));
+        Agent { site: self.site, child, lines, reader }
     }
 
     /// Started, and every network of the start attempted to its end.
@@ -131,13 +142,6 @@ impl Agent<'_> {
     /// The actions it took so far, in its words.
     pub fn actions(&self) -> Vec<String> {
         self.log().iter().filter_map(|line| action(line)).collect()
-    }
-
-    /// The actions it takes in `f`, and in the wait in it.
-    pub fn actions_in(&self, f: impl FnOnce()) -> Vec<String> {
-        let before = self.actions().len();
-        f();
-        self.actions().split_off(before)
     }
 
     pub fn until_logged(&self, part: &str) {
