@@ -140,9 +140,12 @@ impl<H: Host> Worker<H> {
             Err(problem) => (Some(problem), Next::At(self.retry_at())),
         };
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
-        if failure.as_ref().is_none_or(|problem| problem.reason != Reason::HostFailed)
-            && !matches!(next, Next::At(_))
-        {
+        // What is tried again for another's fault, such as a missing bridge, was attempted, too.
+        let attempted = match &failure {
+            Some(problem) => problem.reason != Reason::HostFailed,
+            None => !matches!(next, Next::At(_)),
+        };
+        if attempted {
             self.context.readiness.attempted(self.uid);
         }
         match &inputs {
