@@ -39,7 +39,7 @@ const FIELDS: [(&str, Maker); 19] = [
     ("spec.cidr", |n, t| subnet(n, "lan", &format!("\"{t}\""), "")),
     ("spec.gateway.address", |n, t| of_subnet(n, &format!("gateway: {{type: Address, address: \"{t}\"}}"))),
     ("spec.pools[0].first", |n, t| of_subnet(n, &format!("pools: [{{first: \"{t}\", last: 10.7.0.9}}]"))),
-    ("spec.dns.addresses[0]", |n, t| of_subnet(n, &format!("dns: {{type: Addresses, addresses: [\"{t}\"]}}"))),
+    ("spec.dns.addresses", |n, t| of_subnet(n, &format!("dns: {{type: Addresses, addresses: [\"{t}\"]}}"))),
     ("spec.hostRoutes[0].destination", |n, t| {
         of_subnet(n, &format!("hostRoutes: [{{destination: \"{t}\", nextHop: 10.7.0.1}}]"))
     }),
@@ -47,7 +47,7 @@ const FIELDS: [(&str, Maker); 19] = [
         of_subnet(n, &format!("hostRoutes: [{{destination: 10.9.0.0/16, nextHop: \"{t}\"}}]"))
     }),
     ("spec.dns.domain", |n, t| network(n, &format!("dns: {{domain: \"{t}\"}}"))),
-    ("spec.dns.forwarding.addresses[0]", |n, t| {
+    ("spec.dns.forwarding.addresses", |n, t| {
         network(n, &format!("dns: {{forwarding: {{type: Addresses, addresses: [\"{t}\"]}}}}"))
     }),
     ("spec.physicalNetworkRef.name", |n, t| {

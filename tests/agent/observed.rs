@@ -56,7 +56,8 @@ fn readyz_waits_for_every_network() {
 fn without_listen_nobody_listens() {
     let site = Site::new();
     site.write("a.yaml", &lan());
-    let _agent = site.launch().more(&["--listen", "off"]).start();
+    let agent = site.launch().more(&["--listen", "off"]).start();
+    agent.until_logged("start dnsmasq");
     site.until_ready("Network", "lan");
     assert_eq!(site.get("/livez"), None);
 }

@@ -4,18 +4,14 @@ use std::net::Ipv4Addr;
 
 use crate::lab::{Mac, eventually};
 use crate::manifests::{fixed, lan, lan_v4, network, object, physical, port, subnet, vlan};
-use crate::site::{Condition, LONG, Site};
+use crate::site::{LONG, Site};
 
-fn assert_not_ready(site: &Site, kind: &str, name: &str, reason: &str, part: &str) -> Condition {
-    let message = site.until_reason(kind, name, reason);
-    assert!(message.contains(part), "{kind} {name}: {message}");
+fn assert_not_ready(site: &Site, kind: &str, name: &str, reason: &str, part: &str) {
+    site.until_not_ready(kind, name, reason, part);
     let status = site.status();
-    let ready = status.condition(kind, name, "Ready").unwrap();
-    assert_eq!(ready.status, "False");
     let (stalled, reconciling) =
         (status.condition(kind, name, "Stalled"), status.condition(kind, name, "Reconciling"));
     assert!(stalled.is_some() != reconciling.is_some(), "{kind} {name} is both or neither");
-    ready
 }
 
 #[test]
@@ -151,6 +147,7 @@ fn what_refers_to_nothing_says_so_until_it_is_there() {
     assert_not_ready(&site, "Port", "vm1", "NetworkNotFound", "lan");
     assert_not_ready(&site, "Subnet", "lan-v4", "NetworkNotFound", "lan");
     site.write("c.yaml", &network("lan", ""));
+    site.until_ready("Network", "lan");
     site.until_leased(&site.guest(1), Ipv4Addr::new(10, 0, 0, 20));
     site.remove("b.yaml");
     assert_not_ready(&site, "Network", "lan", "NoSubnet", "");

@@ -88,9 +88,11 @@ impl Site {
         self.until_condition(kind, name, |ready| ready.status == "True");
     }
 
-    /// Waits until an object's Ready has this reason; gives its message.
-    pub fn until_reason(&self, kind: &str, name: &str, reason: &str) -> String {
-        self.until_condition(kind, name, |ready| ready.reason == reason).message
+    /// Waits until an object is not ready for this reason, with words that contain `part`.
+    pub fn until_not_ready(&self, kind: &str, name: &str, reason: &str, part: &str) {
+        self.until_condition(kind, name, |ready| {
+            ready.status == "False" && ready.reason == reason && ready.message.contains(part)
+        });
     }
 
     fn until_condition(&self, kind: &str, name: &str, wanted: impl Fn(&Condition) -> bool) -> Condition {
