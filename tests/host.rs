@@ -476,6 +476,10 @@ fn what_it_costs() {
         }
         took.sort();
         println!("add one of 1,000 hosts: median {:?}", took[took.len() / 2]);
+        for action in plan(None, &observe(&host, uid(1)).await, true).actions {
+            let (_, took) = timed(apply(&host, uid(1), &action)).await;
+            println!("{:>20}: {took:?}", action.kind());
+        }
         let spent = cpu();
         let ((), took) = timed(together(&host, 40, bring_up)).await;
         println!("40 networks of 10 ports up: {took:?}, {:?} of CPU", cpu().saturating_sub(spent));
