@@ -1,19 +1,46 @@
 //! kube-dhcp: DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 //!
-//! Dependencies point down this list only:
+//! Dependencies point down this list only; pure modules know nothing of effects, effects nothing of
+//! the loop.
 //!
 //! | module | what | effects |
 //! |---|---|---|
+//! | [`api`] | the kinds | none |
 //! | [`types`] | MAC addresses, names, ranges: parsed once, printed one way | none |
-//! | [`service`] | what the guests of a network shall get | none |
+//! | [`reason`] | why an object is not as its owner wants it | none |
+//! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
+//! | [`validate`], [`allocate`], [`desired`] | objects → what this node shall hold, and what is wrong with them | none |
 //! | [`plan`] | (desired, observed) → actions | none |
-//! | [`host`] | observes the node and does the actions | the kernel, processes, files |
+//! | [`conditions`], [`report`] | what is said of it | none |
+//! | [`durable`] | files that survive | files |
+//! | [`host`] | observing and changing the node | kernel, dnsmasq |
+//! | [`source`] | where objects come from | a directory |
+//! | [`store`], [`agent`] | the loop: what changed → desired → plan → apply → report | all of these |
+//! | [`metrics`], [`serve`], [`telemetry`] | being watched | HTTP, log |
+//! | [`cli`], [`command`] | the program | all |
 
+pub mod agent;
+pub mod allocate;
+pub mod api;
+pub mod cli;
+pub mod command;
+pub mod conditions;
+pub mod desired;
+pub mod dhcp_options;
 pub mod dnsmasq;
+pub mod durable;
 pub mod host;
+pub mod metrics;
 pub mod node;
 pub mod plan;
+pub mod reason;
+pub mod report;
+pub mod serve;
 pub mod service;
+pub mod source;
+pub mod store;
+pub mod telemetry;
 pub mod types;
+pub mod validate;

@@ -1,3 +1,41 @@
-//! The `kube-dhcp` program.
+//! The `kube-dhcp` program: parse, dispatch, exit code.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use kube_dhcp::cli::{Cli, Command};
+use kube_dhcp::{command, telemetry};
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        // Who reads our output has gone away: nothing is wrong.
+        Err(e)
+            if e.downcast_ref::<std::io::Error>()
+                .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe) =>
+        {
+            ExitCode::SUCCESS
+        }
+        Err(e) => {
+            eprintln!("kube-dhcp: {e:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Agent(args) => {
+            telemetry::init(args.log_format);
+            runtime()?.block_on(command::agent(args))
+        }
+        Command::Plan(args) => runtime()?.block_on(command::plan(args)),
+        Command::Status(args) => command::status(&args),
+        Command::Crds(args) => command::crds(&args),
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}

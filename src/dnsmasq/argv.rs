@@ -3,10 +3,7 @@
 //!
 //! The line of a running process is its observed state: as long as it is equal, the process stays.
 
-use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-
-use ipnet::Ipv4Net;
 
 use crate::node::INNER_DEVICE;
 use crate::service::{Scope, Service};
@@ -81,12 +78,13 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
         argv.push(format!("--domain={domain}"));
         argv.push(format!("--local=/{domain}/"));
     }
-    argv.extend(service.reverse.iter().copied().map(reverse));
+    // Without a server behind it: reverse look-ups of the subnet stay here.
+    argv.extend(service.reverse.iter().map(|net| format!("--rev-server={net}")));
     argv.extend(service.forwarders.iter().map(|ip| format!("--server={ip}")));
     argv
 }
 
-const FIXED: [&str; 10] = [
+const FIXED: [&str; 11] = [
     "dnsmasq",
     "--conf-file=/dev/null",
     "--no-hosts",
@@ -98,8 +96,10 @@ const FIXED: [&str; 10] = [
     "--dhcp-ignore=tag:!known",
     // The default is 1,000; a lease is only ever given to a port.
     "--dhcp-lease-max=16777216",
-    // Names without a dot are the network's own.
+    // Names without a dot are the network's own; without the second, their missing types are refused
+    // where there is no forwarder.
     "--local=//",
+    "--domain-needed",
 ];
 
 fn range(scope: &Scope) -> String {
@@ -109,20 +109,6 @@ fn range(scope: &Scope) -> String {
         seconds => seconds.to_string(),
     };
     format!("--dhcp-range=set:{},tag:known,{net},static,{mask},{lease}", scope.key)
-}
-
-/// Keeps reverse look-ups of the subnet here. dnsmasq rounds a prefix longer than /24 to whole
-/// bytes, so the addresses of such a subnet are named one by one.
-fn reverse(net: Ipv4Net) -> String {
-    if net.prefix_len() <= 24 {
-        return format!("--rev-server={net}");
-    }
-    let addresses = u32::from(net.network())..=u32::from(net.broadcast());
-    let zones = addresses.map(|ip| {
-        let [a, b, c, d] = Ipv4Addr::from(ip).octets();
-        format!("{d}.{c}.{b}.{a}.in-addr.arpa/")
-    });
-    zones.fold(String::from("--local=/"), |arg, zone| arg + &zone)
 }
 
 #[cfg(test)]
@@ -158,6 +144,7 @@ mod tests {
         --dhcp-ignore=tag:!known
         --dhcp-lease-max=16777216
         --local=//
+        --domain-needed
         --interface=dhcp0
         --pid-file=/state/networks/UID/pid
         --log-facility=/state/networks/UID/log
@@ -170,7 +157,7 @@ mod tests {
         --domain=vm.example.org
         --local=/vm.example.org/
         --rev-server=10.0.0.0/24
-        --local=/0.1.0.10.in-addr.arpa/1.1.0.10.in-addr.arpa/2.1.0.10.in-addr.arpa/3.1.0.10.in-addr.arpa/
+        --rev-server=10.0.1.0/30
         --server=192.0.2.53
         ");
     }

@@ -24,9 +24,12 @@ pub enum OptionError {
     /// It knows this option as a text.
     #[error("option {0} takes printable ASCII text")]
     NotText(u8),
-    /// It takes such a text for a number and a unit.
-    #[error("option {0}: dnsmasq cannot send a text of digits followed by b, i or s")]
-    LooksLikeNumber(u8),
+    /// It takes the last letter of such a text for a unit.
+    #[error("option {0}: dnsmasq cannot send a text that is \"i\" or \"s\", alone or after hyphens")]
+    LooksLikeUnit(u8),
+    /// It sends its own address instead.
+    #[error("option {0}: dnsmasq cannot send the address 0.0.0.0")]
+    Unspecified(u8),
     /// It has no form for a value of no bytes.
     #[error("option {0} needs a value")]
     Empty(u8),
@@ -36,7 +39,7 @@ pub enum OptionError {
 /// (router, DNS servers), and refused elsewhere, for dnsmasq would send it with length 0.
 pub fn render_option(code: u8, bytes: &[u8]) -> Result<String, OptionError> {
     match (code, bytes.len()) {
-        (0 | 1 | 12 | 28 | 50..=57 | 61 | 81 | 82 | 118 | 255, _) => Err(OptionError::Reserved(code)),
+        (0 | 1 | 12 | 28 | 50..=57 | 61 | 81 | 82 | 118, _) => Err(OptionError::Reserved(code)),
         (3 | 6, 0) => Ok(String::new()),
         (_, 0) => Err(OptionError::Empty(code)),
         (_, 256..) => Err(OptionError::TooLong(code, bytes.len())),
@@ -50,7 +53,8 @@ pub fn render_option(code: u8, bytes: &[u8]) -> Result<String, OptionError> {
 }
 
 /// Codes that dnsmasq knows as lists of addresses (`OT_ADDR_LIST`).
-const ADDRESSES: [u8; 21] = [3, 6, 7, 9, 16, 21, 32, 33, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 74, 150];
+const ADDRESSES: [u8; 22] =
+    [3, 6, 7, 9, 16, 21, 32, 33, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 74, 150, 255];
 
 /// Codes that dnsmasq knows as names (`OT_NAME`).
 const TEXTS: [u8; 9] = [15, 17, 18, 40, 64, 66, 67, 100, 101];
@@ -59,6 +63,9 @@ fn addresses(code: u8, bytes: &[u8]) -> Result<String, OptionError> {
     let (quads, rest) = bytes.as_chunks::<4>();
     if !rest.is_empty() {
         return Err(OptionError::NotAddresses(code));
+    }
+    if quads.contains(&[0; 4]) {
+        return Err(OptionError::Unspecified(code));
     }
     let dotted: Vec<_> = quads.iter().map(|[a, b, c, d]| format!("{a}.{b}.{c}.{d}")).collect();
     Ok(dotted.join(","))
@@ -73,11 +80,11 @@ fn text(code: u8, bytes: &[u8]) -> Result<String, OptionError> {
     if !bytes.iter().all(|b| matches!(b, b' '..=b'~')) {
         return Err(OptionError::NotText(code));
     }
-    if let [digits @ .., b'b' | b'i' | b's'] = bytes
-        && !digits.is_empty()
-        && digits.iter().all(u8::is_ascii_digit)
+    // parse_dhcp_opt looks for a unit before it knows that this is no number. Digits in quotes are safe.
+    if let [hyphens @ .., b'i' | b's'] = bytes
+        && hyphens.iter().all(|byte| *byte == b'-')
     {
-        return Err(OptionError::LooksLikeNumber(code));
+        return Err(OptionError::LooksLikeUnit(code));
     }
     let mut quoted = String::from("\"");
     for &byte in bytes {
@@ -145,7 +152,8 @@ mod tests {
         assert_eq!(refused(53, &[1]), OptionError::Reserved(53));
         assert_eq!(refused(3, &[10, 0, 0]), OptionError::NotAddresses(3));
         assert_eq!(refused(67, b"a\nb"), OptionError::NotText(67));
-        assert_eq!(refused(67, b"12b"), OptionError::LooksLikeNumber(67));
+        assert_eq!(refused(67, b"--s"), OptionError::LooksLikeUnit(67));
+        assert_eq!(refused(42, &[0; 4]), OptionError::Unspecified(42));
         assert_eq!(refused(224, &[0; 256]), OptionError::TooLong(224, 256));
         assert_eq!(refused(224, &[]), OptionError::Empty(224));
     }

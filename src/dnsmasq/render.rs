@@ -79,28 +79,26 @@ pub fn options_text(options: &BTreeMap<OptionKey, String>) -> String {
     text
 }
 
-/// The names' file, in the form of hosts(5).
+/// The names' file, in the form of hosts(5), a name a line: of several in a line the second sometimes
+/// answers reverse look-ups as well.
 pub fn names_text(names: &BTreeMap<Ipv4Addr, Vec<DomainName>>) -> String {
     let mut text = String::new();
     for (ip, names) in names {
-        let _ = write!(text, "{ip}");
         for name in names {
-            let _ = write!(text, " {name}");
+            let _ = writeln!(text, "{ip} {name}");
         }
-        text.push('\n');
     }
     text
 }
 
 /// The names in such a file; `None` if a line is not as [`names_text`] writes it.
 pub fn read_names(text: &str) -> Option<BTreeMap<Ipv4Addr, Vec<DomainName>>> {
-    let line = |line: &str| {
-        let mut words = line.split(' ');
-        let ip = words.next()?.parse().ok()?;
-        let names = words.map(|word| word.parse().ok()).collect::<Option<_>>()?;
-        Some((ip, names))
-    };
-    text.lines().map(line).collect()
+    let mut names: BTreeMap<Ipv4Addr, Vec<DomainName>> = BTreeMap::new();
+    for line in text.lines() {
+        let (ip, name) = line.split_once(' ')?;
+        names.entry(ip.parse().ok()?).or_default().push(name.parse().ok()?);
+    }
+    Some(names)
 }
 
 /// The IPv4 leases of a lease file. It may be read while dnsmasq writes it: what is no lease is left out.
@@ -159,7 +157,7 @@ mod tests {
                 (ip.into(), names.iter().map(|name| name.parse().unwrap()).collect())
             }).collect();
             let text = names_text(&names);
-            prop_assert_eq!(text.lines().count(), names.len());
+            prop_assert_eq!(text.lines().count(), names.values().map(Vec::len).sum::<usize>());
             prop_assert_eq!(read_names(&text), Some(names));
         }
 

@@ -37,7 +37,13 @@ pub struct LinuxHost {
 impl LinuxHost {
     /// Makes the state directory and finds the processes that run. In the context of a runtime.
     pub fn new(state: &Path) -> Result<Self, Error> {
-        let state = machine::state_directory(state)?;
+        Self::look(&machine::state_directory(state)?)
+    }
+
+    /// As [`new`](Self::new), for one who only observes: makes nothing, and the state directory need
+    /// not be there.
+    pub fn look(state: &Path) -> Result<Self, Error> {
+        let state = state.canonicalize().unwrap_or_else(|_| state.to_owned());
         let (sender, receiver) = mpsc::channel(EVENTS);
         let failed = |e| Error::Open("a netlink socket", e);
         let handle = netns::connect(&tokio::runtime::Handle::current()).map_err(failed)?;
@@ -50,9 +56,9 @@ impl LinuxHost {
         Ok(Self { state, handle, firewall: Firewall::default(), driver, monitor, removals, events })
     }
 
-    /// Where `dnsmasq`'s files of a network are: for the one who renders its command line.
-    pub fn layout(&self, uid: NetworkUid) -> Layout {
-        Layout::new(&self.state, uid)
+    /// The state directory, by its one name: it is part of command lines.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
     }
 
     async fn observe_inside(&self, netns: Option<&Netns>) -> Result<observe::Inside, Error> {
@@ -203,7 +209,8 @@ impl Host for LinuxHost {
             Named::Unusable => (None, Some(Namespace::default())),
             Named::Namespace(netns) => (Some(netns), None),
         };
-        let (layout, processes, inner) = (self.layout(uid), self.driver.processes.of(uid), netns.clone());
+        let (layout, processes, inner) =
+            (Layout::new(&self.state, uid), self.driver.processes.of(uid), netns.clone());
         let server = blocking(move || observe::server(&layout, &processes, inner.as_ref()));
         let outer = outer_device(uid);
         let outside = observe::outside(&self.handle, &outer);

@@ -1,0 +1,248 @@
+//! The agent's loop: what changed → which networks → one worker for each → what is to be said.
+//!
+//! Called by `kube-dhcp agent`. It knows neither where objects come from nor how a node is changed:
+//! both are handed to it. It decides nothing about a network's state; `desired` and `plan` do.
+
+mod context;
+mod execute;
+mod progress;
+mod worker;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+use tracing::{Instrument, error, info, info_span, warn};
+
+use crate::durable::{self, Survives};
+use crate::host::{Host, ensure_inotify_instances};
+use crate::metrics::Metrics;
+use crate::report::{self, NodeReport};
+use crate::source::{Batch, Event, Source};
+use crate::types::{NetworkUid, ObjectName};
+
+pub use context::{Config, Readiness};
+use context::{Context, Signal};
+pub(crate) use context::{ledger_path, segments_path};
+use worker::Worker;
+
+/// How the agent is to end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Everything goes on serving.
+    Leave,
+    /// Everything is taken down first.
+    TakeDown,
+}
+
+/// Why the agent cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Of the node.
+    #[error(transparent)]
+    Host(#[from] crate::host::Error),
+    /// Of the state directory.
+    #[error(transparent)]
+    State(#[from] durable::Error),
+    /// There is nothing to learn any more.
+    #[error("the source of objects ended")]
+    SourceEnded,
+}
+
+/// One agent on one node.
+pub struct Agent<H> {
+    context: Arc<Context<H>>,
+    workers: BTreeMap<NetworkUid, Arc<Signal>>,
+    names: BTreeMap<ObjectName, NetworkUid>,
+    tasks: JoinSet<NetworkUid>,
+    said: NodeReport,
+    cancel: CancellationToken,
+}
+
+impl<H: Host> Agent<H> {
+    /// An agent that acts on `host`. Reads what an earlier one left in the state directory.
+    pub fn new(host: H, config: Config, metrics: Metrics) -> Result<Self, Error> {
+        Ok(Self {
+            context: Arc::new(Context::new(host, config, metrics)?),
+            workers: BTreeMap::new(),
+            names: BTreeMap::new(),
+            tasks: JoinSet::new(),
+            said: NodeReport::default(),
+            cancel: CancellationToken::new(),
+        })
+    }
+
+    /// Whether all networks of the start were attempted.
+    pub fn readiness(&self) -> Readiness {
+        self.context.readiness.clone()
+    }
+
+    /// Serves what `source` says until `stop`; returns when the last action ended.
+    pub async fn run(
+        mut self,
+        mut source: impl Source,
+        stop: CancellationToken,
+        exit: Exit,
+    ) -> Result<(), Error> {
+        let mut events = self.context.host.events();
+        let left_over = self.context.host.networks().await?;
+        let first = tokio::select! {
+            batch = source.next() => batch.ok_or(Error::SourceEnded)?,
+            () = stop.cancelled() => return Ok(()),
+        };
+        self.start(first, left_over);
+        let every = self.context.config.resync;
+        let mut resync = interval_at(Instant::now() + every, every);
+        resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            // Each arm only takes from a channel or waits: nothing is lost when another one wins.
+            tokio::select! {
+                () = stop.cancelled() => break,
+                batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?),
+                Some(uid) = events.recv() => self.disturbed(uid),
+                Some(ended) = self.tasks.join_next() => self.ended(ended).await,
+                _ = resync.tick() => self.resync().await,
+            }
+        }
+        self.stop(exit).await;
+        Ok(())
+    }
+
+    /// The networks that are wanted, and those that are there and no longer wanted.
+    fn start(&mut self, first: Batch, left_over: BTreeSet<NetworkUid>) {
+        let known = first.events.iter().filter_map(|event| match event {
+            Event::Apply(crate::source::Object::Network(network)) => {
+                network.metadata.uid.as_deref()?.parse().ok()
+            }
+            _ => None,
+        });
+        let networks: BTreeSet<NetworkUid> = known.chain(left_over.iter().copied()).collect();
+        info!(networks = networks.len(), found = left_over.len(), "starting");
+        self.context.readiness.expect(networks);
+        self.take(first);
+        for uid in left_over {
+            self.signal(uid, None).observe();
+        }
+    }
+
+    fn take(&mut self, batch: Batch) {
+        let dirty = {
+            let mut store = self.context.store();
+            let before = store.segments().clone();
+            let dirty = store.apply(batch.events);
+            if *store.segments() != before {
+                self.context.save_segments(store.segments());
+            }
+            dirty
+        };
+        for name in dirty {
+            let uid = self.context.uid(&name);
+            // An object of this name but another UID: the old one's worker takes down, the new one's serves.
+            if let Some(old) = self.names.get(&name).copied().filter(|old| Some(*old) != uid) {
+                self.signal(old, None).change();
+                self.names.remove(&name);
+            }
+            if let Some(uid) = uid {
+                self.names.insert(name.clone(), uid);
+                self.signal(uid, Some(name)).change();
+            }
+        }
+        if let Err(e) = ensure_inotify_instances(self.names.len()) {
+            warn!(
+                error = &e as &(dyn std::error::Error + 'static),
+                "the node is not ready for so many networks"
+            );
+        }
+        self.context.metrics.networks.set(self.names.len().try_into().unwrap_or(i64::MAX));
+        self.context.set_problems(&batch.problems);
+        self.say();
+    }
+
+    fn signal(&mut self, uid: NetworkUid, name: Option<ObjectName>) -> Arc<Signal> {
+        if let Some(signal) = self.workers.get(&uid) {
+            return signal.clone();
+        }
+        let signal = Arc::new(Signal::default());
+        self.workers.insert(uid, signal.clone());
+        let label = name.as_ref().map_or_else(|| uid.to_string(), ToString::to_string);
+        let span = info_span!("network", name = label);
+        let worker = Worker::new(self.context.clone(), uid, name, signal.clone(), self.cancel.clone());
+        self.tasks.spawn(async move { worker.run().await }.instrument(span));
+        signal
+    }
+
+    fn disturbed(&mut self, uid: NetworkUid) {
+        // What nobody wants and has no worker is left-over of another time: found at the next start.
+        if let Some(signal) = self.workers.get(&uid) {
+            signal.observe();
+        }
+    }
+
+    /// A worker ends when nothing of its network is wanted or there.
+    async fn ended(&mut self, ended: Result<NetworkUid, tokio::task::JoinError>) {
+        match ended {
+            Ok(uid) => {
+                self.workers.remove(&uid);
+                // It may have been wanted again just before.
+                let name = self.names.iter().find(|(_, other)| **other == uid).map(|(name, _)| name.clone());
+                if let Some(name) = name {
+                    self.signal(uid, Some(name)).change();
+                } else {
+                    self.sweep().await;
+                }
+            }
+            Err(e) => error!(error = &e as &(dyn std::error::Error + 'static), "a worker failed"),
+        }
+    }
+
+    async fn resync(&mut self) {
+        self.context.refresh_node();
+        for signal in self.workers.values() {
+            signal.observe();
+        }
+        self.sweep().await;
+        self.say();
+    }
+
+    async fn sweep(&self) {
+        let wanted = self.context.bridges();
+        if let Err(e) = self.context.host.sweep_bridges(&wanted).await {
+            warn!(error = &e as &(dyn std::error::Error + 'static), "cannot remove unused bridges");
+        }
+    }
+
+    /// Writes what belongs to no network, if it is not what was written before.
+    fn say(&mut self) {
+        let report = self.context.node_report(&self.said);
+        if report == self.said {
+            return;
+        }
+        let path = report::node_path(&self.context.config.node.state);
+        match durable::write(&path, &report, Survives::Crash) {
+            Ok(()) => self.said = report,
+            Err(e) => warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report"),
+        }
+    }
+
+    async fn stop(&mut self, exit: Exit) {
+        if exit == Exit::TakeDown {
+            info!("taking everything down");
+            self.context.take_down();
+            self.workers.values().for_each(|signal| signal.change());
+            let all = async { while self.tasks.join_next().await.is_some() {} };
+            if tokio::time::timeout(TAKE_DOWN, all).await.is_err() {
+                warn!("some networks could not be taken down");
+            }
+            self.sweep().await;
+        }
+        self.cancel.cancel();
+        while self.tasks.join_next().await.is_some() {}
+        info!("stopped");
+    }
+}
+
+/// How long taking everything down may take: longer than a process that does not end at SIGTERM.
+const TAKE_DOWN: Duration = Duration::from_secs(20);

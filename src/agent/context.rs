@@ -1,0 +1,306 @@
+//! What the loop and all workers share.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use tokio::sync::{Notify, Semaphore};
+use tracing::warn;
+
+use super::Error;
+use crate::api::{PortStatus, SubnetStatus};
+use crate::conditions;
+use crate::desired::{Inputs, NodeConfig, PortView, SegmentId, SubnetView};
+use crate::durable::{self, Survives};
+use crate::host::bridge_filter_active;
+use crate::metrics::Metrics;
+use crate::reason::{Problem, Reason};
+use crate::report::{ManifestProblem, NodeReport, ObjectReport};
+use crate::source;
+use crate::store::Store;
+use crate::types::{NetworkUid, ObjectName};
+
+/// What the agent is told at its start.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The node.
+    pub node: NodeConfig,
+    /// Its name.
+    pub node_name: String,
+    /// How often everything is looked at although nobody said anything.
+    pub resync: Duration,
+    /// Where the node's own resolvers are named.
+    pub resolv_conf: PathBuf,
+}
+
+/// Wakes a worker. Several calls before it looks are one.
+#[derive(Debug, Default)]
+pub(super) struct Signal {
+    notify: Notify,
+    observe: AtomicBool,
+}
+
+impl Signal {
+    /// Objects changed.
+    pub(super) fn change(&self) {
+        self.notify.notify_one();
+    }
+
+    /// Something may have happened on the node.
+    pub(super) fn observe(&self) {
+        self.observe.store(true, Ordering::Release);
+        self.notify.notify_one();
+    }
+
+    /// The next pass is to look, whenever it comes.
+    pub(super) fn observe_again(&self) {
+        self.observe.store(true, Ordering::Release);
+    }
+
+    pub(super) async fn woken(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Whether the node is to be looked at; asked once.
+    pub(super) fn take_observe(&self) -> bool {
+        self.observe.swap(false, Ordering::AcqRel)
+    }
+}
+
+/// Which networks of the start were not yet attempted to their end. Once none is left, that stays so.
+#[derive(Debug, Clone, Default)]
+pub struct Readiness(Arc<Mutex<Option<BTreeSet<NetworkUid>>>>);
+
+impl Readiness {
+    pub(super) fn expect(&self, networks: BTreeSet<NetworkUid>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(networks);
+    }
+
+    pub(super) fn attempted(&self, uid: NetworkUid) {
+        if let Some(left) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            left.remove(&uid);
+        }
+    }
+
+    /// How many are left; `None`: it is not known yet how many there are.
+    pub fn left(&self) -> Option<usize> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(BTreeSet::len)
+    }
+}
+
+pub(super) struct Context<H> {
+    pub(super) host: H,
+    pub(super) config: Config,
+    pub(super) metrics: Metrics,
+    pub(super) readiness: Readiness,
+    /// Networks that may be built or torn down at the same time.
+    pub(super) heavy: Semaphore,
+    store: Mutex<Store>,
+    node_forwarders: Mutex<Vec<std::net::IpAddr>>,
+    bridges: Mutex<BTreeMap<NetworkUid, String>>,
+    problems: Mutex<Vec<ManifestProblem>>,
+    taking_down: AtomicBool,
+}
+
+impl<H> Context<H> {
+    pub(super) fn new(host: H, config: Config, metrics: Metrics) -> Result<Self, Error> {
+        let segments: Vec<(SegmentId, ObjectName)> =
+            durable::read(&segments_path(&config.node.state))?.unwrap_or_default();
+        let context = Self {
+            host,
+            config,
+            metrics,
+            readiness: Readiness::default(),
+            heavy: Semaphore::new(HEAVY),
+            store: Mutex::new(Store::with_segments(segments.into_iter().collect())),
+            node_forwarders: Mutex::default(),
+            bridges: Mutex::default(),
+            problems: Mutex::default(),
+            taking_down: AtomicBool::new(false),
+        };
+        context.refresh_node();
+        Ok(context)
+    }
+
+    pub(super) fn store(&self) -> MutexGuard<'_, Store> {
+        self.store.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn uid(&self, name: &ObjectName) -> Option<NetworkUid> {
+        let inputs = self.store().inputs(name)?;
+        let uid = inputs.network.metadata.uid.as_deref().unwrap_or_default();
+        uid.parse().inspect_err(|e| warn!(network = %name, error = %e, "this Network has no usable UID")).ok()
+    }
+
+    /// The objects of the network of this name, if it is the one of this UID and is wanted.
+    pub(super) fn inputs(&self, name: &ObjectName, uid: NetworkUid) -> Option<Inputs> {
+        if self.taking_down.load(Ordering::Acquire) {
+            return None;
+        }
+        let inputs = self.store().inputs(name)?;
+        (inputs.network.metadata.uid.as_deref() == Some(uid.to_string().as_str())).then_some(inputs)
+    }
+
+    pub(super) fn take_down(&self) {
+        self.taking_down.store(true, Ordering::Release);
+    }
+
+    /// Whether everything is taken down although it is wanted: then what was allocated stays.
+    pub(super) fn is_taking_down(&self) -> bool {
+        self.taking_down.load(Ordering::Acquire)
+    }
+
+    pub(super) fn node(&self) -> NodeConfig {
+        let node_forwarders = self.node_forwarders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        NodeConfig { node_forwarders, ..self.config.node.clone() }
+    }
+
+    /// Reads the node's own resolvers anew.
+    pub(super) fn refresh_node(&self) {
+        let text = std::fs::read_to_string(&self.config.resolv_conf).unwrap_or_default();
+        *self.node_forwarders.lock().unwrap_or_else(PoisonError::into_inner) = forwarders(&text);
+    }
+
+    pub(super) fn save_segments(&self, segments: &BTreeMap<SegmentId, ObjectName>) {
+        let list: Vec<_> = segments.iter().collect();
+        if let Err(e) = durable::write(&segments_path(&self.config.node.state), &list, Survives::PowerFailure)
+        {
+            warn!(
+                error = &e as &(dyn std::error::Error + 'static),
+                "cannot write down who has which segment"
+            );
+        }
+    }
+
+    pub(super) fn set_bridge(&self, uid: NetworkUid, bridge: Option<&str>) {
+        let mut bridges = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
+        match bridge {
+            Some(bridge) => bridges.insert(uid, bridge.to_owned()),
+            None => bridges.remove(&uid),
+        };
+    }
+
+    pub(super) fn bridges(&self) -> BTreeSet<String> {
+        self.bridges.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    pub(super) fn set_problems(&self, problems: &[source::Problem]) {
+        let listed = problems.iter().map(|problem| ManifestProblem {
+            place: problem
+                .line
+                .map_or_else(|| problem.file.clone(), |line| format!("{}:{line}", problem.file)),
+            object: problem.object.as_ref().map(ToString::to_string),
+            message: if problem.field.is_empty() {
+                problem.message.clone()
+            } else {
+                format!("{}: {}", problem.field, problem.message)
+            },
+        });
+        let listed: Vec<_> = listed.collect();
+        self.metrics.manifest_problems.set(listed.len().try_into().unwrap_or(i64::MAX));
+        let mut before = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
+        for problem in listed.iter().filter(|problem| !before.contains(problem)) {
+            warn!(place = problem.place, object = problem.object, "{}", problem.message);
+        }
+        *before = listed;
+    }
+
+    /// What belongs to no network. `before` keeps the times of what did not change.
+    pub(super) fn node_report(&self, before: &NodeReport) -> NodeReport {
+        let (subnets, ports) = self.store().orphans();
+        let now = Timestamp::now();
+        let subnets = subnets.iter().map(|subnet| {
+            let name = subnet.metadata.name.clone().unwrap_or_default();
+            let namespace = subnet.metadata.namespace.clone().unwrap_or_default();
+            let view =
+                SubnetView { problem: Some(lost(&subnet.spec.network_ref.name)), ..SubnetView::default() };
+            let old = conditions_of(&before.subnets, &namespace, &name, |s: &SubnetStatus| &s.conditions);
+            let generation = subnet.metadata.generation.unwrap_or(0);
+            let status = conditions::subnet(&view, &Nothing, generation, now, old);
+            ObjectReport { namespace, name, mac_address: None, status }
+        });
+        let ports = ports.iter().map(|port| {
+            let name = port.metadata.name.clone().unwrap_or_default();
+            let namespace = port.metadata.namespace.clone().unwrap_or_default();
+            let view = PortView { unserved: Some(lost(&port.spec.network_ref.name)), ..PortView::default() };
+            let old = conditions_of(&before.ports, &namespace, &name, |s: &PortStatus| &s.conditions);
+            let generation = port.metadata.generation.unwrap_or(0);
+            let status = conditions::port(&name, &view, &Nothing, generation, now, old);
+            ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
+        });
+        NodeReport {
+            node: self.config.node_name.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            bridge_filter_active: bridge_filter_active(),
+            problems: self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            subnets: subnets.collect(),
+            ports: ports.collect(),
+        }
+    }
+}
+
+/// Enough to overlap the kernel's waits, few enough that a start does not starve what runs.
+const HEAVY: usize = 8;
+
+/// Who has which segment.
+pub(crate) fn segments_path(state: &Path) -> PathBuf {
+    state.join("segments.json")
+}
+
+/// Who has, and had, which address of a network.
+pub(crate) fn ledger_path(state: &Path, uid: NetworkUid) -> PathBuf {
+    state.join("allocations").join(format!("{uid}.json"))
+}
+
+fn lost(network: &str) -> Problem {
+    Problem::new(Reason::NetworkNotFound, format!("Network {network} does not exist in this namespace"))
+}
+
+struct Nothing;
+
+impl conditions::Progress for Nothing {
+    fn network(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn port(&self, _name: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// The conditions that were reported for an object.
+pub(super) fn conditions_of<'a, S>(
+    reports: &'a [ObjectReport<S>],
+    namespace: &str,
+    name: &str,
+    conditions: impl Fn(&'a S) -> &'a Vec<Condition>,
+) -> &'a [Condition] {
+    // Reports are in the order of names; a list of another order only loses times.
+    let at = reports.binary_search_by(|r| (r.namespace.as_str(), r.name.as_str()).cmp(&(namespace, name)));
+    at.map_or(&[], |at| conditions(&reports[at].status))
+}
+
+/// The name servers of resolv.conf(5) that can be reached from a network's namespace: not the node's
+/// loopback.
+fn forwarders(text: &str) -> Vec<std::net::IpAddr> {
+    let server = |line: &str| line.strip_prefix("nameserver")?.trim().parse().ok();
+    text.lines().filter_map(server).filter(|ip: &std::net::IpAddr| !ip.is_loopback()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nodes_resolvers_are_those_that_others_can_reach() {
+        let text = "# c\nnameserver 127.0.0.53\nnameserver 192.0.2.1\nsearch a\nnameserver 2001:db8::1\n";
+        assert_eq!(
+            forwarders(text),
+            ["192.0.2.1".parse::<std::net::IpAddr>().unwrap(), "2001:db8::1".parse().unwrap()]
+        );
+    }
+}

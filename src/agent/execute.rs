@@ -1,0 +1,120 @@
+//! Doing a plan: one action after the other, the firewall's waits beside the rest.
+
+use std::time::Instant;
+
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use crate::dnsmasq;
+use crate::host::{Error, Host, Refused};
+use crate::metrics::Metrics;
+use crate::node::{Action, Segment};
+use crate::types::NetworkUid;
+
+/// What came of a plan.
+#[derive(Debug, Default)]
+pub(super) struct Outcome {
+    /// Lines that dnsmasq did not take.
+    pub(super) refused: Vec<Refused>,
+    /// Why it was not done to its end.
+    pub(super) failure: Option<Failure>,
+    /// Whether it was done to its end: else it failed, or the agent is to stop.
+    pub(super) complete: bool,
+}
+
+/// An action that failed.
+#[derive(Debug)]
+pub(super) struct Failure {
+    pub(super) action: Action,
+    pub(super) error: Error,
+}
+
+pub(super) struct Executor<'a, H> {
+    pub(super) host: &'a H,
+    pub(super) metrics: &'a Metrics,
+    pub(super) uid: NetworkUid,
+    pub(super) label: &'a str,
+    pub(super) cancel: &'a CancellationToken,
+}
+
+impl<H: Host> Executor<'_, H> {
+    /// Does `actions` and records in `segment` what was done.
+    pub(super) async fn execute(&self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
+        let mut outcome = Outcome::default();
+        let (first, rest): (Vec<_>, Vec<_>) =
+            actions.into_iter().partition(|action| *action == Action::CreateNamespace);
+        // The first use of the firewall in a new namespace waits for the kernel, not for a processor.
+        let (rules, rest): (Vec<_>, Vec<_>) =
+            rest.into_iter().partition(|action| matches!(action, Action::AddChecksumRule(_)));
+        self.sequence(segment, &first, &mut outcome).await;
+        if outcome.failure.is_some() {
+            return outcome;
+        }
+        let rules = futures::future::join_all(rules.iter().map(|rule| self.act(rule)));
+        let ((), done) = tokio::join!(self.sequence(segment, &rest, &mut outcome), rules);
+        for done in done {
+            match done {
+                Ok((action, _)) => segment.record(action),
+                Err(failure) => outcome.failure = outcome.failure.or(Some(failure)),
+            }
+        }
+        outcome.complete = outcome.failure.is_none() && !self.cancel.is_cancelled();
+        outcome
+    }
+
+    async fn sequence(&self, segment: &mut Segment, actions: &[Action], outcome: &mut Outcome) {
+        for action in actions {
+            if self.cancel.is_cancelled() {
+                return;
+            }
+            match self.act(action).await {
+                Ok((action, refused)) => {
+                    segment.record(action);
+                    outcome.refused.extend(refused);
+                }
+                Err(failure) => {
+                    outcome.failure = Some(failure);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn act<'b>(&self, action: &'b Action) -> Result<(&'b Action, Vec<Refused>), Failure> {
+        let started = Instant::now();
+        let applied = self.host.apply(self.uid, self.label, action).await;
+        let milliseconds = started.elapsed().as_secs_f64() * 1_000.0;
+        match applied {
+            Ok(applied) => {
+                info!(milliseconds, "{action}");
+                self.count(action, started);
+                for refused in &applied.refused {
+                    warn!(
+                        mac = refused.mac.map(|mac| mac.to_string()),
+                        "dnsmasq refused: {}", refused.message
+                    );
+                }
+                Ok((action, applied.refused))
+            }
+            Err(error) => {
+                self.metrics.failed(action.kind());
+                Err(Failure { action: action.clone(), error })
+            }
+        }
+    }
+
+    fn count(&self, action: &Action, started: Instant) {
+        self.metrics.acted(action.kind());
+        match action {
+            Action::Server(dnsmasq::Action::Start(_)) => {
+                self.metrics.starts.inc();
+            }
+            Action::Server(
+                dnsmasq::Action::AddHosts(_)
+                | dnsmasq::Action::AddOptions(_)
+                | dnsmasq::Action::WriteNames(_),
+            ) => self.metrics.reloads.observe(started.elapsed().as_secs_f64()),
+            _ => {}
+        }
+    }
+}

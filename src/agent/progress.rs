@@ -1,0 +1,62 @@
+//! How far a network is: what it shall be against what it is.
+
+use std::collections::BTreeMap;
+
+use crate::conditions::Progress;
+use crate::desired::Desired;
+use crate::node::Segment;
+use crate::reason::{Problem, Reason};
+use crate::types::MacAddr;
+
+/// What is there, and what went wrong on the way to what shall be there.
+pub(super) struct Reached<'a> {
+    pub(super) desired: &'a Desired,
+    pub(super) segment: Option<&'a Segment>,
+    pub(super) failure: Option<&'a Problem>,
+    pub(super) refused: &'a BTreeMap<MacAddr, String>,
+}
+
+impl Reached<'_> {
+    fn why_not(&self) -> Problem {
+        let waiting = || Problem::new(Reason::Progressing, "not done yet");
+        self.failure.cloned().unwrap_or_else(waiting)
+    }
+
+    /// Whether guests' questions arrive at a running server.
+    fn is_connected(&self) -> bool {
+        let (Some(wanted), Some(segment)) = (&self.desired.segment, self.segment) else { return false };
+        let namespace = segment.namespace.as_ref().is_some_and(|namespace| namespace.usable);
+        let device = segment.device.as_ref().zip(wanted.device.as_ref()).is_some_and(|(is, shall)| {
+            is.up && is.bridge == shall.bridge && shall.addresses.is_subset(&is.addresses)
+        });
+        let process = segment.server.as_ref().and_then(|server| server.process.as_ref());
+        namespace && device && process.is_some_and(|process| process.current)
+    }
+}
+
+impl Progress for Reached<'_> {
+    fn network(&self) -> Result<(), Problem> {
+        match &self.desired.segment {
+            // Subnets without DHCP only: there is nothing to serve.
+            None => Ok(()),
+            Some(_) if self.failure.is_none() && self.is_connected() => Ok(()),
+            Some(_) => Err(self.why_not()),
+        }
+    }
+
+    fn port(&self, name: &str) -> Result<(), Problem> {
+        let Some(view) = self.desired.ports.get(name) else { return Err(self.why_not()) };
+        let Some(wanted) = &self.desired.segment else { return Ok(()) };
+        if !self.is_connected() {
+            return Err(self.why_not());
+        }
+        let servers = self.segment.and_then(|segment| segment.server.as_ref()).zip(wanted.server.as_ref());
+        let Some((is, shall)) = servers else { return Err(self.why_not()) };
+        if let Some(refusal) = view.mac.and_then(|mac| self.refused.get(&mac)) {
+            return Err(Problem::new(Reason::RefusedByServer, format!("dnsmasq: {refusal}")));
+        }
+        let host = view.mac.is_none_or(|mac| is.hosts.entries.get(&mac) == shall.hosts.entries.get(&mac));
+        let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));
+        if host && names { Ok(()) } else { Err(self.why_not()) }
+    }
+}

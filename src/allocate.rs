@@ -1,0 +1,366 @@
+//! Who has which address of a network: kept, given, taken back.
+//!
+//! Called by whoever allocates (without a cluster the agent itself). Pure; a pool costs what is used
+//! of it, not what it holds. An address is free when it was never used, lowest first; when none is
+//! left, the one that was released longest ago.
+
+mod search;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+
+use search::Search;
+
+use crate::types::{Ipv4Range, MacAddr};
+
+/// Who holds an address.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all_fields = "camelCase")]
+pub enum Holder {
+    /// A Port, in the network's namespace.
+    Port {
+        /// `metadata.name`.
+        name: String,
+        /// One of this name with another MAC is another one once the address was released.
+        mac_address: Option<MacAddr>,
+    },
+    /// One of the network's DHCP servers.
+    ServerSlot {
+        /// From 0.
+        slot: u8,
+    },
+}
+
+impl Holder {
+    /// Who it is, whatever its MAC is now.
+    fn identity(&self) -> (&str, u8) {
+        match self {
+            Self::Port { name, .. } => (name, 0),
+            Self::ServerSlot { slot } => ("", *slot),
+        }
+    }
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Port { name, .. } => write!(f, "Port {name}"),
+            Self::ServerSlot { slot } => write!(f, "the DHCP server of slot {slot}"),
+        }
+    }
+}
+
+/// An address in use or given back: an IPAllocation's spec.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Allocation {
+    /// The Subnet.
+    pub subnet_name: String,
+    /// Who has, or had, it.
+    pub holder: Holder,
+    /// Its place among the holder's addresses: the first is the one that DHCP offers.
+    pub position: usize,
+    /// The how-manieth release of the network this was; unset while in use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub released: Option<u64>,
+}
+
+/// All allocations of one network, by address.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger(BTreeMap<Ipv4Addr, Allocation>);
+
+/// A subnet to allocate from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pool {
+    /// The Subnet.
+    pub subnet_name: String,
+    /// What its addresses are.
+    pub cidr: Ipv4Net,
+    /// From where to take one when none in particular is asked for.
+    pub ranges: Vec<Ipv4Range>,
+    /// Given only to who asks for it.
+    pub gateway: Option<Ipv4Addr>,
+    /// Whether a Port without a wish gets an address here.
+    pub automatic: bool,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// Any address, in the first automatic pool that has one.
+    Any,
+    /// Any address of this Subnet.
+    In(String),
+    /// This address.
+    Exactly(Ipv4Addr),
+}
+
+/// Who asks, and for what; the order of the wishes is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    /// Who.
+    pub holder: Holder,
+    /// One for each address.
+    pub wishes: Vec<Wish>,
+}
+
+/// Why a wish was not met.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AllocateError {
+    /// No free address.
+    #[error("no address is free in subnet {}", .0.join(", "))]
+    PoolExhausted(Vec<String>),
+    /// No subnet to take one from.
+    #[error("the network has no IPv4 subnet to take an address from")]
+    NoSubnet,
+    /// There is none of this name.
+    #[error("subnet {0} does not exist in this network")]
+    SubnetNotFound(String),
+    /// Somebody else has it.
+    #[error("{0} is held by {1}")]
+    AddressInUse(Ipv4Addr, Holder),
+    /// No subnet has it.
+    #[error("{0} is in no subnet of the network")]
+    AddressOutsideSubnet(Ipv4Addr),
+    /// The network's or the broadcast address.
+    #[error("{0} is the network or broadcast address of its subnet")]
+    AddressReserved(Ipv4Addr),
+}
+
+/// What one claim got: its addresses with their subnets in the order of the wishes, and what it did not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Given {
+    /// Address and Subnet.
+    pub addresses: Vec<(Ipv4Addr, String)>,
+    /// One for each wish that was not met.
+    pub errors: Vec<AllocateError>,
+}
+
+impl Ledger {
+    /// Released allocations that are remembered; beyond, the oldest count as never used.
+    const REMEMBERED: usize = 4_096;
+
+    /// Makes the ledger agree with `claims` and says what each of them got, in their order. Who claims
+    /// nothing any more, or less, gives back; addresses of subnets that are gone are forgotten.
+    pub fn allocate(&mut self, pools: &[Pool], claims: &[Claim]) -> Vec<Given> {
+        self.0.retain(|ip, held| {
+            pools.iter().any(|pool| pool.subnet_name == held.subnet_name && pool.cidr.contains(ip))
+        });
+        let mut rounds: Vec<Round> = self.keep(claims);
+        self.release_all_but(&rounds);
+        let mut search = Search::new(self, pools);
+        // What is asked for by name goes before what is taken where there is room.
+        for exact in [true, false] {
+            for (claim, round) in claims.iter().zip(&mut rounds) {
+                self.meet(&mut search, claim, round, exact);
+            }
+        }
+        self.forget();
+        rounds.into_iter().map(|round| self.given(round)).collect()
+    }
+
+    /// All allocations, by address.
+    pub fn iter(&self) -> impl Iterator<Item = (&Ipv4Addr, &Allocation)> {
+        self.0.iter()
+    }
+
+    /// How many addresses of a subnet are in use.
+    pub fn used(&self, subnet_name: &str) -> usize {
+        let used = |held: &&Allocation| held.subnet_name == subnet_name && held.released.is_none();
+        self.0.values().filter(used).count()
+    }
+
+    /// Which wishes are met already.
+    fn keep(&self, claims: &[Claim]) -> Vec<Round> {
+        let mut held: BTreeMap<_, Vec<Ipv4Addr>> = BTreeMap::new();
+        for (ip, allocation) in self.0.iter().filter(|(_, a)| a.released.is_none()) {
+            held.entry(allocation.holder.identity()).or_default().push(*ip);
+        }
+        for ips in held.values_mut() {
+            ips.sort_unstable_by_key(|ip| self.0.get(ip).map(|allocation| allocation.position));
+        }
+        let of = |claim: &Claim| held.get(&claim.holder.identity()).cloned().unwrap_or_default();
+        claims.iter().map(|claim| self.round(claim, of(claim))).collect()
+    }
+
+    /// An address goes to the wish that names it, else stays with the wish that had it, else goes to
+    /// one that it fits: so that what did not change does not move.
+    fn round(&self, claim: &Claim, mut held: Vec<Ipv4Addr>) -> Round {
+        let mut met = vec![None; claim.wishes.len()];
+        let fits = |wish: &Wish, ip: &Ipv4Addr| match (wish, self.0.get(ip)) {
+            (Wish::Exactly(wanted), _) => wanted == ip,
+            (Wish::In(subnet), Some(held)) => held.subnet_name == *subnet,
+            (_, held) => held.is_some(),
+        };
+        for turn in [Turn::Exact, Turn::Same, Turn::Subnet, Turn::Any] {
+            for (position, (wish, met)) in claim.wishes.iter().zip(&mut met).enumerate() {
+                let same = |ip: &Ipv4Addr| self.0.get(ip).is_some_and(|held| held.position == position);
+                let suits = |ip: &Ipv4Addr| fits(wish, ip) && (turn != Turn::Same || same(ip));
+                if met.is_none()
+                    && turn.has(wish)
+                    && let Some(at) = held.iter().position(suits)
+                {
+                    *met = Some(Ok(held.remove(at)));
+                }
+            }
+        }
+        Round { met }
+    }
+
+    fn release_all_but(&mut self, rounds: &[Round]) {
+        let kept: BTreeSet<_> = rounds.iter().flat_map(Round::addresses).collect();
+        let mut next = self.0.values().filter_map(|a| a.released).max().map_or(0, |n| n + 1);
+        for (ip, allocation) in &mut self.0 {
+            if allocation.released.is_none() && !kept.contains(ip) {
+                allocation.released = Some(next);
+                next += 1;
+            }
+        }
+    }
+
+    fn meet(&mut self, search: &mut Search<'_>, claim: &Claim, round: &mut Round, exact: bool) {
+        for (position, (wish, met)) in claim.wishes.iter().zip(&mut round.met).enumerate() {
+            if met.is_none() && matches!(wish, Wish::Exactly(_)) == exact {
+                *met = Some(self.find(search, &claim.holder, wish).map(|(ip, pool)| {
+                    self.give(ip, &pool.subnet_name, &claim.holder, position);
+                    ip
+                }));
+            } else if let Some(Ok(ip)) = met
+                && let Some(kept) = self.0.get(ip).filter(|_| exact)
+            {
+                let subnet_name = kept.subnet_name.clone();
+                self.give(*ip, &subnet_name, &claim.holder, position);
+            }
+        }
+    }
+
+    fn give(&mut self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder, position: usize) {
+        let (subnet_name, holder) = (subnet_name.to_owned(), holder.clone());
+        self.0.insert(ip, Allocation { subnet_name, holder, position, released: None });
+    }
+
+    fn find<'p>(
+        &self,
+        search: &mut Search<'p>,
+        holder: &Holder,
+        wish: &Wish,
+    ) -> Result<(Ipv4Addr, &'p Pool), AllocateError> {
+        let pools = search.pools;
+        match wish {
+            Wish::Exactly(ip) => Ok((*ip, self.exactly(pools, *ip)?)),
+            Wish::In(name) => {
+                let pool = pools.iter().find(|pool| pool.subnet_name == *name);
+                let pool = pool.ok_or_else(|| AllocateError::SubnetNotFound(name.clone()))?;
+                search.first_of(self, &[pool], holder)
+            }
+            Wish::Any => {
+                let automatic: Vec<_> = pools.iter().filter(|pool| pool.automatic).collect();
+                search.first_of(self, &automatic, holder)
+            }
+        }
+    }
+
+    fn exactly<'p>(&self, pools: &'p [Pool], ip: Ipv4Addr) -> Result<&'p Pool, AllocateError> {
+        let pool = pools.iter().find(|pool| pool.cidr.contains(&ip));
+        let pool = pool.ok_or(AllocateError::AddressOutsideSubnet(ip))?;
+        let edge = ip == pool.cidr.network() || ip == pool.cidr.broadcast();
+        if edge && pool.cidr.prefix_len() < 31 {
+            return Err(AllocateError::AddressReserved(ip));
+        }
+        match self.0.get(&ip) {
+            Some(Allocation { holder, released: None, .. }) => {
+                Err(AllocateError::AddressInUse(ip, holder.clone()))
+            }
+            _ => Ok(pool),
+        }
+    }
+
+    fn longest_released(&self, pool: &Pool) -> Option<Ipv4Addr> {
+        let all = self.0.range(pool.cidr.network()..=pool.cidr.broadcast());
+        let released = all.filter_map(|(ip, a)| Some((a.released?, *ip)));
+        released.filter(|(_, ip)| pool.offers(*ip)).min().map(|(_, ip)| ip)
+    }
+
+    fn forget(&mut self) {
+        let mut released: Vec<_> = self.0.iter().filter_map(|(ip, a)| Some((a.released?, *ip))).collect();
+        let excess = released.len().saturating_sub(Self::REMEMBERED);
+        released.sort_unstable();
+        for (_, ip) in released.into_iter().take(excess) {
+            self.0.remove(&ip);
+        }
+    }
+
+    fn given(&self, round: Round) -> Given {
+        let mut given = Given::default();
+        for met in round.met.into_iter().flatten() {
+            match met {
+                Ok(ip) => {
+                    let subnet = self.0.get(&ip).map(|a| a.subnet_name.clone()).unwrap_or_default();
+                    given.addresses.push((ip, subnet));
+                }
+                Err(error) => given.errors.push(error),
+            }
+        }
+        given
+    }
+}
+
+/// One claim while it is worked on: what became of each wish so far.
+struct Round {
+    met: Vec<Option<Result<Ipv4Addr, AllocateError>>>,
+}
+
+impl Round {
+    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+        self.met.iter().filter_map(|met| met.as_ref()?.as_ref().ok().copied())
+    }
+}
+
+/// Whose turn it is to get one of the addresses that its holder has.
+#[derive(Clone, Copy, PartialEq)]
+enum Turn {
+    Exact,
+    Same,
+    Subnet,
+    Any,
+}
+
+impl Turn {
+    fn has(self, wish: &Wish) -> bool {
+        match self {
+            Self::Exact => matches!(wish, Wish::Exactly(_)),
+            Self::Same => true,
+            Self::Subnet => matches!(wish, Wish::In(_)),
+            Self::Any => *wish == Wish::Any,
+        }
+    }
+}
+
+impl Pool {
+    /// Given only to who asks for it, or never.
+    fn is_barred(&self, ip: Ipv4Addr) -> bool {
+        let edge = ip == self.cidr.network() || ip == self.cidr.broadcast();
+        Some(ip) == self.gateway || (edge && self.cidr.prefix_len() < 31)
+    }
+
+    fn offers(&self, ip: Ipv4Addr) -> bool {
+        !self.is_barred(ip) && self.ranges.iter().any(|range| range.contains(ip))
+    }
+
+    /// How many addresses it can give.
+    pub fn size(&self) -> u64 {
+        let special = BTreeSet::from([Some(self.cidr.network()), Some(self.cidr.broadcast()), self.gateway]);
+        let barred = |range: &Ipv4Range| {
+            let special = special.iter().flatten();
+            special.filter(|ip| range.contains(**ip) && self.is_barred(**ip)).count() as u64
+        };
+        self.ranges.iter().map(|range| range.len() - barred(range)).sum()
+    }
+}
+
+#[cfg(test)]
+mod tests;

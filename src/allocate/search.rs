@@ -1,0 +1,68 @@
+//! Finding a free address.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::{AllocateError, Holder, Ledger, Pool};
+
+/// The search for free addresses during one run: what was passed once is not passed again.
+pub(super) struct Search<'p> {
+    pub(super) pools: &'p [Pool],
+    had: BTreeMap<Holder, Vec<Ipv4Addr>>,
+    passed: BTreeMap<Ipv4Addr, u32>,
+}
+
+impl<'p> Search<'p> {
+    pub(super) fn new(ledger: &Ledger, pools: &'p [Pool]) -> Self {
+        let mut released: Vec<_> = ledger.0.iter().filter(|(_, a)| a.released.is_some()).collect();
+        released.sort_unstable_by_key(|(_, a)| std::cmp::Reverse(a.released));
+        let mut had: BTreeMap<Holder, Vec<Ipv4Addr>> = BTreeMap::new();
+        for (ip, allocation) in released {
+            had.entry(allocation.holder.clone()).or_default().push(*ip);
+        }
+        Self { pools, had, passed: BTreeMap::new() }
+    }
+
+    /// What this very holder had, else never used, else released longest ago; in the first pool that
+    /// has one.
+    pub(super) fn first_of(
+        &mut self,
+        ledger: &Ledger,
+        pools: &[&'p Pool],
+        holder: &Holder,
+    ) -> Result<(Ipv4Addr, &'p Pool), AllocateError> {
+        if pools.is_empty() {
+            return Err(AllocateError::NoSubnet);
+        }
+        let own = self.own(ledger, pools, holder);
+        own.or_else(|| pools.iter().find_map(|pool| Some((self.never_used(ledger, pool)?, *pool))))
+            .or_else(|| pools.iter().find_map(|pool| Some((ledger.longest_released(pool)?, *pool))))
+            .ok_or_else(|| {
+                AllocateError::PoolExhausted(pools.iter().map(|pool| pool.subnet_name.clone()).collect())
+            })
+    }
+
+    fn own(&self, ledger: &Ledger, pools: &[&'p Pool], holder: &Holder) -> Option<(Ipv4Addr, &'p Pool)> {
+        let free = |ip: &&Ipv4Addr| ledger.0.get(ip).is_some_and(|a| a.released.is_some());
+        self.had.get(holder)?.iter().filter(free).find_map(|ip| {
+            let pool = pools.iter().find(|pool| pool.cidr.contains(ip))?;
+            Some((*ip, *pool))
+        })
+    }
+
+    fn never_used(&mut self, ledger: &Ledger, pool: &Pool) -> Option<Ipv4Addr> {
+        pool.ranges.iter().find_map(|range| {
+            let next = self.passed.entry(range.first).or_insert(range.first.into());
+            let mut used = ledger.0.range(Ipv4Addr::from(*next)..=range.last.max((*next).into())).peekable();
+            while *next <= u32::from(range.last) {
+                let ip = Ipv4Addr::from(*next);
+                let taken = used.next_if(|(used, _)| **used == ip).is_some();
+                if !taken && !pool.is_barred(ip) {
+                    return Some(ip);
+                }
+                *next = next.checked_add(1)?;
+            }
+            None
+        })
+    }
+}

@@ -1,0 +1,156 @@
+//! Cases and properties of `allocate`.
+
+use super::*;
+use proptest::prelude::*;
+
+fn pool(name: &str, cidr: &str, gateway: Option<[u8; 4]>) -> Pool {
+    let cidr: Ipv4Net = cidr.parse().unwrap();
+    let ranges = vec![Ipv4Range { first: cidr.network(), last: cidr.broadcast() }];
+    Pool { subnet_name: name.into(), cidr, ranges, gateway: gateway.map(Into::into), automatic: true }
+}
+
+fn port(name: &str) -> Holder {
+    Holder::Port { name: name.into(), mac_address: None }
+}
+
+fn claim(holder: Holder, wishes: &[Wish]) -> Claim {
+    Claim { holder, wishes: wishes.to_vec() }
+}
+
+fn any(name: &str) -> Claim {
+    claim(port(name), &[Wish::Any])
+}
+
+fn ips(given: &[Given]) -> Vec<String> {
+    given.iter().flat_map(|g| g.addresses.iter().map(|(ip, _)| ip.to_string())).collect()
+}
+
+fn slash29() -> Vec<Pool> {
+    vec![pool("a", "10.0.0.0/29", Some([10, 0, 0, 1]))]
+}
+
+#[test]
+fn the_lowest_never_used_address_comes_first_and_the_gateway_never() {
+    let given = Ledger::default().allocate(&slash29(), &[any("x"), any("y")]);
+    assert_eq!(ips(&given), ["10.0.0.2", "10.0.0.3"]);
+}
+
+#[test]
+fn a_wish_for_an_address_goes_before_one_for_any() {
+    let wish = claim(port("y"), &[Wish::Exactly([10, 0, 0, 2].into())]);
+    let given = Ledger::default().allocate(&slash29(), &[any("x"), wish]);
+    assert_eq!(ips(&given), ["10.0.0.3", "10.0.0.2"]);
+}
+
+#[test]
+fn what_was_given_stays() {
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[any("x"), any("y")]);
+    let before = ledger.clone();
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[any("y"), any("x")])), ["10.0.0.3", "10.0.0.2"]);
+    assert_eq!(ledger, before);
+}
+
+#[test]
+fn never_used_goes_before_released_and_the_longest_released_first() {
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[any("x"), any("y")]);
+    ledger.allocate(&slash29(), &[any("y")]);
+    ledger.allocate(&slash29(), &[]);
+    let four = [any("p"), any("q"), any("r"), any("s"), any("t")];
+    assert_eq!(
+        ips(&ledger.allocate(&slash29(), &four)),
+        ["10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2", "10.0.0.3"]
+    );
+    let exhausted = ledger.allocate(&slash29(), &[&four[..], &[any("u")]].concat());
+    assert_eq!(exhausted[5].errors, [AllocateError::PoolExhausted(vec!["a".into()])]);
+}
+
+#[test]
+fn a_port_of_the_same_name_and_mac_gets_its_own_back() {
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[any("x"), any("y")]);
+    ledger.allocate(&slash29(), &[]);
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[any("y")])), ["10.0.0.3"]);
+}
+
+#[test]
+fn a_released_address_can_be_wished_for_and_a_held_one_not() {
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[any("x")]);
+    let wish = claim(port("y"), &[Wish::Exactly([10, 0, 0, 2].into())]);
+    let given = ledger.allocate(&slash29(), &[any("x"), wish.clone()]);
+    assert_eq!(given[1].errors, [AllocateError::AddressInUse([10, 0, 0, 2].into(), port("x"))]);
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[wish])), ["10.0.0.2"]);
+}
+
+#[test]
+fn wishes_that_cannot_be_met_say_why() {
+    let wishes = [
+        Wish::Exactly([10, 0, 0, 0].into()),
+        Wish::Exactly([10, 0, 0, 7].into()),
+        Wish::Exactly([10, 1, 0, 1].into()),
+        Wish::In("b".into()),
+    ];
+    let given = Ledger::default().allocate(&slash29(), &[claim(port("x"), &wishes)]);
+    let expected = [
+        AllocateError::AddressReserved([10, 0, 0, 0].into()),
+        AllocateError::AddressReserved([10, 0, 0, 7].into()),
+        AllocateError::AddressOutsideSubnet([10, 1, 0, 1].into()),
+        AllocateError::SubnetNotFound("b".into()),
+    ];
+    assert_eq!(given[0].errors, expected);
+}
+
+#[test]
+fn a_full_subnet_is_followed_by_the_next_and_a_changed_wish_gives_back() {
+    let pools = [pool("a", "10.0.0.0/31", None), pool("b", "10.0.1.0/30", None)];
+    let mut ledger = Ledger::default();
+    let given = ledger.allocate(&pools, &[any("x"), any("y"), any("z")]);
+    assert_eq!(ips(&given), ["10.0.0.0", "10.0.0.1", "10.0.1.1"]);
+    let moved = claim(port("x"), &[Wish::Exactly([10, 0, 1, 2].into())]);
+    ledger.allocate(&pools, &[moved, any("y"), any("z")]);
+    assert_eq!((ledger.used("a"), ledger.used("b")), (1, 2));
+}
+
+#[test]
+fn a_large_pool_costs_nothing() {
+    let pools = [pool("a", "10.0.0.0/8", Some([10, 0, 0, 1]))];
+    let claims: Vec<_> = (0..5_000).map(|n| any(&format!("p{n}"))).collect();
+    let given = Ledger::default().allocate(&pools, &claims);
+    assert_eq!(given[4_999].addresses[0].0, Ipv4Addr::new(10, 0, 19, 137));
+    assert_eq!(pools[0].size(), (1 << 24) - 3);
+}
+
+fn wishes() -> impl Strategy<Value = Wish> {
+    prop_oneof![
+        3 => Just(Wish::Any),
+        1 => Just(Wish::In("b".into())),
+        2 => (0..9u8).prop_map(|n| Wish::Exactly([10, 0, 0, n].into())),
+    ]
+}
+
+proptest! {
+    #[test]
+    fn no_address_is_given_twice_and_what_is_kept_does_not_move(
+        steps in proptest::collection::vec(proptest::collection::btree_map(0..8u8, proptest::collection::vec(wishes(), 0..3), 0..8), 1..6)
+    ) {
+        let pools = [pool("a", "10.0.0.0/29", Some([10, 0, 0, 1])), pool("b", "10.0.1.0/30", None)];
+        let mut ledger = Ledger::default();
+        for step in steps {
+            let claims: Vec<_> = step.iter().map(|(n, wishes)| claim(port(&n.to_string()), wishes)).collect();
+            let given = ledger.allocate(&pools, &claims);
+            let all: Vec<_> = given.iter().flat_map(|g| &g.addresses).collect();
+            let distinct: BTreeSet<_> = all.iter().map(|(ip, _)| ip).collect();
+            prop_assert_eq!(all.len(), distinct.len());
+            prop_assert_eq!(all.len(), ledger.used("a") + ledger.used("b"));
+            for (claim, given) in claims.iter().zip(&given) {
+                prop_assert_eq!(claim.wishes.len(), given.addresses.len() + given.errors.len());
+            }
+            let again = ledger.clone().allocate(&pools, &claims);
+            prop_assert_eq!(again, given);
+            let text = serde_json::to_string(&ledger).unwrap();
+            prop_assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger.clone());
+        }
+    }
+}

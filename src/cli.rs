@@ -1,0 +1,260 @@
+//! Flags and environment → typed configuration. What each subcommand does is in `command`.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::desired::{Attachment, NodeConfig};
+
+/// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the networks of a directory of manifests on this machine.
+    Agent(AgentArgs),
+    /// Show what the agent would do now, on what, and why; changes nothing.
+    Plan(PlanArgs),
+    /// Show what is served, and why the rest is not.
+    Status(StatusArgs),
+    /// Print the custom resource definitions.
+    Crds(CrdsArgs),
+}
+
+/// Where things are, for every subcommand that looks at a node.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// Directory of manifests: *.yaml, *.yml and *.json, watched.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+
+    /// Directory for everything that must survive a restart.
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
+    pub state_dir: PathBuf,
+
+    /// What a physical network is on this machine; may be repeated. {vlan} stands for a VLAN's number.
+    #[arg(long = "physical-network", value_name = "NAME=bridge:BRIDGE")]
+    pub physical_networks: Vec<PhysicalNetworkArg>,
+
+    /// Create bridges that do not exist.
+    #[arg(long)]
+    pub create_bridges: bool,
+
+    /// DNS server for questions about other names; may be repeated. None: they are refused.
+    #[arg(long = "dns-forwarder", value_name = "IP")]
+    pub dns_forwarders: Vec<IpAddr>,
+
+    /// The node's name [default: the host name]
+    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
+    pub node_name: Option<String>,
+}
+
+/// Flags of `agent`.
+#[derive(Debug, Args)]
+pub struct AgentArgs {
+    /// The node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+
+    /// Address of /livez, /readyz and /metrics; "off": none.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9467")]
+    pub listen: Listen,
+
+    /// At the end take down what is served, instead of leaving it to serve on.
+    #[arg(long)]
+    pub stop_serving_on_exit: bool,
+
+    /// How often everything is looked at although nothing was heard, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..))]
+    pub resync_seconds: u64,
+
+    /// Form of the log.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanArgs {
+    /// The node.
+    #[command(flatten)]
+    pub node: NodeArgs,
+
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The agent's state directory.
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
+    pub state_dir: PathBuf,
+
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `crds`.
+#[derive(Debug, Args)]
+pub struct CrdsArgs {
+    /// Write one file for each kind into this directory instead.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
+const STATE_DIR: &str = "/var/lib/kube-dhcp";
+
+/// Where to listen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listen(pub Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            _ => text
+                .parse()
+                .map(|address| Self(Some(address)))
+                .map_err(|e: std::net::AddrParseError| e.to_string()),
+        }
+    }
+}
+
+/// Form of the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// For machines: one object a line.
+    Json,
+}
+
+/// Form of an output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For machines.
+    Json,
+    /// For machines and people.
+    Yaml,
+}
+
+/// `NAME=bridge:BRIDGE`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PhysicalNetworkArg {
+    name: String,
+    attachment: Attachment,
+}
+
+impl FromStr for PhysicalNetworkArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (name, attachment) = text.split_once('=').ok_or("expected NAME=bridge:BRIDGE")?;
+        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+        if !(1..=63).contains(&name.len()) || !name.bytes().all(ok) {
+            return Err(format!("{name:?} cannot be a PhysicalNetwork's name: 1 to 63 of a-z, 0-9, '-'"));
+        }
+        Ok(Self { name: name.to_owned(), attachment: attachment.parse()? })
+    }
+}
+
+/// A flag that contradicts another one.
+#[derive(Debug, thiserror::Error)]
+#[error("--physical-network {0} is given twice")]
+pub struct GivenTwice(String);
+
+impl NodeArgs {
+    /// What the pure core is told of the node.
+    pub fn config(&self) -> Result<NodeConfig, GivenTwice> {
+        let mut attachments = BTreeMap::new();
+        for PhysicalNetworkArg { name, attachment } in &self.physical_networks {
+            if attachments.insert(name.clone(), attachment.clone()).is_some() {
+                return Err(GivenTwice(name.clone()));
+            }
+        }
+        Ok(NodeConfig {
+            attachments,
+            create_bridges: self.create_bridges,
+            agent_forwarders: self.dns_forwarders.clone(),
+            node_forwarders: Vec::new(),
+            state: self.state_dir.clone(),
+        })
+    }
+
+    /// The node's name.
+    pub fn name(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        self.node_name.clone().unwrap_or_else(host)
+    }
+}
+
+impl AgentArgs {
+    /// See `--resync-seconds`.
+    pub fn resync(&self) -> Duration {
+        Duration::from_secs(self.resync_seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_flags_are_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_physical_network_is_a_name_and_a_bridge() {
+        let parse = |text: &str| text.parse::<PhysicalNetworkArg>();
+        assert!(parse("lan=bridge:br0").is_ok());
+        assert!(parse("lan=bridge:br-{vlan}").is_ok());
+        for text in [
+            "lan",
+            "lan=br0",
+            "lan=bridge:",
+            "lan=bridge:a/b",
+            "lan=bridge:..",
+            "LAN=bridge:br0",
+            "lan=bridge:sixteen-letters-x",
+            "lan=bridge:twelve-chars{vlan}",
+        ] {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_physical_network_is_given_once() {
+        let cli = Cli::try_parse_from([
+            "kube-dhcp",
+            "agent",
+            "--manifests",
+            "/m",
+            "--physical-network",
+            "a=bridge:b",
+            "--physical-network",
+            "a=bridge:c",
+        ]);
+        let Command::Agent(agent) = cli.unwrap().command else { panic!("not the agent") };
+        assert_eq!(agent.node.config().unwrap_err().to_string(), "--physical-network a is given twice");
+    }
+}

@@ -1,0 +1,146 @@
+//! `kube-dhcp plan`: what a pass of the agent would do now.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result};
+use serde::Serialize;
+
+use super::table::Table;
+use crate::allocate::Ledger;
+use crate::cli::{Output, PlanArgs};
+use crate::desired::{Desired, NodeConfig, desired};
+use crate::durable;
+use crate::host::{Host, LinuxHost};
+use crate::plan::plan as plan_of;
+use crate::source;
+use crate::source::directory::Directory;
+use crate::store::Store;
+use crate::types::{NetworkUid, ObjectName};
+
+/// One step.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Step {
+    network: String,
+    kind: &'static str,
+    action: String,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Planned {
+    actions: Vec<Step>,
+    /// What is not served, and why.
+    problems: Vec<Trouble>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Trouble {
+    object: String,
+    reason: &'static str,
+    message: String,
+}
+
+/// Prints what the agent would do, and why it would not do more.
+pub async fn plan(args: PlanArgs) -> Result<()> {
+    let mut node = args.node.config()?;
+    let host = LinuxHost::look(&node.state)?;
+    node.state = host.state_dir().to_owned();
+    let batch = Directory::read_once(&args.node.manifests, &node.state)?;
+    let mut planned = Planned { actions: Vec::new(), problems: Vec::new() };
+    planned.problems.extend(batch.problems.iter().map(mistake));
+    let segments: Vec<_> = durable::read(&crate::agent::segments_path(&node.state))?.unwrap_or_default();
+    let mut store = Store::with_segments(segments.into_iter().collect());
+    store.apply(batch.events);
+    let mut seen = BTreeSet::new();
+    for name in store.networks() {
+        seen.extend(planned.network(&host, &node, &store, name).await?);
+    }
+    for uid in host.networks().await?.difference(&seen) {
+        planned.mend(&host, *uid, &uid.to_string(), &Desired::default()).await?;
+    }
+    print(&planned, args.output)
+}
+
+fn mistake(problem: &source::Problem) -> Trouble {
+    Trouble { object: problem.file.clone(), reason: "InvalidManifest", message: problem.to_string() }
+}
+
+impl Planned {
+    async fn network(
+        &mut self,
+        host: &LinuxHost,
+        node: &NodeConfig,
+        store: &Store,
+        name: &ObjectName,
+    ) -> Result<Option<NetworkUid>> {
+        let Some(inputs) = store.inputs(name) else { return Ok(None) };
+        let uid: NetworkUid = inputs.network.metadata.uid.as_deref().unwrap_or_default().parse()?;
+        let path = crate::agent::ledger_path(&node.state, uid);
+        let mut ledger: Ledger = durable::read(&path)?.unwrap_or_default();
+        let desired = desired(node, uid, &inputs, &mut ledger);
+        self.troubles(name, &desired);
+        self.mend(host, uid, &name.to_string(), &desired).await?;
+        Ok(Some(uid))
+    }
+
+    async fn mend(
+        &mut self,
+        host: &LinuxHost,
+        uid: NetworkUid,
+        label: &str,
+        desired: &Desired,
+    ) -> Result<()> {
+        let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
+        let observed = host.observe(uid, bridge.map(|bridge| bridge.name.as_str())).await;
+        let observed = observed.with_context(|| format!("network {label}"))?;
+        let actions = plan_of(desired.segment.as_ref(), &observed, true).actions;
+        self.actions.extend(actions.iter().map(|action| Step {
+            network: label.to_owned(),
+            kind: action.kind(),
+            action: action.to_string(),
+        }));
+        Ok(())
+    }
+
+    fn troubles(&mut self, name: &ObjectName, desired: &Desired) {
+        let of = |object: String, problem: &crate::reason::Problem| Trouble {
+            object,
+            reason: problem.reason.as_str(),
+            message: problem.message.clone(),
+        };
+        let namespace = &name.namespace;
+        self.problems.extend(desired.problem.as_ref().map(|problem| of(format!("Network {name}"), problem)));
+        for (name, view) in &desired.subnets {
+            self.problems.extend(view.problem.as_ref().map(|p| of(format!("Subnet {namespace}/{name}"), p)));
+        }
+        for (name, view) in &desired.ports {
+            let problem = view.problem.as_ref().or(view.unallocated.as_ref()).or(view.unserved.as_ref());
+            self.problems.extend(problem.map(|p| of(format!("Port {namespace}/{name}"), p)));
+        }
+    }
+}
+
+fn print(planned: &Planned, output: Output) -> Result<()> {
+    let text = match output {
+        Output::Json => serde_json::to_string_pretty(planned)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(planned)?,
+        Output::Table => table(planned),
+    };
+    super::print(&text)
+}
+
+fn table(planned: &Planned) -> String {
+    let mut steps = Table::new(&["NETWORK", "ACTION"]);
+    for step in &planned.actions {
+        steps.row(vec![step.network.clone(), step.action.clone()]);
+    }
+    let mut troubles = Table::new(&["NOT SERVED", "REASON", "MESSAGE"]);
+    for trouble in &planned.problems {
+        troubles.row(vec![trouble.object.clone(), trouble.reason.to_owned(), trouble.message.clone()]);
+    }
+    let nothing = if planned.actions.is_empty() { "Nothing to do.\n" } else { "" };
+    let gap = if planned.problems.is_empty() { "" } else { "\n" };
+    format!("{}{nothing}{gap}{}", steps.text(), troubles.text())
+}

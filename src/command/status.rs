@@ -1,0 +1,207 @@
+//! `kube-dhcp status`: the agent's reports, printed.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use jiff::{SpanRound, Timestamp, Unit};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use serde::Serialize;
+
+use super::table::Table;
+use crate::cli::{Output, StatusArgs};
+use crate::dnsmasq::Layout;
+use crate::durable;
+use crate::report::{self, NetworkReport, NodeReport};
+use crate::types::NetworkUid;
+
+/// All that is known, for `-o json` and `-o yaml`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Status {
+    node: NodeReport,
+    networks: Vec<Network>,
+}
+
+#[derive(Serialize)]
+struct Network {
+    #[serde(flatten)]
+    report: NetworkReport,
+    /// Of its dnsmasq.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+}
+
+/// Prints what is served, and why the rest is not.
+pub fn status(args: &StatusArgs) -> Result<()> {
+    let status = read(&args.state_dir)?;
+    let text = match args.output {
+        Output::Table => table(&status),
+        Output::Json => serde_json::to_string_pretty(&status)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&status)?,
+    };
+    super::print(&text)
+}
+
+fn read(state: &Path) -> Result<Status> {
+    let directory = report::directory(state);
+    let entries = std::fs::read_dir(&directory).with_context(|| {
+        format!("no agent has reported in {}; is --state-dir the agent's?", state.display())
+    })?;
+    let mut networks = Vec::new();
+    for entry in entries {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        let Some(uid) = name.strip_suffix(".json").and_then(|name| name.parse::<NetworkUid>().ok()) else {
+            continue;
+        };
+        if let Some(report) = durable::read::<NetworkReport>(&report::network_path(state, uid))? {
+            networks.push(Network { pid: pid(state, uid), report });
+        }
+    }
+    networks
+        .sort_by(|a, b| (&a.report.namespace, &a.report.name).cmp(&(&b.report.namespace, &b.report.name)));
+    let node = durable::read(&report::node_path(state))?.unwrap_or_default();
+    Ok(Status { node, networks })
+}
+
+/// Of the running dnsmasq: a file that an ended one left says nothing.
+fn pid(state: &Path, uid: NetworkUid) -> Option<u32> {
+    let file = Layout::new(state, uid).pid();
+    let pid: u32 = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
+    let argv = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+    let ours = format!("--pid-file={}", file.display());
+    argv.split(|byte| *byte == 0).any(|arg| arg == ours.as_bytes()).then_some(pid)
+}
+
+fn table(status: &Status) -> String {
+    let parts = [problems(&status.node), networks(&status.networks), subnets(status), ports(status)];
+    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+    if parts.is_empty() { "Nothing is declared.\n".to_owned() } else { parts.join("\n") }
+}
+
+fn problems(node: &NodeReport) -> String {
+    let mut table = Table::new(&["MANIFEST", "OBJECT", "PROBLEM"]);
+    for problem in &node.problems {
+        table.row(vec![
+            problem.place.clone(),
+            problem.object.clone().unwrap_or_default(),
+            problem.message.clone(),
+        ]);
+    }
+    let mut text = table.text();
+    if node.bridge_filter_active {
+        text += "This node's firewall filters what its bridges forward (net.bridge.bridge-nf-call-iptables=1): it may drop DHCP between a bridge's ports.\n";
+    }
+    text
+}
+
+fn networks(networks: &[Network]) -> String {
+    let mut table = Table::new(&[
+        "NETWORK",
+        "READY",
+        "REASON",
+        "BRIDGE",
+        "DEVICE",
+        "ADDRESSES",
+        "PORTS",
+        "PID",
+        "SINCE",
+        "MESSAGE",
+    ]);
+    for Network { report, pid } in networks {
+        let Verdict { ready, reason, message, since } = verdict(&report.status.conditions);
+        let device = report.device.as_ref();
+        let addresses = report.status.slots.iter().flat_map(|slot| slot.addresses.clone());
+        let ports = report.status.ports.unwrap_or_default();
+        table.row(vec![
+            format!("{}/{}", report.namespace, report.name),
+            ready,
+            reason,
+            device.map(|d| d.attachment.trim_start_matches("bridge:").to_owned()).unwrap_or_default(),
+            device.map(|d| d.name.clone()).unwrap_or_default(),
+            addresses.collect::<Vec<_>>().join(","),
+            format!("{}/{}", ports.ready, ports.total),
+            pid.map(|pid| pid.to_string()).unwrap_or_default(),
+            since,
+            message,
+        ]);
+    }
+    table.text()
+}
+
+fn subnets(status: &Status) -> String {
+    let mut table = Table::new(&["SUBNET", "NETWORK", "GATEWAY", "USED", "READY", "REASON", "MESSAGE"]);
+    let known =
+        status.networks.iter().flat_map(|n| n.report.subnets.iter().map(|s| (n.report.name.as_str(), s)));
+    for (network, subnet) in known.chain(status.node.subnets.iter().map(|s| ("", s))) {
+        let Verdict { ready, reason, message, .. } = verdict(&subnet.status.conditions);
+        let used = subnet.status.addresses.map(|a| format!("{}/{}", a.used, a.total)).unwrap_or_default();
+        let gateway = subnet.status.gateway.clone().unwrap_or_default();
+        let name = format!("{}/{}", subnet.namespace, subnet.name);
+        table.row(vec![name, network.to_owned(), gateway, used, ready, reason, message]);
+    }
+    table.text()
+}
+
+fn ports(status: &Status) -> String {
+    let mut table = Table::new(&["PORT", "NETWORK", "MAC", "ADDRESSES", "READY", "REASON", "MESSAGE"]);
+    let known =
+        status.networks.iter().flat_map(|n| n.report.ports.iter().map(|p| (n.report.name.as_str(), p)));
+    for (network, port) in known.chain(status.node.ports.iter().map(|p| ("", p))) {
+        let Verdict { ready, reason, message, .. } = verdict(&port.status.conditions);
+        let addresses: Vec<_> = port.status.addresses.iter().map(|a| a.ip.clone()).collect();
+        table.row(vec![
+            format!("{}/{}", port.namespace, port.name),
+            network.to_owned(),
+            port.mac_address.clone().unwrap_or_default(),
+            addresses.join(","),
+            ready,
+            reason,
+            message,
+        ]);
+    }
+    table.text()
+}
+
+struct Verdict {
+    ready: String,
+    reason: String,
+    message: String,
+    since: String,
+}
+
+fn verdict(conditions: &[Condition]) -> Verdict {
+    let ready = conditions.iter().find(|c| c.type_ == "Ready");
+    let text = |value: fn(&Condition) -> String| ready.map(value).unwrap_or_default();
+    Verdict {
+        ready: text(|c| c.status.clone()),
+        reason: text(|c| c.reason.clone()),
+        message: text(|c| c.message.clone()),
+        since: text(|c| age(Timestamp::now(), c.last_transition_time.0)),
+    }
+}
+
+/// As kubectl writes ages: one or two units.
+fn age(now: Timestamp, then: Timestamp) -> String {
+    let seconds = now.duration_since(then).as_secs().max(0);
+    let unit = match seconds {
+        0..120 => Unit::Second,
+        120..7_200 => Unit::Minute,
+        7_200..172_800 => Unit::Hour,
+        _ => return format!("{}d", seconds / 86_400),
+    };
+    let span = jiff::Span::new().seconds(seconds);
+    let rounded = span.round(SpanRound::new().largest(unit).smallest(unit).mode(jiff::RoundMode::Trunc));
+    rounded.map_or_else(|_| format!("{seconds}s"), |span| format!("{span:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages_are_short() {
+        let then = Timestamp::UNIX_EPOCH;
+        let after = |seconds: i64| age(then + jiff::SignedDuration::from_secs(seconds), then);
+        assert_eq!([after(5), after(300), after(90_000), after(999_999)], ["5s", "5m", "25h", "11d"]);
+    }
+}

@@ -1,0 +1,159 @@
+//! From what is known of a network's objects to their status, with metav1 conditions.
+//!
+//! Called by the agent after each pass; without a cluster the one writer of all conditions. Pure: the
+//! time is an argument, and a condition that says the same as before keeps its time.
+
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::api::{
+    AddressCounts, AllocatedAddress, NetworkStatus, PortCounts, PortServers, PortStatus, ServerCounts, Slot,
+    SubnetStatus,
+};
+use crate::desired::{Desired, PortView, SubnetView};
+use crate::reason::{Problem, Reason};
+
+/// What of a network is done.
+pub trait Progress {
+    /// Whether the network serves; else why not.
+    fn network(&self) -> Result<(), Problem>;
+    /// Whether the server answers this port as it shall; else why not.
+    fn port(&self, name: &str) -> Result<(), Problem>;
+}
+
+/// The conditions of an object: `Ready`, the given ones, and `Stalled` or `Reconciling` while not ready.
+struct Conditions<'a> {
+    generation: i64,
+    now: Timestamp,
+    before: &'a [Condition],
+    now_true: Vec<Condition>,
+}
+
+impl<'a> Conditions<'a> {
+    fn new(generation: i64, now: Timestamp, before: &'a [Condition]) -> Self {
+        Self { generation, now, before, now_true: Vec::new() }
+    }
+
+    fn set(&mut self, type_: &str, state: Result<Reason, &Problem>) {
+        let (status, reason, message) = match state {
+            Ok(reason) => ("True", reason, ""),
+            Err(problem) => ("False", problem.reason, problem.message.as_str()),
+        };
+        self.push(type_, status, reason, message);
+    }
+
+    fn push(&mut self, type_: &str, status: &str, reason: Reason, message: &str) {
+        let before = self.before.iter().find(|c| c.type_ == type_ && c.status == status);
+        self.now_true.push(Condition {
+            type_: type_.to_owned(),
+            status: status.to_owned(),
+            reason: reason.as_str().to_owned(),
+            message: message.chars().take(1_024).collect(),
+            observed_generation: Some(self.generation),
+            last_transition_time: before.map_or_else(|| Time(self.now), |c| c.last_transition_time.clone()),
+        });
+    }
+
+    fn ready(mut self, state: Result<Reason, &Problem>) -> Vec<Condition> {
+        if let Err(Problem { reason, message }) = state {
+            let type_ = if reason.is_stalled() { "Stalled" } else { "Reconciling" };
+            self.push(type_, "True", *reason, message);
+        }
+        self.set("Ready", state);
+        self.now_true
+    }
+}
+
+/// A Network's status. `node` is this node's name.
+pub fn network(
+    desired: &Desired,
+    progress: &impl Progress,
+    node: &str,
+    generation: i64,
+    now: Timestamp,
+    before: &[Condition],
+) -> NetworkStatus {
+    let ready = desired.problem.clone().map_or_else(|| progress.network(), Err);
+    let wanted = u32::from(desired.segment.is_some());
+    let served = |(name, view): &(&String, &PortView)| port_problem(view, progress, name).is_ok();
+    let ports = PortCounts {
+        total: count(desired.ports.len()),
+        ready: count(desired.ports.iter().filter(served).count()),
+    };
+    let addresses: Vec<_> = desired.server_addresses.iter().map(Ipv4Addr::to_string).collect();
+    let slot = Slot { slot: 0, node_name: Some(node.to_owned()), addresses };
+    let mut conditions = Conditions::new(generation, now, before);
+    conditions.set("Accepted", desired.problem.as_ref().map_or(Ok(Reason::Ready), Err));
+    conditions.set("Scheduled", desired.problem.as_ref().map_or(Ok(Reason::Ready), Err));
+    NetworkStatus {
+        observed_generation: generation,
+        servers: Some(ServerCounts { desired: wanted, ready: if ready.is_ok() { wanted } else { 0 } }),
+        slots: if desired.segment.is_some() { vec![slot] } else { Vec::new() },
+        subnets: Some(count(desired.subnets.len())),
+        ports: Some(ports),
+        conditions: conditions.ready(ready.as_ref().map(|()| Reason::Ready)),
+    }
+}
+
+/// A Subnet's status.
+pub fn subnet(
+    view: &SubnetView,
+    progress: &impl Progress,
+    generation: i64,
+    now: Timestamp,
+    before: &[Condition],
+) -> SubnetStatus {
+    let ready = view.problem.clone().map_or_else(|| progress.network(), Err);
+    let mut conditions = Conditions::new(generation, now, before);
+    conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
+    let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+    let addresses = AddressCounts { total: whole(view.total), used: whole(view.used), releasing: 0 };
+    SubnetStatus {
+        observed_generation: generation,
+        addresses: Some(addresses).filter(|_| view.total > 0),
+        gateway: view.gateway.map(|ip| ip.to_string()),
+        conditions: conditions.ready(ready.as_ref().map(|()| Reason::Ready)),
+    }
+}
+
+/// A Port's status.
+pub fn port(
+    name: &str,
+    view: &PortView,
+    progress: &impl Progress,
+    generation: i64,
+    now: Timestamp,
+    before: &[Condition],
+) -> PortStatus {
+    let state = port_problem(view, progress, name);
+    let wanted = u32::from(view.mac.is_some());
+    let mut conditions = Conditions::new(generation, now, before);
+    conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
+    let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
+    conditions.set("Allocated", allocated.map_or(Ok(Reason::Ready), Err));
+    let address = |(ip, subnet): &(Ipv4Addr, String)| AllocatedAddress {
+        ip: ip.to_string(),
+        subnet_name: subnet.clone(),
+    };
+    PortStatus {
+        observed_generation: generation,
+        addresses: view.addresses.iter().map(address).collect(),
+        servers: Some(PortServers { wanted, serving: if state.is_ok() { wanted } else { 0 } }),
+        conditions: conditions.ready(state.as_ref().copied()),
+    }
+}
+
+fn port_problem(view: &PortView, progress: &impl Progress, name: &str) -> Result<Reason, Problem> {
+    let known = view.problem.as_ref().or(view.unallocated.as_ref()).or(view.unserved.as_ref());
+    if let Some(problem) = known {
+        return Err(problem.clone());
+    }
+    progress.port(name)?;
+    Ok(if view.mac.is_some() { Reason::Ready } else { Reason::Reserved })
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

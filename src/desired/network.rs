@@ -1,0 +1,189 @@
+//! Whether a network may be on its segment, and what holds for all of it.
+
+use std::net::IpAddr;
+use std::str::FromStr;
+
+use super::{Inputs, NodeConfig};
+use crate::api::{
+    ForwardingType, LabelSelector, LabelSelectorOperator, LabelSelectorRequirement, NamespacesFrom, Network,
+    Permission, PhysicalNetwork,
+};
+use crate::dhcp_options::ipv4_options;
+use crate::reason::{Problem, Reason};
+use crate::service::Options;
+use crate::types::DomainName;
+use crate::validate;
+
+/// What a physical network is on this node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attachment {
+    /// A Linux bridge; `{vlan}` in its name stands for the VLAN's number.
+    Bridge(String),
+}
+
+/// A physical network and a VLAN of it, or none.
+pub type SegmentId = (String, Option<u16>);
+
+/// Which segment a network is on.
+pub fn segment_id(network: &Network) -> SegmentId {
+    let spec = &network.spec;
+    (spec.physical_network_ref.name.clone(), spec.segmentation.vlan.map(|vlan| vlan.id))
+}
+
+impl FromStr for Attachment {
+    type Err = String;
+
+    /// `bridge:br0` or `bridge:br-{vlan}`
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(name) = text.strip_prefix("bridge:") else {
+            return Err(format!("{text:?} is not bridge:NAME, the only attachment there is yet"));
+        };
+        // The longest VLAN number has as many digits as make the shortest placeholder.
+        let longest = name.replace(VLAN, "4094");
+        let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
+        let whole = (1..=15).contains(&longest.len()) && longest.bytes().all(ok);
+        if !whole || longest.bytes().all(|b| b == b'.') {
+            return Err(format!(
+                "{name:?} cannot be an interface name: 1 to 15 letters, digits, '-', '_', '.'"
+            ));
+        }
+        Ok(Self::Bridge(name.to_owned()))
+    }
+}
+
+const VLAN: &str = "{vlan}";
+
+/// A network that may be served.
+pub(super) struct Admitted {
+    pub(super) bridge: String,
+    pub(super) mtu: Option<u16>,
+    pub(super) domain: Option<DomainName>,
+    pub(super) forwarders: Vec<IpAddr>,
+    pub(super) options: Options,
+}
+
+pub(super) fn admit(node: &NodeConfig, inputs: &Inputs) -> Result<Admitted, Problem> {
+    let network = &inputs.network;
+    if let Some(problem) = validate::network(network).into_iter().next() {
+        return Err(problem);
+    }
+    let bridge = bridge(node, network)?;
+    if let Some(physical) = &inputs.physical_network {
+        granted(network, physical)?;
+    }
+    if let Some(holder) = &inputs.segment_holder {
+        let message = format!("{} is held by Network {holder}", segment_name(network));
+        return Err(Problem::new(Reason::SegmentInUse, message));
+    }
+    let domain = network.spec.dns.domain.as_deref().map(parsed::<DomainName>).transpose()?;
+    Ok(Admitted {
+        bridge,
+        mtu: mtu(network, inputs.physical_network.as_deref())?,
+        domain,
+        forwarders: forwarders(node, network)?,
+        options: ipv4_options(&network.spec.options, "spec.options").0,
+    })
+}
+
+pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| Problem::new(Reason::InvalidValue, error.to_string()))
+}
+
+fn segment_name(network: &Network) -> String {
+    match segment_id(network) {
+        (physical, Some(vlan)) => format!("VLAN {vlan} of physical network {physical}"),
+        (physical, None) => format!("physical network {physical}, untagged,"),
+    }
+}
+
+fn bridge(node: &NodeConfig, network: &Network) -> Result<String, Problem> {
+    let (physical, vlan) = segment_id(network);
+    let Some(Attachment::Bridge(name)) = node.attachments.get(&physical) else {
+        let message = format!(
+            "physical network {physical} is not mapped on this node; start the agent with --physical-network {physical}=bridge:NAME"
+        );
+        return Err(Problem::new(Reason::PhysicalNetworkNotFound, message));
+    };
+    match (vlan, name.contains(VLAN)) {
+        (Some(vlan), true) => Ok(name.replace(VLAN, &vlan.to_string())),
+        (None, false) => Ok(name.clone()),
+        (Some(vlan), false) => Err(Problem::new(
+            Reason::NotSupported,
+            format!(
+                "spec.segmentation: bridge {name} carries no VLANs; map {physical} to a bridge for each, like bridge:br-{{vlan}}, to use VLAN {vlan}"
+            ),
+        )),
+        (None, true) => Err(Problem::new(
+            Reason::NotSupported,
+            format!(
+                "spec.segmentation: {physical} is mapped to a bridge for each VLAN ({name}); an untagged Network has none"
+            ),
+        )),
+    }
+}
+
+fn granted(network: &Network, physical: &PhysicalNetwork) -> Result<(), Problem> {
+    let namespace = network.metadata.namespace.as_deref().unwrap_or_default();
+    let name = &network.spec.physical_network_ref.name;
+    let namespaces = &physical.spec.namespaces;
+    let open = match namespaces.from {
+        NamespacesFrom::None => false,
+        NamespacesFrom::All => true,
+        NamespacesFrom::Selector => namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace)),
+    };
+    if !open {
+        let message = format!("PhysicalNetwork {name} does not allow namespace {namespace}");
+        return Err(Problem::new(Reason::NotGranted, message));
+    }
+    let allowed = match network.spec.segmentation.vlan {
+        None => physical.spec.untagged == Permission::Allowed,
+        Some(vlan) => physical.spec.vlan_ranges.iter().any(|r| (r.first..=r.last).contains(&vlan.id)),
+    };
+    if allowed {
+        return Ok(());
+    }
+    let what =
+        network.spec.segmentation.vlan.map_or("untagged Networks".to_owned(), |v| format!("VLAN {}", v.id));
+    Err(Problem::new(Reason::NotGranted, format!("PhysicalNetwork {name} does not allow {what}")))
+}
+
+/// Without a cluster a namespace has the one label that each has in a cluster: its name.
+fn selects(selector: &LabelSelector, namespace: &str) -> bool {
+    let label = |key: &str| (key == "kubernetes.io/metadata.name").then_some(namespace);
+    let meets = |requirement: &LabelSelectorRequirement| {
+        let value = label(&requirement.key);
+        let listed = value.is_some_and(|value| requirement.values.iter().any(|v| v == value));
+        match requirement.operator {
+            LabelSelectorOperator::In => listed,
+            LabelSelectorOperator::NotIn => !listed,
+            LabelSelectorOperator::Exists => value.is_some(),
+            LabelSelectorOperator::DoesNotExist => value.is_none(),
+        }
+    };
+    selector.match_labels.iter().all(|(key, value)| label(key) == Some(value))
+        && selector.match_expressions.iter().all(meets)
+}
+
+/// The Network's, else the physical network's; never more than that.
+fn mtu(network: &Network, physical: Option<&PhysicalNetwork>) -> Result<Option<u16>, Problem> {
+    match (network.spec.mtu, physical.and_then(|physical| physical.spec.mtu)) {
+        (Some(mtu), Some(most)) if mtu > most => {
+            let name = &network.spec.physical_network_ref.name;
+            let message = format!("mtu {mtu} is more than PhysicalNetwork {name} carries: {most}");
+            Err(Problem::new(Reason::MTUTooLarge, message))
+        }
+        (own, physical) => Ok(own.or(physical)),
+    }
+}
+
+fn forwarders(node: &NodeConfig, network: &Network) -> Result<Vec<IpAddr>, Problem> {
+    let forwarding = &network.spec.dns.forwarding;
+    match forwarding.r#type {
+        ForwardingType::Agent => Ok(node.agent_forwarders.clone()),
+        ForwardingType::Node => Ok(node.node_forwarders.clone()),
+        ForwardingType::None => Ok(Vec::new()),
+        ForwardingType::Addresses => {
+            forwarding.addresses.iter().flatten().map(|address| parsed(address)).collect()
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Which subnets of a network are served, and what their guests are told.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::network::{Admitted, parsed};
+use super::{Inputs, SubnetView};
+use crate::allocate::{Holder, Ledger, Pool};
+use crate::api::{DhcpMode, GatewayType, Subnet, SubnetDnsType};
+use crate::dhcp_options::ipv4_options;
+use crate::reason::{Problem, Reason};
+use crate::service::{Options, Scope};
+use crate::types::Ipv4Range;
+use crate::validate;
+
+/// A subnet that is served, or at least allocated from.
+pub(super) struct Served {
+    pub(super) pool: Pool,
+    pub(super) gateway: Option<Ipv4Addr>,
+    /// Whether it has DHCP.
+    pub(super) scope: bool,
+    /// The address of the DHCP server in it.
+    pub(super) server: Option<Ipv4Addr>,
+    /// Stands for it in the server's files.
+    pub(super) key: String,
+    subnet: std::sync::Arc<Subnet>,
+    routes: Vec<(Ipv4Net, Ipv4Addr)>,
+    dns: Option<Vec<Ipv4Addr>>,
+}
+
+/// Those that were served before go first, then by name: a new one that overlaps harms no old one.
+pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<String, SubnetView>) {
+    let known = |name: &str| {
+        let slot = |holder: &Holder| matches!(holder, Holder::ServerSlot { .. });
+        ledger.iter().any(|(_, held)| held.subnet_name == name && slot(&held.holder))
+    };
+    let mut order: Vec<_> = inputs.subnets.iter().map(|subnet| (name_of(subnet), subnet)).collect();
+    order.sort_by_key(|(name, _)| (!known(name), name.clone()));
+    let (mut served, mut views) = (Vec::<Served>::new(), BTreeMap::new());
+    for (name, subnet) in order {
+        let admitted = Served::new(&name, subnet).and_then(|new| new.beside(&served));
+        let problem = match admitted {
+            Ok(new) => {
+                served.push(new);
+                None
+            }
+            Err(problem) => Some(problem),
+        };
+        views.insert(name, SubnetView { problem, ..SubnetView::default() });
+    }
+    served.sort_by(|a, b| a.pool.subnet_name.cmp(&b.pool.subnet_name));
+    (served, views)
+}
+
+fn name_of(subnet: &Subnet) -> String {
+    subnet.metadata.name.clone().unwrap_or_default()
+}
+
+impl Served {
+    fn new(name: &str, subnet: &std::sync::Arc<Subnet>) -> Result<Self, Problem> {
+        if let Some(problem) = validate::subnet(subnet).into_iter().next() {
+            return Err(problem);
+        }
+        let spec = &subnet.spec;
+        let cidr: Ipv4Net = parsed(&spec.cidr)?;
+        let gateway = match (spec.gateway.r#type, &spec.gateway.address) {
+            (GatewayType::Auto, _) => cidr.hosts().next(),
+            (GatewayType::Address, Some(address)) => Some(parsed(address)?),
+            _ => None,
+        };
+        let routes = spec.host_routes.iter().map(|r| Ok((parsed(&r.destination)?, parsed(&r.next_hop)?)));
+        let dns = match spec.dns.r#type {
+            SubnetDnsType::Servers => None,
+            SubnetDnsType::None => Some(Vec::new()),
+            SubnetDnsType::Addresses => {
+                Some(spec.dns.addresses.iter().flatten().map(|a| parsed(a)).collect::<Result<_, _>>()?)
+            }
+        };
+        let scope = spec.dhcp.mode != DhcpMode::Disabled;
+        let (subnet_name, ranges) = (name.to_owned(), ranges(subnet, cidr)?);
+        Ok(Self {
+            pool: Pool { subnet_name, cidr, ranges, gateway, automatic: scope },
+            gateway,
+            scope,
+            server: None,
+            key: key("s", subnet.metadata.uid.as_deref()),
+            subnet: subnet.clone(),
+            routes: routes.collect::<Result<_, Problem>>()?,
+            dns,
+        })
+    }
+
+    fn beside(self, others: &[Self]) -> Result<Self, Problem> {
+        let overlaps = |other: &&Self| {
+            let (a, b) = (self.pool.cidr, other.pool.cidr);
+            a.contains(&b.network()) || b.contains(&a.network())
+        };
+        match others.iter().find(overlaps) {
+            None => Ok(self),
+            Some(other) => {
+                let Pool { subnet_name, cidr, .. } = &other.pool;
+                let message = format!("{} overlaps {cidr} of Subnet {subnet_name}", self.pool.cidr);
+                Err(Problem::new(Reason::SubnetsOverlap, message))
+            }
+        }
+    }
+
+    pub(super) fn device_address(&self) -> Option<Ipv4Net> {
+        Ipv4Net::new(self.server?, self.pool.cidr.prefix_len()).ok()
+    }
+
+    /// What its guests get, if it has DHCP. An option that a user wrote comes before one made of fields.
+    pub(super) fn scope(&self, network: &Admitted, all: &[Self]) -> Option<Scope> {
+        let server = self.server?;
+        let mut options = self.basic_options(network, server);
+        options.extend(self.route_options(all));
+        options.extend(network.options.clone());
+        options.extend(ipv4_options(&self.subnet.spec.options, "spec.options").0);
+        let lease_seconds = self.subnet.spec.dhcp.lease_duration_seconds;
+        Some(Scope { key: self.key.clone(), cidr: self.pool.cidr, lease_seconds, options })
+    }
+
+    fn basic_options(&self, network: &Admitted, server: Ipv4Addr) -> Options {
+        let dhcp = &self.subnet.spec.dhcp;
+        let dns = self.dns.clone().unwrap_or_else(|| vec![server]);
+        let mut options = Options::from([
+            (ROUTER, self.gateway.map(|ip| ip.octets().to_vec()).unwrap_or_default()),
+            (DNS_SERVERS, dns.iter().flat_map(Ipv4Addr::octets).collect()),
+        ]);
+        options.extend(network.mtu.map(|mtu| (MTU, mtu.to_be_bytes().to_vec())));
+        options.extend(network.domain.as_ref().map(|domain| (DOMAIN, domain.to_string().into_bytes())));
+        options.extend(dhcp.renewal_seconds.map(|t1| (T1, t1.to_be_bytes().to_vec())));
+        options.extend(dhcp.rebinding_seconds.map(|t2| (T2, t2.to_be_bytes().to_vec())));
+        options
+    }
+
+    /// Routes (RFC 3442), also under Microsoft's number: those to the network's other subnets, the
+    /// user's, and, because who takes this option ignores the router option, the default one. Neutron:
+    /// `_generate_opts_per_subnet`; unlike there, a gateway outside the subnet gets a route of its own.
+    fn route_options(&self, all: &[Self]) -> Options {
+        let on_link = |net| (net, Ipv4Addr::UNSPECIFIED);
+        let others = all.iter().filter(|other| other.pool.cidr != self.pool.cidr);
+        let mut routes: Vec<_> = others.map(|other| on_link(other.pool.cidr)).collect();
+        // A default route among the user's is in force only where there is no gateway.
+        let own = self.routes.iter().filter(|(net, _)| net.prefix_len() > 0 || self.gateway.is_none());
+        routes.extend(own);
+        if let Some(gateway) = self.gateway {
+            if !self.pool.cidr.contains(&gateway) {
+                routes.push(on_link(gateway.into()));
+            }
+            if !routes.is_empty() {
+                routes.push((Ipv4Net::default(), gateway));
+            }
+        }
+        if routes.is_empty() {
+            return Options::new();
+        }
+        let bytes: Vec<u8> = routes.into_iter().flat_map(route).collect();
+        Options::from([(CLASSLESS_ROUTES, bytes.clone()), (MS_CLASSLESS_ROUTES, bytes)])
+    }
+}
+
+const ROUTER: u8 = 3;
+const DNS_SERVERS: u8 = 6;
+const DOMAIN: u8 = 15;
+const MTU: u8 = 26;
+const T1: u8 = 58;
+const T2: u8 = 59;
+const CLASSLESS_ROUTES: u8 = 121;
+const MS_CLASSLESS_ROUTES: u8 = 249;
+
+/// RFC 3442: prefix length, as many bytes of the prefix as it needs, next hop.
+fn route((net, next_hop): (Ipv4Net, Ipv4Addr)) -> Vec<u8> {
+    let significant = usize::from(net.prefix_len()).div_ceil(8);
+    let mut bytes = vec![net.prefix_len()];
+    bytes.extend(&net.network().octets()[..significant]);
+    bytes.extend(next_hop.octets());
+    bytes
+}
+
+fn ranges(subnet: &Subnet, cidr: Ipv4Net) -> Result<Vec<Ipv4Range>, Problem> {
+    match &subnet.spec.pools {
+        None => Ok(vec![Ipv4Range { first: cidr.network(), last: cidr.broadcast() }]),
+        Some(pools) => {
+            let range = |pool: &crate::api::AddressRange| {
+                Ok(Ipv4Range { first: parsed(&pool.first)?, last: parsed(&pool.last)? })
+            };
+            pools.iter().map(range).collect()
+        }
+    }
+}
+
+/// A tag for dnsmasq's files: of the UID, so that no name of a tenant's ever is one.
+pub(super) fn key(prefix: &str, uid: Option<&str>) -> String {
+    let digits = uid.unwrap_or_default().chars().filter(char::is_ascii_hexdigit);
+    prefix.chars().chain(digits.take(20)).collect()
+}

@@ -1,0 +1,110 @@
+//! What the agent counts, in Prometheus' terms.
+//!
+//! Written by the agent's loop and workers, read by `serve`. Labels are few and bounded: no object's
+//! name is one.
+
+use std::sync::Arc;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// All metrics; cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// Passes over one network, in seconds.
+    pub passes: Histogram,
+    /// Actions that succeeded.
+    pub actions: Family<KindLabel, Counter>,
+    /// Actions, observations and writes that failed.
+    pub failures: Family<KindLabel, Counter>,
+    /// From telling dnsmasq to its having read it, in seconds.
+    pub reloads: Histogram,
+    /// dnsmasq processes that ended without being told to.
+    pub exits: Counter,
+    /// Starts of dnsmasq.
+    pub starts: Counter,
+    /// Networks known.
+    pub networks: Gauge,
+    /// Networks that are ready.
+    pub networks_ready: Gauge,
+    /// Ports of known networks.
+    pub ports: Gauge,
+    /// Ports that are ready.
+    pub ports_ready: Gauge,
+    /// Mistakes in manifests.
+    pub manifest_problems: Gauge,
+    registry: Arc<Registry>,
+}
+
+/// Which kind of action or failure.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct KindLabel {
+    /// As in `Action::kind`.
+    pub kind: &'static str,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
+        let mut metrics = Self {
+            passes: seconds(),
+            actions: Family::default(),
+            failures: Family::default(),
+            reloads: seconds(),
+            exits: Counter::default(),
+            starts: Counter::default(),
+            networks: Gauge::default(),
+            networks_ready: Gauge::default(),
+            ports: Gauge::default(),
+            ports_ready: Gauge::default(),
+            manifest_problems: Gauge::default(),
+            registry: Arc::default(),
+        };
+        metrics.registry = Arc::new(metrics.registered());
+        metrics
+    }
+}
+
+impl Metrics {
+    fn registered(&self) -> Registry {
+        let mut registry = Registry::with_prefix("kube_dhcp");
+        registry.register("pass_seconds", "Passes over one network", self.passes.clone());
+        registry.register("actions", "Actions that succeeded", self.actions.clone());
+        registry.register("failures", "What failed", self.failures.clone());
+        registry.register(
+            "reload_seconds",
+            "From telling dnsmasq to its having read it",
+            self.reloads.clone(),
+        );
+        registry.register("dnsmasq_exits", "Ends of dnsmasq that nobody asked for", self.exits.clone());
+        registry.register("dnsmasq_starts", "Starts of dnsmasq", self.starts.clone());
+        registry.register("networks", "Networks known", self.networks.clone());
+        registry.register("networks_ready", "Networks that are ready", self.networks_ready.clone());
+        registry.register("ports", "Ports of known networks", self.ports.clone());
+        registry.register("ports_ready", "Ports that are ready", self.ports_ready.clone());
+        registry.register("manifest_problems", "Mistakes in manifests", self.manifest_problems.clone());
+        registry
+    }
+
+    /// Counts a success.
+    pub fn acted(&self, kind: &'static str) {
+        self.actions.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Counts a failure.
+    pub fn failed(&self, kind: &'static str) {
+        self.failures.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// All of it in the `OpenMetrics` text format.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &self.registry);
+        text
+    }
+}

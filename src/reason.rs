@@ -1,0 +1,237 @@
+//! Why an object is not as its owner wants it: the reasons of conditions, and a problem with its words.
+//!
+//! Used by whoever judges objects (`validate`, `desired`, the agent) and by `conditions`. Pure.
+
+/// The reason of a condition.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reason {
+    /// All is well.
+    Ready,
+    /// Work is under way.
+    Progressing,
+    /// A Port whose addresses and names are reserved, but that asked for no DHCP.
+    Reserved,
+    /// A field asks for what this version does not do.
+    NotSupported,
+    /// A value that no schema can refuse.
+    InvalidValue,
+    /// A DHCP option that cannot be sent.
+    InvalidOption,
+    /// The referenced Network does not exist.
+    NetworkNotFound,
+    /// The referenced Network is not served.
+    NetworkNotServed,
+    /// A referenced Subnet does not exist in the Network.
+    SubnetNotFound,
+    /// The Network has no Subnet with DHCP.
+    NoSubnet,
+    /// This node does not reach the physical network, or nobody granted it.
+    PhysicalNetworkNotFound,
+    /// The physical network may not be used from this namespace, or not this VLAN of it.
+    NotGranted,
+    /// Another Network was given the segment first.
+    SegmentInUse,
+    /// The physical network does not carry so large packets.
+    MTUTooLarge,
+    /// Another Subnet of the Network has some of the addresses.
+    SubnetsOverlap,
+    /// Another Port of the Network has the MAC address.
+    DuplicateMAC,
+    /// Somebody else holds the address.
+    AddressInUse,
+    /// No Subnet of the Network has the address.
+    AddressOutsideSubnet,
+    /// The address is the network's or the broadcast one.
+    AddressReserved,
+    /// No address is free.
+    PoolExhausted,
+    /// A name that is not below the Network's domain.
+    NameOutsideDomain,
+    /// The bridge is not there.
+    BridgeNotFound,
+    /// dnsmasq did not take the Port's line.
+    RefusedByServer,
+    /// The node did not do what it was told; tried again.
+    HostFailed,
+    /// What was allocated cannot be read.
+    StateUnreadable,
+}
+
+impl Reason {
+    /// All of them.
+    pub const ALL: [Self; 25] = [
+        Self::Ready,
+        Self::Progressing,
+        Self::Reserved,
+        Self::NotSupported,
+        Self::InvalidValue,
+        Self::InvalidOption,
+        Self::NetworkNotFound,
+        Self::NetworkNotServed,
+        Self::SubnetNotFound,
+        Self::NoSubnet,
+        Self::PhysicalNetworkNotFound,
+        Self::NotGranted,
+        Self::SegmentInUse,
+        Self::MTUTooLarge,
+        Self::SubnetsOverlap,
+        Self::DuplicateMAC,
+        Self::AddressInUse,
+        Self::AddressOutsideSubnet,
+        Self::AddressReserved,
+        Self::PoolExhausted,
+        Self::NameOutsideDomain,
+        Self::BridgeNotFound,
+        Self::RefusedByServer,
+        Self::HostFailed,
+        Self::StateUnreadable,
+    ];
+
+    /// As it stands in a condition.
+    pub fn as_str(self) -> &'static str {
+        self.row().0
+    }
+
+    /// Only a change of the object itself helps: `Stalled`; else something else may: `Reconciling`.
+    pub fn is_stalled(self) -> bool {
+        self.row().1 == "Stalled"
+    }
+
+    /// What to do about it.
+    pub fn cure(self) -> &'static str {
+        self.row().3
+    }
+
+    /// Name, condition while true, kinds, cure.
+    fn row(self) -> (&'static str, &'static str, &'static str, &'static str) {
+        const ALL: &str = "Network, Subnet, Port";
+        match self {
+            Self::Ready => ("Ready", "", ALL, "nothing to do"),
+            Self::Progressing => ("Progressing", "Reconciling", ALL, "wait"),
+            Self::Reserved => (
+                "Reserved",
+                "",
+                "Port",
+                "nothing to do: addresses and names are reserved, DHCP was not asked for",
+            ),
+            Self::NotSupported => ("NotSupported", "Stalled", ALL, "remove the field that the message names"),
+            Self::InvalidValue => {
+                ("InvalidValue", "Stalled", ALL, "correct the field that the message names")
+            }
+            Self::InvalidOption => {
+                ("InvalidOption", "Stalled", ALL, "correct or remove the option that the message names")
+            }
+            Self::NetworkNotFound => ("NetworkNotFound", "Reconciling", "Subnet, Port", "create the Network"),
+            Self::NetworkNotServed => {
+                ("NetworkNotServed", "Reconciling", "Subnet, Port", "see the Network's conditions")
+            }
+            Self::SubnetNotFound => {
+                ("SubnetNotFound", "Reconciling", "Port", "create the Subnet, or name another")
+            }
+            Self::NoSubnet => ("NoSubnet", "Reconciling", "Network, Port", "create a Subnet of the Network"),
+            Self::PhysicalNetworkNotFound => (
+                "PhysicalNetworkNotFound",
+                "Reconciling",
+                "Network",
+                "map the physical network with the agent's --physical-network",
+            ),
+            Self::NotGranted => (
+                "NotGranted",
+                "Reconciling",
+                "Network",
+                "have an administrator grant the namespace or the VLAN in the PhysicalNetwork",
+            ),
+            Self::SegmentInUse => (
+                "SegmentInUse",
+                "Reconciling",
+                "Network",
+                "use another VLAN or physical network, or delete the Network that the message names",
+            ),
+            Self::MTUTooLarge => {
+                ("MTUTooLarge", "Reconciling", "Network", "lower mtu, or have the PhysicalNetwork's raised")
+            }
+            Self::SubnetsOverlap => (
+                "SubnetsOverlap",
+                "Reconciling",
+                "Subnet",
+                "use another CIDR, or delete the Subnet that the message names",
+            ),
+            Self::DuplicateMAC => (
+                "DuplicateMAC",
+                "Reconciling",
+                "Port",
+                "correct the MAC address here or at the Port that the message names",
+            ),
+            Self::AddressInUse => (
+                "AddressInUse",
+                "Reconciling",
+                "Port",
+                "ask for another address, or have the holder release it",
+            ),
+            Self::AddressOutsideSubnet => (
+                "AddressOutsideSubnet",
+                "Stalled",
+                "Port",
+                "ask for an address of one of the Network's Subnets",
+            ),
+            Self::AddressReserved => ("AddressReserved", "Stalled", "Port", "ask for another address"),
+            Self::PoolExhausted => (
+                "PoolExhausted",
+                "Reconciling",
+                "Subnet, Port",
+                "widen the Subnet's pools, add a Subnet, or delete Ports",
+            ),
+            Self::NameOutsideDomain => {
+                ("NameOutsideDomain", "Reconciling", "Port", "use a name below the Network's dns.domain")
+            }
+            Self::BridgeNotFound => (
+                "BridgeNotFound",
+                "Reconciling",
+                "Network",
+                "create the bridge, or run the agent with --create-bridges",
+            ),
+            Self::RefusedByServer => (
+                "RefusedByServer",
+                "Reconciling",
+                "Port",
+                "see the message; the agent starts dnsmasq anew and tries again",
+            ),
+            Self::HostFailed => ("HostFailed", "Reconciling", ALL, "see the message; the agent tries again"),
+            Self::StateUnreadable => (
+                "StateUnreadable",
+                "Reconciling",
+                ALL,
+                "restore the file that the message names, or remove it to allocate anew",
+            ),
+        }
+    }
+}
+
+/// The table of reasons for the docs, in Markdown.
+pub fn reasons_table() -> String {
+    let head = "| Reason | While true | Kinds | What to do |\n|---|---|---|---|\n";
+    Reason::ALL.iter().map(|reason| reason.row()).fold(
+        head.to_owned(),
+        |table, (name, while_true, kinds, cure)| {
+            let while_true = if while_true.is_empty() { "–" } else { while_true };
+            table + &format!("| `{name}` | {while_true} | {kinds} | {cure} |\n")
+        },
+    )
+}
+
+/// What is wrong, in words for the object's owner; names the field or the other object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Problem {
+    /// For machines.
+    pub reason: Reason,
+    /// For people.
+    pub message: String,
+}
+
+impl Problem {
+    /// `reason` in the words of `message`.
+    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
+        Self { reason, message: message.into() }
+    }
+}

@@ -1,0 +1,107 @@
+//! What is said of a node's networks: the files in the state directory that `kube-dhcp status` prints.
+//!
+//! Written by the agent, read by the status command. One file for each network, so that a change costs
+//! what its network is large, and one for what belongs to no network.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{NetworkStatus, PortStatus, SubnetStatus};
+use crate::types::NetworkUid;
+
+/// One network.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkReport {
+    /// Kubernetes namespace of it and all its objects.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// `metadata.uid`.
+    pub uid: NetworkUid,
+    /// Where it is attached; unset while it is not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceReport>,
+    /// The Network's status.
+    pub status: NetworkStatus,
+    /// Its Subnets.
+    pub subnets: Vec<ObjectReport<SubnetStatus>>,
+    /// Its Ports.
+    pub ports: Vec<ObjectReport<PortStatus>>,
+}
+
+/// A network's DHCP device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DeviceReport {
+    /// Of the end on the node.
+    pub name: String,
+    /// Of the end in the namespace.
+    pub mac_address: String,
+    /// `bridge:br0`.
+    pub attachment: String,
+    /// The network namespace.
+    pub namespace: String,
+}
+
+/// One object and its status.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ObjectReport<S> {
+    /// Kubernetes namespace.
+    pub namespace: String,
+    /// `metadata.name`.
+    pub name: String,
+    /// A Port's, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mac_address: Option<String>,
+    /// The object's status.
+    pub status: S,
+}
+
+/// What belongs to no network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeReport {
+    /// The node's name.
+    pub node: String,
+    /// The agent's version.
+    pub version: String,
+    /// The node's firewall may drop DHCP between ports of a bridge.
+    pub bridge_filter_active: bool,
+    /// What is wrong with the manifests.
+    pub problems: Vec<ManifestProblem>,
+    /// Subnets whose Network does not exist.
+    pub subnets: Vec<ObjectReport<SubnetStatus>>,
+    /// Ports whose Network does not exist.
+    pub ports: Vec<ObjectReport<PortStatus>>,
+}
+
+/// A mistake in a manifest. What was good before stays in force.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ManifestProblem {
+    /// File, and line where that is known.
+    pub place: String,
+    /// The object, where that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+    /// The field and what is wrong with it.
+    pub message: String,
+}
+
+/// The directory of all reports.
+pub fn directory(state: &Path) -> PathBuf {
+    state.join("status")
+}
+
+/// A network's report.
+pub fn network_path(state: &Path, uid: NetworkUid) -> PathBuf {
+    directory(state).join(format!("{uid}.json"))
+}
+
+/// The node's report.
+pub fn node_path(state: &Path) -> PathBuf {
+    directory(state).join("node.json")
+}

@@ -1,0 +1,228 @@
+//! A directory of manifests as a source of objects.
+//!
+//! The agent opens it and awaits its batches. A thread of its own reads: inotify only hints at what
+//! to look at, the files are the truth, and all of them are looked at again every half minute. It
+//! serves on what was good last, whatever becomes of a file or of the directory.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use tokio::sync::mpsc as async_mpsc;
+
+use super::files::Files;
+use super::hints::{Hint, Watch};
+use super::last_good::{self, Keeper};
+use super::schema::{self, Validator};
+use super::state::State;
+use super::{Batch, Source};
+
+/// All files are looked at again after this time, hint or not.
+const RELIST: Duration = Duration::from_secs(30);
+
+/// As long as the directory cannot be watched, it is looked at this often.
+const REWATCH: Duration = Duration::from_millis(200);
+
+/// A file that somebody has open is read when it is closed, or when nothing was written for so long.
+const SETTLE: Duration = Duration::from_secs(1);
+
+/// The file in the state directory that holds the last good objects.
+const LAST_GOOD: &str = "manifests.json";
+
+/// Why the source cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API's own definitions are of no use.
+    #[error("the schemas cannot be compiled")]
+    Schema(#[from] schema::Error),
+    /// The state directory does not give what was kept there.
+    #[error("{} cannot be read", path.display())]
+    LastGood {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No thread can be started.
+    #[error("no thread for the directory source")]
+    Thread(#[source] io::Error),
+}
+
+/// A directory of manifests.
+#[derive(Debug)]
+pub struct Directory {
+    batches: async_mpsc::Receiver<Batch>,
+    hints: Sender<Hint>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Directory {
+    /// Starts to read `dir`; `state_dir` keeps the last good objects over a restart.
+    pub fn open(dir: &Path, state_dir: &Path) -> Result<Self, Error> {
+        let path = state_dir.join(LAST_GOOD);
+        let kept = last_good::load(&path).map_err(|source| {
+            let path = path.clone();
+            Error::LastGood { path, source }
+        })?;
+        let (hints, hinted) = mpsc::channel();
+        let (batches, receiver) = async_mpsc::channel(1);
+        let reader = Reader {
+            files: Files::new(dir),
+            state: State::restore(kept),
+            validator: Validator::new()?,
+            keeper: Keeper::start(path).map_err(Error::Thread)?,
+            watch: Watch::new(dir, hints.clone()),
+            busy: BTreeMap::new(),
+            dir: dir.to_owned(),
+            batches,
+        };
+        let thread = thread::Builder::new()
+            .name("manifests".to_owned())
+            .spawn(move || reader.run(&hinted))
+            .map_err(Error::Thread)?;
+        Ok(Self { batches: receiver, hints, thread: Some(thread) })
+    }
+
+    /// What [`open`](Self::open) would deliver first; watches and writes nothing.
+    pub fn read_once(dir: &Path, state_dir: &Path) -> Result<Batch, Error> {
+        let path = state_dir.join(LAST_GOOD);
+        let kept = last_good::peek(&path).map_err(|source| Error::LastGood { path, source })?;
+        let validator = Validator::new()?;
+        let mut files = Files::new(dir);
+        files.list(&BTreeSet::new(), &validator);
+        Ok(State::restore(kept).update(&files, &validator).batch.unwrap_or_default())
+    }
+}
+
+impl Source for Directory {
+    /// The first batch has everything; `None` only after the reading thread has ended.
+    async fn next(&mut self) -> Option<Batch> {
+        self.batches.recv().await
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.batches.close();
+        // The thread may have ended already: then nobody needs to be told.
+        let _ = self.hints.send(Hint::Stop);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The state of the reading thread.
+struct Reader {
+    dir: PathBuf,
+    files: Files,
+    state: State,
+    validator: Validator,
+    keeper: Keeper,
+    watch: Watch,
+    /// Files that are open for writing, with the time at which they are read all the same.
+    busy: BTreeMap<String, Instant>,
+    batches: async_mpsc::Sender<Batch>,
+}
+
+/// What is to be looked at.
+#[derive(Default)]
+struct Dirty {
+    all: bool,
+    names: BTreeSet<String>,
+    stop: bool,
+}
+
+impl Reader {
+    fn run(mut self, hinted: &Receiver<Hint>) {
+        let mut dirty = Dirty { all: true, ..Dirty::default() };
+        let mut relist = Instant::now();
+        while !dirty.stop && self.pass(&dirty) {
+            if dirty.all {
+                relist = Instant::now() + RELIST;
+            }
+            dirty = self.wait(hinted, relist);
+        }
+    }
+
+    /// Looks at what is dirty and tells what follows; false if nobody listens any more.
+    fn pass(&mut self, dirty: &Dirty) -> bool {
+        if dirty.all {
+            // Watched before it is read: a change in between is seen twice rather than never.
+            self.watch.renew();
+            let busy = self.busy.keys().cloned().collect();
+            self.files.list(&busy, &self.validator);
+        }
+        for name in &dirty.names {
+            self.files.refresh(name, &self.validator);
+        }
+        let outcome = self.state.update(&self.files, &self.validator);
+        if let Some(batch) = outcome.batch
+            && self.batches.blocking_send(batch).is_err()
+        {
+            return false;
+        }
+        if outcome.changed {
+            self.keeper.keep(self.state.last_good());
+        }
+        true
+    }
+
+    /// Waits until something is to be looked at.
+    fn wait(&mut self, hinted: &Receiver<Hint>, relist: Instant) -> Dirty {
+        let mut dirty = Dirty::default();
+        while !dirty.stop && !dirty.all && dirty.names.is_empty() {
+            let settled = self.busy.values().min().copied();
+            let until = settled.map_or(relist, |at| at.min(relist));
+            let rewatch = (!self.watch.is_on()).then(|| Instant::now() + REWATCH);
+            let until = rewatch.map_or(until, |at| at.min(until));
+            match hinted.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(hint) => self.note(hint, &mut dirty),
+                Err(_) => self.note_time(relist, &mut dirty),
+            }
+            for hint in hinted.try_iter() {
+                self.note(hint, &mut dirty);
+            }
+        }
+        dirty
+    }
+
+    fn note(&mut self, hint: Hint, dirty: &mut Dirty) {
+        match hint {
+            Hint::Changed(name) => {
+                self.busy.remove(&name);
+                dirty.names.insert(name);
+            }
+            Hint::Created(name) if is_link(&self.dir.join(&name)) => {
+                dirty.names.insert(name);
+            }
+            Hint::Created(name) | Hint::Written(name) => {
+                dirty.names.remove(&name);
+                self.busy.insert(name, Instant::now() + SETTLE);
+            }
+            Hint::Relist => dirty.all = true,
+            Hint::Stop => dirty.stop = true,
+        }
+    }
+
+    fn note_time(&mut self, relist: Instant, dirty: &mut Dirty) {
+        let now = Instant::now();
+        dirty.all = relist <= now || !self.watch.is_on();
+        let settled = self.busy.iter().filter(|(_, at)| **at <= now);
+        dirty.names.extend(settled.map(|(name, _)| name.clone()));
+        self.busy.retain(|_, at| *at > now);
+    }
+}
+
+/// A new link is complete at once: nobody writes to it and closes it.
+fn is_link(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|m| m.is_symlink() || m.nlink() > 1)
+}
+
+#[cfg(test)]
+mod tests;

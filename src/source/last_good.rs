@@ -1,0 +1,198 @@
+//! The last good objects of a directory on disk, for a start while a file of it is broken.
+//!
+//! Read once at the start; written by a thread of its own, so that an fsync never delays a change.
+
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Object, ObjectKey};
+
+/// The format of the file.
+const FORMAT: u32 = 1;
+
+/// When a write that failed is tried again.
+const RETRY: Duration = Duration::from_secs(10);
+
+/// An object that was good, and the file that it came from.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) key: ObjectKey,
+    pub(crate) file: String,
+    pub(crate) generation: i64,
+    pub(crate) value: Arc<Value>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Content {
+    format: u32,
+    objects: Vec<Kept>,
+}
+
+/// Reads the objects; a file that makes no sense counts as none.
+pub(crate) fn peek(path: &Path) -> io::Result<Vec<Kept>> {
+    Ok(read(path)?.and_then(|text| parse(&text).ok()).unwrap_or_default())
+}
+
+fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+    match fs::read(path) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Reads the objects; a file that makes no sense is put aside, and there are none.
+pub(crate) fn load(path: &Path) -> io::Result<Vec<Kept>> {
+    let Some(text) = read(path)? else { return Ok(Vec::new()) };
+    match parse(&text) {
+        Ok(objects) => Ok(objects),
+        Err(error) => {
+            let aside = with_suffix(path, ".corrupt");
+            tracing::error!(path = %path.display(), aside = %aside.display(), %error,
+                "the last good objects cannot be read; the file is put aside");
+            fs::rename(path, aside)?;
+            Ok(Vec::new())
+        }
+    }
+}
+
+fn parse(text: &[u8]) -> Result<Vec<Kept>, serde_json::Error> {
+    let content: Content = serde_json::from_slice(text)?;
+    if content.format != FORMAT {
+        let message = format!("format {} is not {FORMAT}", content.format);
+        return Err(serde::de::Error::custom(message));
+    }
+    for kept in &content.objects {
+        Object::from_value(kept.key.kind, &kept.value)?;
+    }
+    Ok(content.objects)
+}
+
+/// Writes the objects, on a thread of its own; when dropped, waits until they are written.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    objects: Option<Sender<Vec<Kept>>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(crate) fn start(path: PathBuf) -> io::Result<Self> {
+        let (objects, receiver) = mpsc::channel();
+        let thread =
+            thread::Builder::new().name("last-good".to_owned()).spawn(move || write_all(&path, &receiver))?;
+        Ok(Self { objects: Some(objects), thread: Some(thread) })
+    }
+
+    pub(crate) fn keep(&self, objects: Vec<Kept>) {
+        if let Some(sender) = &self.objects {
+            // Fails only if the thread is gone, which it is never before us.
+            let _ = sender.send(objects);
+        }
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.objects = None;
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn write_all(path: &Path, receiver: &Receiver<Vec<Kept>>) {
+    let mut unwritten: Option<Vec<Kept>> = None;
+    loop {
+        let next = match unwritten {
+            Some(_) => receiver.recv_timeout(RETRY),
+            None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        match next {
+            Ok(objects) => unwritten = Some(receiver.try_iter().last().unwrap_or(objects)),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        if let Some(objects) = unwritten.take()
+            && let Err(error) = write(path, &objects)
+        {
+            tracing::error!(path = %path.display(), %error, "the last good objects cannot be written");
+            unwritten = Some(objects);
+        }
+    }
+}
+
+/// The file is whole at any time: it is replaced by one that is on disk already.
+fn write(path: &Path, objects: &[Kept]) -> io::Result<()> {
+    #[derive(Serialize)]
+    struct Borrowed<'a> {
+        format: u32,
+        objects: &'a [Kept],
+    }
+    let content = serde_json::to_vec(&Borrowed { format: FORMAT, objects })?;
+    let beside = with_suffix(path, ".new");
+    let mut file = File::create(&beside)?;
+    file.write_all(&content)?;
+    file.sync_all()?;
+    fs::rename(&beside, path)?;
+    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut path = path.as_os_str().to_owned();
+    path.push(suffix);
+    path.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::Kind;
+
+    fn kept(name: &str) -> Kept {
+        Kept {
+            key: ObjectKey { kind: Kind::Port, namespace: "default".into(), name: name.into() },
+            file: "a.yaml".into(),
+            generation: 3,
+            value: Arc::new(json!({"apiVersion": crate::api::API_VERSION, "kind": "Port",
+                "metadata": {"name": name, "namespace": "default"}, "spec": {"networkRef": {"name": "n"}}})),
+        }
+    }
+
+    #[test]
+    fn what_is_kept_is_loaded() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("manifests.json");
+        assert!(load(&path).unwrap().is_empty());
+        let keeper = Keeper::start(path.clone()).unwrap();
+        keeper.keep(vec![kept("a")]);
+        keeper.keep(vec![kept("a"), kept("b")]);
+        drop(keeper);
+        let loaded = load(&path).unwrap();
+        assert_eq!(loaded.len(), 2);
+        assert_eq!((loaded[1].key.name.as_str(), loaded[1].generation), ("b", 3));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_corrupt_file_is_put_aside() {
+        let wrong_type = json!({"format": 1, "objects": [{"key": kept("a").key, "file": "a", "generation": 1, "value": {"spec": 1}}]});
+        for text in ["{", r#"{"format": 2, "objects": []}"#, &wrong_type.to_string()] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("manifests.json");
+            fs::write(&path, text).unwrap();
+            assert!(load(&path).unwrap().is_empty());
+            assert!(!path.exists());
+            assert_eq!(fs::read_to_string(dir.path().join("manifests.json.corrupt")).unwrap(), text);
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Where objects come from: a stream of changes, the same whether a directory or a cluster is read.
+//!
+//! The agent's loop calls it. A source knows nothing of what is done with the objects; it gives
+//! only objects that passed the API's validation, and says about the others what is wrong.
+
+use std::fmt;
+use std::sync::Arc;
+
+use kube::ResourceExt;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::api::{Network, PhysicalNetwork, Port, Subnet};
+use crate::validate;
+
+pub mod directory;
+pub mod manifest;
+pub mod schema;
+
+mod files;
+mod hints;
+mod last_good;
+mod metadata;
+mod scalar;
+mod state;
+mod structure;
+mod yaml;
+
+/// The kinds that a source delivers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Kind {
+    /// An L2 segment.
+    Network,
+    /// What an administrator allows on a physical network.
+    PhysicalNetwork,
+    /// A guest's NIC.
+    Port,
+    /// A CIDR on a Network.
+    Subnet,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Network, Self::PhysicalNetwork, Self::Port, Self::Subnet];
+
+    /// The kind as manifests name it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Network => "Network",
+            Self::PhysicalNetwork => "PhysicalNetwork",
+            Self::Port => "Port",
+            Self::Subnet => "Subnet",
+        }
+    }
+
+    /// The kind of this name, if it is one of ours.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+
+    /// Whether its objects live in a namespace.
+    pub fn namespaced(self) -> bool {
+        self != Self::PhysicalNetwork
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Which object is meant.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ObjectKey {
+    /// Its kind.
+    pub kind: Kind,
+    /// Its namespace; empty for a cluster-scoped kind.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ", self.kind)?;
+        if !self.namespace.is_empty() {
+            write!(f, "{}/", self.namespace)?;
+        }
+        f.write_str(&self.name)
+    }
+}
+
+/// An object of one of the kinds, valid by the API's schema and rules.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Object {
+    /// A Network.
+    Network(Arc<Network>),
+    /// A Subnet.
+    Subnet(Arc<Subnet>),
+    /// A Port.
+    Port(Arc<Port>),
+    /// A `PhysicalNetwork`.
+    PhysicalNetwork(Arc<PhysicalNetwork>),
+}
+
+impl Object {
+    /// The typed object of a value that passed validation.
+    pub fn from_value(kind: Kind, value: &Value) -> Result<Self, serde_json::Error> {
+        Ok(match kind {
+            Kind::Network => Self::Network(Arc::new(Network::deserialize(value)?)),
+            Kind::PhysicalNetwork => Self::PhysicalNetwork(Arc::new(PhysicalNetwork::deserialize(value)?)),
+            Kind::Port => Self::Port(Arc::new(Port::deserialize(value)?)),
+            Kind::Subnet => Self::Subnet(Arc::new(Subnet::deserialize(value)?)),
+        })
+    }
+
+    /// What is wrong with it that no schema says; see `validate`.
+    fn faults(&self) -> Vec<schema::FieldError> {
+        let problems = match self {
+            Self::Network(network) => validate::network(network),
+            Self::Subnet(subnet) => validate::subnet(subnet),
+            Self::Port(port) => validate::port(port),
+            Self::PhysicalNetwork(_) => Vec::new(),
+        };
+        let fault = |problem: crate::reason::Problem| match problem.message.split_once(": ") {
+            Some((field, message)) => schema::FieldError::new(field, message),
+            None => schema::FieldError::new("", problem.message),
+        };
+        problems.into_iter().map(fault).collect()
+    }
+
+    /// Which object it is.
+    pub fn key(&self) -> ObjectKey {
+        match self {
+            Self::Network(o) => key_of(Kind::Network, &**o),
+            Self::PhysicalNetwork(o) => key_of(Kind::PhysicalNetwork, &**o),
+            Self::Port(o) => key_of(Kind::Port, &**o),
+            Self::Subnet(o) => key_of(Kind::Subnet, &**o),
+        }
+    }
+}
+
+fn key_of(kind: Kind, object: &impl ResourceExt) -> ObjectKey {
+    ObjectKey { kind, namespace: object.namespace().unwrap_or_default(), name: object.name_any() }
+}
+
+/// One change.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The object is new, or it is different from what was said before.
+    Apply(Object),
+    /// The object is gone.
+    Delete(ObjectKey),
+}
+
+/// Changes that were seen together.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Batch {
+    /// The changes; in the first batch every object there is.
+    pub events: Vec<Event>,
+    /// All that is wrong at present, not only what is new.
+    pub problems: Vec<Problem>,
+}
+
+/// Where batches come from.
+pub trait Source: Send {
+    /// Waits for the next changes; `None`: there will be no more. Cancel-safe.
+    fn next(&mut self) -> impl Future<Output = Option<Batch>> + Send;
+}
+
+/// A mistake in what the user wrote, or a source that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file, or the directory if it is that which cannot be read.
+    pub file: String,
+    /// The line in the file, from 1.
+    pub line: Option<usize>,
+    /// The object, where it is known which one is meant.
+    pub object: Option<ObjectKey>,
+    /// The field, such as `spec.pools[0].first`; empty for the whole.
+    pub field: String,
+    /// What is wrong.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        if let Some(object) = &self.object {
+            write!(f, ": {object}")?;
+        }
+        if !self.field.is_empty() {
+            write!(f, ": {}", self.field)?;
+        }
+        write!(f, ": {}", self.message)
+    }
+}
+
+/// Our own name space for UIDs of objects that no API server has given one.
+const UID_NAMESPACE: Uuid = Uuid::from_u128(0x5f0c_41c8_8a3e_4f0b_9c1d_6b64_6863_7001);
+
+/// The UID of an object outside of a cluster: the same for the same name, for ever.
+pub fn object_uid(kind: Kind, namespace: &str, name: &str) -> String {
+    let name = format!("{kind}/{namespace}/{name}");
+    Uuid::new_v5(&UID_NAMESPACE, name.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn uid_depends_on_kind_namespace_and_name_only() {
+        let uid = object_uid(Kind::Port, "default", "a");
+        assert_eq!(uid, object_uid(Kind::Port, "default", "a"));
+        assert_ne!(uid, object_uid(Kind::Subnet, "default", "a"));
+        assert_ne!(uid, object_uid(Kind::Port, "other", "a"));
+        assert_ne!(uid, object_uid(Kind::Port, "default", "b"));
+    }
+
+    #[test]
+    fn problem_reads_as_a_compiler_message() {
+        let problem = Problem {
+            file: "a.yaml".into(),
+            line: Some(7),
+            object: Some(ObjectKey { kind: Kind::Port, namespace: "ns".into(), name: "p".into() }),
+            field: "spec.hostname".into(),
+            message: "Required value".into(),
+        };
+        assert_eq!(problem.to_string(), "a.yaml:7: Port ns/p: spec.hostname: Required value");
+    }
+}
