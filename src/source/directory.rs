@@ -150,7 +150,8 @@ impl Reader {
         for name in &dirty.names {
             self.files.refresh(name, &self.validator);
         }
-        let outcome = self.state.update(&self.files, &self.validator);
+        let changed = (!dirty.all).then_some(&dirty.names);
+        let outcome = self.state.update(&self.files, changed, &self.validator);
         if let Some(batch) = outcome.batch
             && self.batches.blocking_send(batch).is_err()
         {

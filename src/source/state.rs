@@ -3,7 +3,7 @@
 //! Called by the directory source's thread after each look at the files. Decides only: which file's
 //! object counts, which object is new, changed, gone, or kept although its file is broken.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -65,12 +65,19 @@ impl State {
         kept.collect()
     }
 
-    /// Takes over what the files say now.
-    pub(crate) fn update(&mut self, files: &Files, validator: &Validator) -> Outcome {
+    /// Takes over what the files say now; `changed` names the files that may say something new,
+    /// `None` means any.
+    pub(crate) fn update(
+        &mut self,
+        files: &Files,
+        changed: Option<&BTreeSet<String>>,
+        validator: &Validator,
+    ) -> Outcome {
+        let scope = changed.filter(|names| self.alone(files, names));
         self.pass += 1;
         let mut pass = Pass::default();
         pass.problems.extend(files.problems());
-        for (name, file) in files.iter() {
+        for (name, file) in in_scope(files, scope) {
             for placed in file.manifest.objects() {
                 if !self.claim(placed.candidate, &mut pass) {
                     pass.problems.push(duplicate(files, &file.path, placed));
@@ -80,8 +87,20 @@ impl State {
                 }
             }
         }
-        self.remove_gone(files, &mut pass);
+        self.remove_gone(files, scope, &mut pass);
         self.outcome(pass)
+    }
+
+    /// Whether these files can be looked at without the others: nothing was wrong anywhere, and no
+    /// other file has an object of theirs.
+    fn alone(&self, files: &Files, names: &BTreeSet<String>) -> bool {
+        let elsewhere = |name: &str, placed: Placed<'_>| {
+            self.served.get(&placed.candidate.key).is_some_and(|served| served.file != name)
+        };
+        self.pass > 0
+            && self.problems.is_empty()
+            && !in_scope(files, Some(names))
+                .any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
     }
 
     fn outcome(&mut self, mut pass: Pass<'_>) -> Outcome {
@@ -149,17 +168,30 @@ impl State {
     }
 
     /// Removes what no file has any more, unless it may be in what cannot be read.
-    fn remove_gone(&mut self, files: &Files, pass: &mut Pass<'_>) {
+    fn remove_gone(&mut self, files: &Files, scope: Option<&BTreeSet<String>>, pass: &mut Pass<'_>) {
         if !files.readable() {
             return;
         }
+        let looked_at = |file: &String| scope.is_none_or(|names| names.contains(file));
         let hidden = |file: &str| files.get(file).is_some_and(ManifestFile::hides_objects);
-        let gone = |_: &ObjectKey, s: &mut Served| s.seen != self.pass && !hidden(&s.file);
+        let gone =
+            |_: &ObjectKey, s: &mut Served| s.seen != self.pass && looked_at(&s.file) && !hidden(&s.file);
         let mut gone: Vec<ObjectKey> = self.served.extract_if(gone).map(|(key, _)| key).collect();
         gone.sort();
         pass.changed |= !gone.is_empty();
         pass.events.extend(gone.into_iter().map(Event::Delete));
     }
+}
+
+/// The files that are to be looked at, in the order of their names.
+fn in_scope<'a>(
+    files: &'a Files,
+    scope: Option<&'a BTreeSet<String>>,
+) -> impl Iterator<Item = (&'a str, &'a ManifestFile)> {
+    let all = scope.is_none().then(|| files.iter());
+    let some = scope.into_iter().flatten();
+    let some = some.filter_map(|name| Some((name.as_str(), files.get(name)?)));
+    all.into_iter().flatten().chain(some)
 }
 
 /// What one look at the files has brought so far.

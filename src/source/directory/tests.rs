@@ -299,14 +299,25 @@ async fn one_of_a_thousand_objects_is_one_event() {
         setup.write(&format!("f{i}.yaml"), &port(&format!("f{i}"), "x"));
         write!(text, "{}", port(&format!("g{i}"), "x")).unwrap();
     }
-    setup.write("many.yaml", &text);
+    if std::env::var("ONLYF").is_err() {
+        setup.write("many.yaml", &text);
+    }
+    let t = Instant::now();
     let (mut source, first) = setup.start().await;
-    assert_eq!(first.events.len(), 2000);
+    println!("start {:?} {}", t.elapsed(), first.events.len());
 
     setup.write("f500.yaml", &port("f500", "w"));
     let since = Instant::now();
     assert_eq!(events(&next(&mut source).await), ["+f500=w@2"]);
     println!("one file of 1,000: {:?}", since.elapsed());
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for i in 0..15 {
+        setup.write("f501.yaml", &port("f501", &format!("z{i}")));
+        let since = Instant::now();
+        next(&mut source).await;
+        println!("again {:?}", since.elapsed());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
     setup.write("many.yaml", &text.replacen("hostname: x", "hostname: w", 1));
     let since = Instant::now();
     assert_eq!(events(&next(&mut source).await), ["+g0=w@2"]);
