@@ -9,12 +9,14 @@
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
 //! | [`plan`] | (desired, observed) → actions | none |
+//! | [`host`] | observes the node and does the actions | the kernel, processes, files |
 
 pub mod allocate;
 pub mod api;
 pub mod desired;
 pub mod dhcp_options;
 pub mod dnsmasq;
+pub mod host;
 pub mod node;
 pub mod plan;
 pub mod reason;

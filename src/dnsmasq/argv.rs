@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use ipnet::Ipv4Net;
 
-use super::render::GONE;
 use crate::node::INNER_DEVICE;
 use crate::service::{Scope, Service};
 use crate::types::NetworkUid;
@@ -109,7 +108,7 @@ fn range(scope: &Scope) -> String {
         u32::MAX => "infinite".to_owned(),
         seconds => seconds.to_string(),
     };
-    format!("--dhcp-range=set:{},tag:known,tag:!{GONE},{net},static,{mask},{lease}", scope.key)
+    format!("--dhcp-range=set:{},tag:known,{net},static,{mask},{lease}", scope.key)
 }
 
 /// Keeps reverse look-ups of the subnet here. dnsmasq rounds a prefix longer than /24 to whole
@@ -166,8 +165,8 @@ mod tests {
         --dhcp-hostsdir=/state/networks/UID/hosts
         --dhcp-optsdir=/state/networks/UID/options
         --hostsdir=/state/networks/UID/names
-        --dhcp-range=set:s1,tag:known,tag:!gone,10.0.0.0,static,255.255.255.0,86400
-        --dhcp-range=set:s2,tag:known,tag:!gone,10.0.1.0,static,255.255.255.252,infinite
+        --dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400
+        --dhcp-range=set:s2,tag:known,10.0.1.0,static,255.255.255.252,infinite
         --domain=vm.example.org
         --local=/vm.example.org/
         --rev-server=10.0.0.0/24

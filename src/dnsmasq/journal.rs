@@ -5,15 +5,14 @@
 
 use std::collections::BTreeMap;
 
-use super::render::GONE;
 use super::{Host, HostChange, Hosts, OptionKey, OptionSet};
 use crate::types::MacAddr;
 
 /// The file that is there when dnsmasq starts.
-pub(super) const FIRST: &str = "base";
+pub const FIRST: &str = "base";
 
 /// The name of the `n`th addition.
-pub(super) fn addition(n: usize) -> String {
+pub fn addition(n: usize) -> String {
     format!("add-{n:06}")
 }
 
@@ -59,12 +58,12 @@ fn read(files: &BTreeMap<String, String>, mut take: impl FnMut(&str) -> bool) ->
 fn host_line(line: &str) -> Option<HostChange> {
     let fields: Vec<_> = line.split(',').collect();
     let mac: MacAddr = fields.first()?.parse().ok()?;
-    let tag = fields.get(1)?.strip_prefix("set:")?;
-    match fields[2..] {
-        ["ignore"] if tag == GONE => Some(HostChange::Gone(mac)),
-        [ip, name] => {
+    match fields[1..] {
+        ["ignore"] => Some(HostChange::Gone(mac)),
+        [tag, ip, name] => {
+            let tag = tag.strip_prefix("set:")?.to_owned();
             let name = name.strip_suffix('.')?.parse().ok()?;
-            Some(HostChange::Set(mac, Host { ip: ip.parse().ok()?, name, tag: tag.to_owned() }))
+            Some(HostChange::Set(mac, Host { ip: ip.parse().ok()?, name, tag }))
         }
         _ => None,
     }

@@ -13,7 +13,7 @@ mod render;
 mod state;
 
 pub use argv::{Layout, argv};
-pub use journal::{read_hosts, read_options};
+pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use log::{Refusal, refusals};
 pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};

@@ -12,9 +12,6 @@ use super::{Host, HostChange, Hosts, Layout, OptionKey, OptionSet, Process, Serv
 use crate::service::{Options, Service};
 use crate::types::{DomainName, MacAddr};
 
-/// The tag of hosts that are answered no more; ranges exclude it.
-pub(super) const GONE: &str = "gone";
-
 /// The dnsmasq that gives guests `service`, and the options it cannot send: whose key, which code, why.
 pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, OptionError)>) {
     let mut refused = Vec::new();
@@ -65,7 +62,8 @@ pub fn hosts_text<'a>(changes: impl IntoIterator<Item = &'a HostChange>) -> Stri
             HostChange::Set(mac, Host { ip, name, tag }) => {
                 writeln!(text, "{mac},set:{tag},{ip},{name}.")
             }
-            HostChange::Gone(mac) => writeln!(text, "{mac},set:{GONE},ignore"),
+            // No tag for the ranges to exclude: with it dnsmasq would not take the release of the lease.
+            HostChange::Gone(mac) => writeln!(text, "{mac},ignore"),
         };
     }
     text
@@ -139,7 +137,7 @@ mod tests {
         let mac: MacAddr = "02:00:00:00:00:01".parse().unwrap();
         let changes = [HostChange::Gone(mac), HostChange::Set(mac, host([10, 0, 0, 5], "ignore", "p1"))];
         insta::assert_snapshot!(hosts_text(&changes), @r"
-        02:00:00:00:00:01,set:gone,ignore
+        02:00:00:00:00:01,ignore
         02:00:00:00:00:01,set:p1,10.0.0.5,ignore.
         ");
     }

@@ -1,0 +1,252 @@
+//! Starts, feeds and stops dnsmasq.
+//!
+//! Called by `linux` with what `plan` decided. It writes what the pure half of the driver renders and
+//! returns only when dnsmasq has read it; it knows no options and no hosts.
+
+use std::fs::{self, OpenOptions};
+use std::io::{Read, Seek, SeekFrom};
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+use std::sync::Arc;
+
+use super::ask::Line;
+use super::machine::{blocking, find_dnsmasq, inotify_instances};
+use super::netns::{self, FileId, Netns};
+use super::process::{Process, Processes};
+use super::{Applied, Error, Refused, files};
+use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout};
+use crate::types::{MacAddr, NetworkUid};
+
+/// The file of names in its directory.
+const NAMES: &str = "names";
+/// Beside the watched directories: dnsmasq reads everything that is in one.
+const NEW: &str = ".new";
+/// A log longer than this is set aside.
+const LOG_LENGTH: u64 = 1 << 20;
+/// How often a release is sent.
+const TRIES: u32 = 3;
+
+/// Where files are and which processes run.
+pub(super) struct Driver {
+    pub(super) state: PathBuf,
+    pub(super) processes: Arc<Processes>,
+}
+
+impl Driver {
+    /// Does one action.
+    pub(super) async fn apply(&self, uid: NetworkUid, action: &Action) -> Result<Applied, Error> {
+        let layout = Layout::new(&self.state, uid);
+        match action {
+            Action::Stop => self.stop(uid).await?,
+            Action::Prepare(files) => {
+                let files = files.clone();
+                blocking(move || prepare(&layout, &files)).await?;
+            }
+            Action::Start(argv) => return self.start(uid, argv.clone()).await,
+            Action::AddOptions(options) => {
+                let text = dnsmasq::options_text(options);
+                return self.change(uid, move || append(&layout, &layout.options(), &text)).await;
+            }
+            Action::AddHosts(changes) => {
+                let text = dnsmasq::hosts_text(changes);
+                return self.change(uid, move || append(&layout, &layout.hosts(), &text)).await;
+            }
+            Action::WriteNames(names) => {
+                let text = dnsmasq::names_text(names);
+                return self.change(uid, move || write_names(&layout, &text)).await;
+            }
+            Action::Release(mac, ip) => self.release(uid, *mac, *ip).await?,
+            Action::Remove => blocking(move || files::remove(layout.dir())).await?,
+        }
+        Ok(Applied::default())
+    }
+
+    async fn stop(&self, uid: NetworkUid) -> Result<(), Error> {
+        for process in self.processes.of(uid) {
+            process.stop().await?;
+        }
+        Ok(())
+    }
+
+    async fn start(&self, uid: NetworkUid, argv: Vec<String>) -> Result<Applied, Error> {
+        // Two of them would write one lease file.
+        self.stop(uid).await?;
+        let netns = netns::open(uid)?;
+        let layout = Layout::new(&self.state, uid);
+        let (program, binary) = find_dnsmasq()?;
+        let log = length(&layout.log());
+        files::remove(&layout.pid())?;
+        let arguments = argv.clone();
+        let output = netns.run(move || spawn(&program, &arguments)).await?;
+        let output = output.map_err(|e| Error::Start { message: e.to_string() })?;
+        let process = daemon(uid, &layout, &netns, binary).filter(|_| output.status.success());
+        let Some(process) = process.filter(|process| process.argv == argv) else {
+            return Err(Error::Start { message: complaint(&output, &layout.log(), log) });
+        };
+        let process = self.processes.watch(process)?;
+        Line::open(&netns).await?.barrier(&process).await?;
+        blocking(move || refused(&layout, log)).await
+    }
+
+    /// Writes something that dnsmasq watches, waits until it has read it, and asks its log.
+    async fn change(
+        &self,
+        uid: NetworkUid,
+        write: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<Applied, Error> {
+        let process = self.process(uid)?;
+        let layout = Layout::new(&self.state, uid);
+        let netns = netns::open(uid)?;
+        let log = length(&layout.log());
+        blocking(write).await?;
+        Line::open(&netns).await?.barrier(&process).await?;
+        blocking(move || refused(&layout, log)).await
+    }
+
+    /// A DHCP message is read after the query of its round, so the second answer comes after it; the
+    /// lease file is written before that. A lease that stays is worth a warning and no more: nobody
+    /// else gets the address, and the next start takes it out of the file.
+    async fn release(&self, uid: NetworkUid, mac: MacAddr, ip: Ipv4Addr) -> Result<(), Error> {
+        let process = self.process(uid)?;
+        let leases = Layout::new(&self.state, uid).leases();
+        let line = Line::open(&netns::open(uid)?).await?;
+        for _ in 0..TRIES {
+            if !holds(&leases, mac, ip)? {
+                return Ok(());
+            }
+            line.release(mac, ip).await?;
+            line.barrier(&process).await?;
+            line.barrier(&process).await?;
+        }
+        if holds(&leases, mac, ip)? {
+            tracing::warn!(network = %uid, %mac, %ip, "dnsmasq keeps a lease that was released");
+        }
+        Ok(())
+    }
+
+    fn process(&self, uid: NetworkUid) -> Result<Arc<Process>, Error> {
+        self.processes.of(uid).pop().ok_or(Error::NotRunning)
+    }
+}
+
+/// dnsmasq makes itself a daemon and its parent's exit tells whether that worked.
+fn spawn(program: &Path, argv: &[String]) -> std::io::Result<Output> {
+    use std::os::unix::process::CommandExt;
+    let mut command = Command::new(program);
+    let (name, arguments) = argv.split_first().map_or(("dnsmasq", [].as_slice()), |(n, a)| (n, a));
+    command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()
+}
+
+/// The process that has just been started.
+fn daemon(uid: NetworkUid, layout: &Layout, netns: &Netns, binary: FileId) -> Option<Process> {
+    let pid = files::read(&layout.pid()).ok()?.trim().parse().ok()?;
+    Some(Process::open(uid, pid).ok()??.identified(Some(binary), Some(netns.id)))
+}
+
+/// Why it did not start: its own words, and what can be done about it.
+fn complaint(output: &Output, log: &Path, offset: u64) -> String {
+    let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let said = if said.is_empty() { read_from(log, offset).unwrap_or_default() } else { said };
+    let last = said.lines().last().unwrap_or("it ended at once and said nothing").to_owned();
+    match inotify_instances() {
+        Ok(limit) if last.contains("inotify") => {
+            format!("{last} (fs.inotify.max_user_instances is {limit}: raise it)")
+        }
+        _ => last,
+    }
+}
+
+/// All files as a process finds them that is about to start. None runs.
+fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
+    let hosts: Vec<_> = files.hosts.iter().map(|(mac, host)| HostChange::Set(*mac, host.clone())).collect();
+    let written = [
+        (layout.hosts(), FIRST, dnsmasq::hosts_text(&hosts)),
+        (layout.options(), FIRST, dnsmasq::options_text(&files.options)),
+        (layout.names(), NAMES, dnsmasq::names_text(&files.names)),
+    ];
+    // Also the parent: the state directory may have been emptied by hand.
+    files::directory(layout.dir().parent().unwrap_or(layout.dir()))?;
+    files::directory(layout.dir())?;
+    for (directory, name, text) in written {
+        files::directory(&directory)?;
+        files::empty(&directory, None)?;
+        files::replace(&directory.join(name), &layout.dir().join(NEW), &text)?;
+    }
+    let old = files::read(&layout.leases())?;
+    let kept = dnsmasq::lease_file(&old, &files.hosts);
+    if kept != old {
+        files::replace(&layout.leases(), &layout.dir().join(NEW), &kept)?;
+    }
+    trim_log(&layout.log());
+    Ok(())
+}
+
+/// Adds the next file to a journal.
+fn append(layout: &Layout, directory: &Path, text: &str) -> Result<(), Error> {
+    let mut last = 0;
+    for entry in fs::read_dir(directory).map_err(Error::read(directory))? {
+        let name = entry.map_err(Error::read(directory))?.file_name();
+        let number = name.to_str().and_then(|name| name.strip_prefix("add-")?.parse().ok());
+        last = last.max(number.unwrap_or_default());
+    }
+    files::replace(&directory.join(dnsmasq::addition(last + 1)), &layout.dir().join(NEW), text)
+}
+
+/// Writes the names; what else is in their directory goes.
+fn write_names(layout: &Layout, text: &str) -> Result<(), Error> {
+    files::directory(&layout.names())?;
+    files::replace(&layout.names().join(NAMES), &layout.dir().join(NEW), text)?;
+    files::empty(&layout.names(), Some(NAMES))
+}
+
+fn holds(leases: &Path, mac: MacAddr, ip: Ipv4Addr) -> Result<bool, Error> {
+    Ok(dnsmasq::leases(&files::read(leases)?).get(&ip) == Some(&mac))
+}
+
+/// What dnsmasq said since `log` of lines that it did not take.
+fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
+    let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
+    let refused = dnsmasq::refusals(&text).into_iter().map(|refusal| {
+        let file = Path::new(&refusal.file);
+        let text = files::read(file).unwrap_or_default();
+        let line = text.lines().nth(refusal.line.wrapping_sub(1)).unwrap_or_default();
+        let is_host = file.parent() == Some(&layout.hosts());
+        let mac = line.split(',').next().and_then(|mac| mac.parse().ok()).filter(|_| is_host);
+        let message = if mac.is_some() { refusal.message } else { format!("{}: {line}", refusal.message) };
+        Refused { mac, message }
+    });
+    Ok(Applied { refused: refused.collect() })
+}
+
+fn length(path: &Path) -> u64 {
+    fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// The end of a log; the whole of it if it was set aside in between.
+fn read_from(path: &Path, offset: u64) -> std::io::Result<String> {
+    let mut file = match OpenOptions::new().read(true).open(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        file => file?,
+    };
+    let start = if file.metadata()?.len() < offset { 0 } else { offset };
+    file.seek(SeekFrom::Start(start))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// Sets a long log aside, one generation. dnsmasq appends to the file it has open, so it stays the
+/// same file. It is for people: failing is no failure.
+pub(super) fn trim_log(log: &Path) {
+    if length(log) <= LOG_LENGTH {
+        return;
+    }
+    let truncated = || -> std::io::Result<()> {
+        fs::copy(log, log.with_extension("old"))?;
+        OpenOptions::new().write(true).open(log)?.set_len(0)
+    };
+    if let Err(error) = truncated() {
+        tracing::debug!(log = %log.display(), %error, "cannot set the log aside");
+    }
+}

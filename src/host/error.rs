@@ -1,0 +1,153 @@
+//! What can go wrong on a node: one variant for each verb, with the name of what it acted on.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why the node could not be observed or changed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file or directory.
+    #[error("cannot read {0}")]
+    Read(PathBuf, #[source] io::Error),
+    /// A file or directory.
+    #[error("cannot write {0}")]
+    Write(PathBuf, #[source] io::Error),
+    /// A file or directory.
+    #[error("cannot remove {0}")]
+    Remove(PathBuf, #[source] io::Error),
+    /// dnsmasq drops its privileges and must still reach its files.
+    #[error(
+        "{0} is closed to other users, and dnsmasq's user must reach the state directory below it: chmod o+x {0}"
+    )]
+    NotTraversable(PathBuf),
+    /// One agent for a machine.
+    #[error("another agent runs on this machine, with pid {pid} (it holds {})", lock.display())]
+    Locked {
+        /// The lock file.
+        lock: PathBuf,
+        /// What the lock file says.
+        pid: String,
+    },
+    /// More dnsmasq processes than the kernel has inotify instances for.
+    #[error(
+        "fs.inotify.max_user_instances is {limit} and cannot be raised to {wanted}: raise it, each network needs one"
+    )]
+    InotifyLimit {
+        /// What it is.
+        limit: usize,
+        /// What is needed.
+        wanted: usize,
+        /// Why it could not be set.
+        source: io::Error,
+    },
+    /// A thread, a socket or another thing that every machine has.
+    #[error("cannot open {0}")]
+    Open(&'static str, #[source] io::Error),
+    /// A task or thread of ours ended without an answer.
+    #[error("{0} ended early")]
+    Interrupted(&'static str),
+    /// By its name.
+    #[error("cannot create network namespace {0}")]
+    CreateNamespace(String, #[source] io::Error),
+    /// By its name.
+    #[error("cannot join network namespace {0}")]
+    JoinNamespace(String, #[source] io::Error),
+    /// By its name.
+    #[error("cannot delete network namespace {0}")]
+    DeleteNamespace(String, #[source] io::Error),
+    /// By its name.
+    #[error("network namespace {0} does not exist")]
+    NoNamespace(String),
+    /// Setting below `/proc/sys/net`.
+    #[error("cannot set {0}")]
+    SetSysctl(String, #[source] io::Error),
+    /// All interfaces, addresses or routes.
+    #[error("cannot list {0}")]
+    List(&'static str, #[source] rtnetlink::Error),
+    /// An interface, by name.
+    #[error("cannot look up interface {0}")]
+    GetLink(String, #[source] rtnetlink::Error),
+    /// An interface, by name.
+    #[error("cannot create interface {0}")]
+    CreateLink(String, #[source] rtnetlink::Error),
+    /// An interface, by name.
+    #[error("cannot change interface {0}")]
+    ChangeLink(String, #[source] rtnetlink::Error),
+    /// An interface, by name.
+    #[error("cannot delete interface {0}")]
+    DeleteLink(String, #[source] rtnetlink::Error),
+    /// An interface, by name.
+    #[error("there is no interface {0}")]
+    NoLink(String),
+    /// Somebody else's to make.
+    #[error("there is no bridge {0} on this node: create it, or let the agent do so with --create-bridges")]
+    BridgeMissing(String),
+    /// By its name.
+    #[error("interface {0} is not a bridge")]
+    NotABridge(String),
+    /// With its prefix.
+    #[error("cannot change address {0}")]
+    ChangeAddress(ipnet::Ipv4Net, #[source] rtnetlink::Error),
+    /// The default route.
+    #[error("cannot change the default route")]
+    ChangeRoute(#[source] rtnetlink::Error),
+    /// iptables or ip6tables, in its own words.
+    #[error("{command} failed: {message}")]
+    Firewall {
+        /// Which of the two.
+        command: &'static str,
+        /// Exit code and stderr.
+        message: String,
+    },
+    /// Of the family `ip` or `ip6`.
+    #[error("cannot read the nftables rules of family {0}")]
+    ListRules(&'static str, #[source] io::Error),
+    /// No such program.
+    #[error("there is no dnsmasq in PATH: install it (Debian: dnsmasq-base)")]
+    NoDnsmasq,
+    /// It did not start; in its own words.
+    #[error("dnsmasq did not start: {message}")]
+    Start {
+        /// What it said, and what can be done about it.
+        message: String,
+    },
+    /// By its pid.
+    #[error("cannot watch process {0}")]
+    Watch(i32, #[source] io::Error),
+    /// By its pid.
+    #[error("cannot signal process {0}")]
+    Signal(i32, #[source] io::Error),
+    /// By its pid: not even after SIGKILL.
+    #[error("process {0} does not end")]
+    Stuck(i32),
+    /// It is not there to take a change.
+    #[error("dnsmasq is not running")]
+    NotRunning,
+    /// It has no address that it could be asked at.
+    #[error("the DHCP device has no address")]
+    NoAddress,
+    /// Whether it has read a change is not known.
+    #[error("dnsmasq answered no DNS query for {0} s")]
+    Deaf(u64),
+    /// Made by a [`DryRun`](super::DryRun).
+    #[error("failed as ordered")]
+    Ordered,
+}
+
+impl Error {
+    pub(super) fn read(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Read(path, source)
+    }
+
+    pub(super) fn write(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Write(path, source)
+    }
+
+    pub(super) fn remove(path: &Path) -> impl FnOnce(io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Remove(path, source)
+    }
+}

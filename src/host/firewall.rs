@@ -1,0 +1,185 @@
+//! The checksum rules, made by iptables on a thread in the namespace.
+//!
+//! Devices of virtual machines leave UDP checksums to hardware that is not there; some DHCP clients
+//! drop such answers (Neutron has the same rules).
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use iptables::IPTables;
+use iptables::error::IptablesError;
+use tokio::sync::OnceCell;
+
+use super::Error;
+use super::netns::{FileId, Netns};
+use crate::node::Family;
+
+/// Marks our rules.
+pub(super) const COMMENT: &str = "kube-dhcp";
+
+/// iptables' exit code for "try again".
+const RESOURCE_PROBLEM: i32 = 4;
+const TRIES: u32 = 5;
+
+/// What is known of the node's iptables, and, where the kernel cannot be asked, of its rules.
+#[derive(Default)]
+pub(super) struct Firewall {
+    v4: OnceCell<Arc<IPTables>>,
+    v6: OnceCell<Arc<IPTables>>,
+    legacy: OnceCell<bool>,
+    /// With the legacy backend: the namespaces that have a rule.
+    known: Mutex<BTreeSet<(FileId, Family)>>,
+}
+
+impl Firewall {
+    /// Adds the rule unless it is there.
+    pub(super) async fn add(&self, netns: &Netns, family: Family) -> Result<(), Error> {
+        if is_absent(family) {
+            return Ok(());
+        }
+        let iptables = Arc::clone(self.iptables(family).await?);
+        let legacy = self.is_legacy().await?;
+        netns
+            .run(move || if has(&iptables, family, legacy)? { Ok(()) } else { append(&iptables, family) })
+            .await??;
+        if legacy {
+            self.known().insert((netns.id, family));
+        }
+        Ok(())
+    }
+
+    /// How the rules can be looked for from inside the namespace.
+    pub(super) async fn looker(&self, netns: &Netns) -> Result<Looker, Error> {
+        if !self.is_legacy().await? {
+            return Ok(Looker::Kernel);
+        }
+        let mut unknown = Vec::new();
+        for family in Family::ALL {
+            if !is_absent(family) && !self.known().contains(&(netns.id, family)) {
+                unknown.push((family, Arc::clone(self.iptables(family).await?)));
+            }
+        }
+        Ok(Looker::Legacy(unknown))
+    }
+
+    /// Takes in what was found.
+    pub(super) async fn found(&self, netns: &Netns, rules: &BTreeSet<Family>) -> Result<(), Error> {
+        if self.is_legacy().await? {
+            self.known().extend(rules.iter().map(|family| (netns.id, *family)));
+        }
+        Ok(())
+    }
+
+    /// The namespace is gone; its number may come again.
+    pub(super) fn forget(&self, netns: &Netns) {
+        self.known().retain(|(id, _)| *id != netns.id);
+    }
+
+    fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<(FileId, Family)>> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Made once: it asks iptables for its version.
+    async fn iptables(&self, family: Family) -> Result<&Arc<IPTables>, Error> {
+        let cell = match family {
+            Family::V4 => &self.v4,
+            Family::V6 => &self.v6,
+        };
+        let make =
+            move || iptables::new(family == Family::V6).map(Arc::new).map_err(|e| failure(family, &*e));
+        cell.get_or_try_init(|| super::machine::blocking(make)).await
+    }
+
+    async fn is_legacy(&self) -> Result<bool, Error> {
+        let ask = || {
+            let output = std::process::Command::new(command(Family::V4)).arg("--version").output();
+            let output = output.map_err(|e| failure(Family::V4, &e))?;
+            // Before 1.8 there was only the legacy one, and no word about it.
+            Ok(!String::from_utf8_lossy(&output.stdout).contains("nf_tables"))
+        };
+        self.legacy.get_or_try_init(|| super::machine::blocking(ask)).await.copied()
+    }
+}
+
+/// How to look for rules, inside a namespace.
+pub(super) enum Looker {
+    /// Ask the kernel.
+    Kernel,
+    /// Ask iptables for these; the others are known to be there.
+    Legacy(Vec<(Family, Arc<IPTables>)>),
+}
+
+impl Looker {
+    /// The families that have their rule, or need none. On a thread in the namespace.
+    pub(super) fn look(self) -> Result<BTreeSet<Family>, Error> {
+        let mut rules = BTreeSet::from(Family::ALL);
+        match self {
+            Self::Kernel => {
+                for family in Family::ALL.into_iter().filter(|family| !is_absent(*family)) {
+                    if !in_kernel(family)? {
+                        rules.remove(&family);
+                    }
+                }
+            }
+            Self::Legacy(unknown) => {
+                for (family, iptables) in unknown {
+                    if !has(&iptables, family, true)? {
+                        rules.remove(&family);
+                    }
+                }
+            }
+        }
+        Ok(rules)
+    }
+}
+
+fn has(iptables: &IPTables, family: Family, legacy: bool) -> Result<bool, Error> {
+    if !legacy {
+        return in_kernel(family);
+    }
+    iptables.exists("mangle", "POSTROUTING", &rule(family)).map_err(|e| failure(family, &*e))
+}
+
+fn in_kernel(family: Family) -> Result<bool, Error> {
+    let name = match family {
+        Family::V4 => "ip",
+        Family::V6 => "ip6",
+    };
+    super::nft::has_rule(family).map_err(|e| Error::ListRules(name, e))
+}
+
+/// On a thread of its own, so it may sleep: another iptables holds the lock, or the kernel is not ready.
+fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
+    let mut tries = 1..=TRIES;
+    loop {
+        let Err(error) = iptables.append("mangle", "POSTROUTING", &rule(family)) else { return Ok(()) };
+        let busy = error.downcast_ref::<IptablesError>().is_some_and(|e| e.code == RESOURCE_PROBLEM);
+        match tries.next() {
+            Some(n) if busy => std::thread::sleep(Duration::from_millis(10) * n),
+            _ => return Err(failure(family, &*error)),
+        }
+    }
+}
+
+fn rule(family: Family) -> String {
+    let port = family.client_port();
+    format!("-p udp --dport {port} -m comment --comment {COMMENT} -j CHECKSUM --checksum-fill")
+}
+
+/// A node without IPv6 needs no rule for it, and cannot have one.
+fn is_absent(family: Family) -> bool {
+    family == Family::V6 && !super::machine::has_ipv6()
+}
+
+fn command(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "iptables",
+        Family::V6 => "ip6tables",
+    }
+}
+
+/// The crate's errors cannot leave their thread.
+fn failure(family: Family, error: &dyn std::error::Error) -> Error {
+    Error::Firewall { command: command(family), message: error.to_string().trim().to_owned() }
+}

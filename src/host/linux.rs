@@ -1,0 +1,251 @@
+//! The real node.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rtnetlink::Handle;
+use tokio::sync::mpsc;
+
+use super::dnsmasq::Driver;
+use super::firewall::Firewall;
+use super::machine::blocking;
+use super::monitor::Monitor;
+use super::netns::{self, Named, Netns};
+use super::process::Processes;
+use super::{Applied, Error, Host, files, link, machine, observe, route, survey};
+use crate::dnsmasq::Layout;
+use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Segment, Sysctl, outer_device};
+use crate::types::{MacAddr, NetworkUid};
+
+/// More than one for each network that a node can have.
+const EVENTS: usize = 65_536;
+
+/// The namespaces, links, rules, files and processes of the machine it runs on.
+pub struct LinuxHost {
+    state: PathBuf,
+    /// To the kernel, about the node's own namespace.
+    handle: Handle,
+    firewall: Firewall,
+    driver: Driver,
+    monitor: Monitor,
+    events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
+}
+
+impl LinuxHost {
+    /// Makes the state directory and finds the processes that run. In the context of a runtime.
+    pub fn new(state: &Path) -> Result<Self, Error> {
+        let state = machine::state_directory(state)?;
+        let (sender, receiver) = mpsc::channel(EVENTS);
+        let failed = |e| Error::Open("a netlink socket", e);
+        let handle = netns::connect(&tokio::runtime::Handle::current()).map_err(failed)?;
+        let monitor = Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
+        let processes = Processes::new(sender)?;
+        for process in survey::survey(&state)? {
+            processes.watch(process)?;
+        }
+        let driver = Driver { state: state.clone(), processes };
+        let events = Mutex::new(Some(receiver));
+        Ok(Self { state, handle, firewall: Firewall::default(), driver, monitor, events })
+    }
+
+    /// Where `dnsmasq`'s files of a network are: for the one who renders its command line.
+    pub fn layout(&self, uid: NetworkUid) -> Layout {
+        Layout::new(&self.state, uid)
+    }
+
+    async fn observe_inside(&self, netns: Option<&Netns>) -> Result<observe::Inside, Error> {
+        let Some(netns) = netns else { return Ok(observe::Inside::default()) };
+        let looker = self.firewall.looker(netns).await?;
+        let inside = observe::inside(netns, looker).await?;
+        self.firewall.found(netns, &inside.namespace.rules).await?;
+        Ok(inside)
+    }
+
+    /// The bridge that is asked for, if it is there.
+    async fn observe_bridge(
+        &self,
+        name: Option<&str>,
+        port_of: Option<&link::Link>,
+    ) -> Result<Option<Bridge>, Error> {
+        let Some(name) = name else { return Ok(None) };
+        let found = match port_of {
+            Some(bridge) if bridge.name == name => Some(bridge.clone()),
+            _ => link::get(&self.handle, name).await?,
+        };
+        let bridge = found.filter(|link| link.is_bridge);
+        Ok(bridge.map(|link| Bridge { name: link.name, ours: link.ours }))
+    }
+
+    async fn set_sysctl(uid: NetworkUid, sysctl: Sysctl) -> Result<(), Error> {
+        let write = move || {
+            let path = observe::sysctl_path(sysctl);
+            let written = std::fs::write(&path, sysctl.value()).or_else(files::absent_is_fine);
+            written.map_err(|e| Error::SetSysctl(path, e))
+        };
+        netns::open(uid)?.run(write).await?
+    }
+
+    async fn require_bridge(&self, bridge: &Bridge) -> Result<(), Error> {
+        if bridge.ours {
+            return link::ensure_bridge(&self.handle, &bridge.name).await;
+        }
+        link::bridge(&self.handle, &bridge.name).await.map(drop)
+    }
+
+    async fn create_device(
+        &self,
+        uid: NetworkUid,
+        label: &str,
+        mac: MacAddr,
+        mtu: u32,
+        bridge: &str,
+    ) -> Result<(), Error> {
+        let (netns, outer) = (netns::open(uid)?, outer_device(uid));
+        let bridge = link::bridge(&self.handle, bridge).await?;
+        self.delete_device(uid).await?;
+        link::create_pair(&self.handle, &outer, &netns, mac, mtu, bridge.index).await?;
+        link::finish_outer(&self.handle, &outer, uid, label).await?;
+        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
+        self.monitor.expect(&outer, uid, bridge.index);
+        Ok(())
+    }
+
+    /// Both ends, which need not belong together.
+    async fn delete_device(&self, uid: NetworkUid) -> Result<(), Error> {
+        let outer = outer_device(uid);
+        self.monitor.forget(&outer);
+        link::delete(&self.handle, &outer).await?;
+        match netns::find(uid)? {
+            Named::Namespace(netns) => link::delete(&netns.connect().await?, INNER_DEVICE).await,
+            Named::Missing | Named::Unusable => Ok(()),
+        }
+    }
+
+    async fn attach_device(&self, uid: NetworkUid, bridge: &str) -> Result<(), Error> {
+        let bridge = link::bridge(&self.handle, bridge).await?;
+        let outer = outer_device(uid);
+        self.monitor.forget(&outer);
+        link::attach(&self.handle, &outer, bridge.index).await?;
+        self.monitor.expect(&outer, uid, bridge.index);
+        Ok(())
+    }
+
+    async fn set_mtu(&self, uid: NetworkUid, mtu: u32) -> Result<(), Error> {
+        link::set_mtu(&netns::open(uid)?.connect().await?, INNER_DEVICE, mtu).await?;
+        link::set_mtu(&self.handle, &outer_device(uid), mtu).await
+    }
+
+    /// With the loopback, through which we speak to dnsmasq.
+    async fn set_up(&self, uid: NetworkUid) -> Result<(), Error> {
+        let inside = netns::open(uid)?.connect().await?;
+        link::set_up(&inside, "lo").await?;
+        link::set_up(&inside, INNER_DEVICE).await?;
+        link::set_up(&self.handle, &outer_device(uid)).await
+    }
+
+    async fn in_device(uid: NetworkUid) -> Result<(Handle, u32), Error> {
+        let handle = netns::open(uid)?.connect().await?;
+        let device = link::get(&handle, INNER_DEVICE).await?;
+        let index = device.ok_or_else(|| Error::NoLink(INNER_DEVICE.into()))?.index;
+        Ok((handle, index))
+    }
+
+    async fn change_address(uid: NetworkUid, net: ipnet::Ipv4Net, add: bool) -> Result<(), Error> {
+        let (handle, index) = Self::in_device(uid).await?;
+        if add {
+            return route::add_address(&handle, index, net).await;
+        }
+        route::remove_address(&handle, index, net).await
+    }
+
+    async fn set_gateway(uid: NetworkUid, gateway: Option<std::net::Ipv4Addr>) -> Result<(), Error> {
+        let (handle, index) = Self::in_device(uid).await?;
+        let subnets = route::addresses(&handle, index).await?;
+        route::set_gateway(&handle, index, &subnets, gateway).await
+    }
+
+    /// With its outer device: its end inside would live on with a process that is still there.
+    async fn delete_namespace(&self, uid: NetworkUid) -> Result<(), Error> {
+        let outer = outer_device(uid);
+        self.monitor.forget(&outer);
+        link::delete(&self.handle, &outer).await?;
+        if let Named::Namespace(netns) = netns::find(uid)? {
+            self.firewall.forget(&netns);
+        }
+        blocking(move || netns::delete(uid)).await
+    }
+}
+
+impl Host for LinuxHost {
+    async fn networks(&self) -> Result<BTreeSet<NetworkUid>, Error> {
+        let directory = Layout::all(&self.state);
+        let mut networks: BTreeSet<_> = self.driver.processes.networks().into_iter().collect();
+        networks.extend(link::all(&self.handle).await?.iter().filter_map(link::Link::network));
+        let named = blocking(move || {
+            let mut named = netns::all()?;
+            named.extend(files::names(&directory)?.iter().filter_map(|name| name.parse::<NetworkUid>().ok()));
+            Ok(named)
+        });
+        networks.extend(named.await?);
+        Ok(networks)
+    }
+
+    async fn observe(&self, uid: NetworkUid, bridge: Option<&str>) -> Result<Segment, Error> {
+        let (netns, namespace) = match netns::find(uid)? {
+            Named::Missing => (None, None),
+            Named::Unusable => (None, Some(Namespace::default())),
+            Named::Namespace(netns) => (Some(netns), None),
+        };
+        let (layout, processes, inner) = (self.layout(uid), self.driver.processes.of(uid), netns.clone());
+        let server = blocking(move || observe::server(&layout, &processes, inner.as_ref()));
+        let outer = outer_device(uid);
+        let outside = observe::outside(&self.handle, &outer);
+        let inside = self.observe_inside(netns.as_ref());
+        let (server, (outer_end, port_of), inside) = tokio::try_join!(server, outside, inside)?;
+        let device = observe::device(&inside, outer_end.as_ref(), port_of.as_ref());
+        if let (Some(true), Some(port_of)) = (device.as_ref().map(|device| device.up), &port_of) {
+            self.monitor.expect(&outer, uid, port_of.index);
+        }
+        let bridge = self.observe_bridge(bridge, port_of.as_ref()).await?;
+        let namespace = namespace.or(netns.map(|_| inside.namespace));
+        Ok(Segment { namespace, bridge, device, server })
+    }
+
+    async fn apply(&self, uid: NetworkUid, label: &str, action: &Action) -> Result<Applied, Error> {
+        match action {
+            Action::CreateNamespace => netns::create(uid).await?,
+            Action::SetSysctl(sysctl) => Self::set_sysctl(uid, *sysctl).await?,
+            Action::AddChecksumRule(family) => self.firewall.add(&netns::open(uid)?, *family).await?,
+            Action::RequireBridge(bridge) => self.require_bridge(bridge).await?,
+            Action::CreateDevice { mac, mtu, bridge } => {
+                self.create_device(uid, label, *mac, *mtu, bridge).await?;
+            }
+            Action::AttachDevice(bridge) => self.attach_device(uid, bridge).await?,
+            Action::SetMtu(mtu) => self.set_mtu(uid, *mtu).await?,
+            Action::SetUp => self.set_up(uid).await?,
+            Action::AddAddress(net) => Self::change_address(uid, *net, true).await?,
+            Action::RemoveAddress(net) => Self::change_address(uid, *net, false).await?,
+            Action::SetGateway(gateway) => Self::set_gateway(uid, *gateway).await?,
+            Action::DeleteDevice => self.delete_device(uid).await?,
+            Action::Server(action) => return self.driver.apply(uid, action).await,
+            Action::DeleteNamespace => self.delete_namespace(uid).await?,
+        }
+        Ok(Applied::default())
+    }
+
+    async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {
+        let links = link::all(&self.handle).await?;
+        let used: BTreeSet<_> = links.iter().filter_map(|link| link.controller).collect();
+        let ours = links.iter().filter(|link| link.ours && !used.contains(&link.index));
+        for bridge in ours.filter(|link| !wanted.contains(&link.name)) {
+            link::delete(&self.handle, &bridge.name).await?;
+        }
+        Ok(())
+    }
+
+    fn events(&self) -> mpsc::Receiver<NetworkUid> {
+        let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+}

@@ -1,0 +1,155 @@
+//! What is one for the whole machine: limits, settings, the lock of the agent.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::FlockOperation;
+
+use super::Error;
+use super::netns::FileId;
+
+const LOCK: &str = "/run/kube-dhcp/agent.lock";
+const INOTIFY_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
+const IPV6: &str = "/proc/sys/net/ipv6";
+
+/// Inotify instances that others of the same user may need.
+const OTHERS: usize = 64;
+
+/// Held for the life of the agent.
+#[derive(Debug)]
+pub struct AgentLock {
+    _file: File,
+}
+
+impl AgentLock {
+    /// Takes the machine's lock for this process.
+    pub fn take() -> Result<Self, Error> {
+        Self::take_at(LOCK.as_ref())
+    }
+
+    fn take_at(path: &Path) -> Result<Self, Error> {
+        if let Some(parent) = path.parent() {
+            super::files::directory(parent)?;
+        }
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let mut file = opened.map_err(Error::write(path))?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(Error::read(path))?;
+            return Err(Error::Locked { lock: path.to_owned(), pid: pid.trim().to_owned() });
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(Error::write(path))?;
+        Ok(Self { _file: file })
+    }
+}
+
+/// Whether the node's firewall sees what bridges forward, and so may drop DHCP between their ports.
+pub fn bridge_filter_active() -> bool {
+    let setting = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    setting.is_ok_and(|value| value.trim() == "1")
+}
+
+/// Raises the kernel's limit if so many networks need more than it allows: each dnsmasq takes one
+/// instance, and all count against one user.
+pub fn ensure_inotify_instances(networks: usize) -> Result<(), Error> {
+    let (limit, wanted) = (inotify_instances()?, networks + OTHERS);
+    if limit >= wanted {
+        return Ok(());
+    }
+    let raised = fs::write(INOTIFY_INSTANCES, wanted.next_power_of_two().to_string());
+    raised.map_err(|source| Error::InotifyLimit { limit, wanted, source })
+}
+
+/// How many inotify instances a user may have.
+pub(super) fn inotify_instances() -> Result<usize, Error> {
+    let path = Path::new(INOTIFY_INSTANCES);
+    Ok(super::files::read(path)?.trim().parse().unwrap_or(usize::MAX))
+}
+
+/// Makes the state directory, and checks that dnsmasq's user can get there.
+pub(super) fn state_directory(path: &Path) -> Result<PathBuf, Error> {
+    if !path.is_dir() {
+        super::files::directory(path)?;
+    }
+    let path = path.canonicalize().map_err(Error::read(path))?;
+    for directory in path.ancestors() {
+        let mode = fs::metadata(directory).map_err(Error::read(directory))?.permissions().mode();
+        if mode & 0o001 == 0 {
+            return Err(Error::NotTraversable(directory.to_owned()));
+        }
+    }
+    Ok(path)
+}
+
+/// Whether the kernel has IPv6 at all.
+pub(super) fn has_ipv6() -> bool {
+    Path::new(IPV6).exists()
+}
+
+/// Keeps an interface of the node without an IPv6 address.
+pub(super) async fn disable_ipv6(device: &str) -> Result<(), Error> {
+    if !has_ipv6() {
+        return Ok(());
+    }
+    let path: PathBuf = [IPV6, "conf", device, "disable_ipv6"].iter().collect();
+    blocking(move || fs::write(&path, "1").map_err(|e| Error::SetSysctl(path.display().to_string(), e))).await
+}
+
+/// Where dnsmasq is, and which file that is.
+pub(super) fn find_dnsmasq() -> Result<(PathBuf, FileId), Error> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    // A service's PATH may lack where Debian has it.
+    let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
+    let found = directories.map(|directory| directory.join("dnsmasq")).find_map(|program| {
+        let metadata = fs::metadata(&program).ok()?;
+        let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
+        is_program.then(|| (program, super::files::id(&metadata)))
+    });
+    found.ok_or(Error::NoDnsmasq)
+}
+
+/// Runs what may wait for a disk or for the kernel where that delays no other task.
+pub(super) async fn blocking<T: Send + 'static>(
+    f: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(f).await.map_err(|_| Error::Interrupted("a blocking task"))?
+}
+
+/// A file's text without the blanks around; `None` where there is no such file.
+pub(super) fn setting(path: &Path) -> io::Result<Option<String>> {
+    match fs::read_to_string(path) {
+        Ok(text) => Ok(Some(text.trim().to_owned())),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_agent_is_told_who_the_first_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("run/agent.lock");
+        let first = AgentLock::take_at(&path).unwrap();
+        let error = AgentLock::take_at(&path).unwrap_err().to_string();
+        assert!(error.contains(&std::process::id().to_string()), "{error}");
+        drop(first);
+        AgentLock::take_at(&path).unwrap();
+    }
+
+    #[test]
+    fn a_state_directory_that_others_cannot_reach_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        let error = state_directory(&dir.path().join("state")).unwrap_err().to_string();
+        assert!(error.contains(&format!("chmod o+x {}", dir.path().display())), "{error}");
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(state_directory(&dir.path().join("state")).is_ok());
+    }
+}

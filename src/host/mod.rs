@@ -1,0 +1,87 @@
+//! The node itself: namespaces, links, firewall, dnsmasq's files and processes.
+//!
+//! Called by the agent's loop, `kube-dhcp plan` and tests. It observes and does what it is told; it
+//! never decides what a node should hold. Every action may be repeated, and whatever it was in the
+//! middle of when the agent died is seen by the next observation.
+
+mod ask;
+mod dnsmasq;
+mod dry_run;
+mod error;
+mod files;
+mod firewall;
+mod link;
+mod linux;
+mod machine;
+mod monitor;
+mod netns;
+mod nft;
+mod observe;
+mod process;
+mod route;
+mod survey;
+
+use std::collections::BTreeSet;
+use std::future::Future;
+
+use tokio::sync::mpsc;
+
+use crate::node::{Action, Segment};
+use crate::types::{MacAddr, NetworkUid};
+
+pub use dry_run::DryRun;
+pub use error::Error;
+pub use linux::LinuxHost;
+pub use machine::{AgentLock, bridge_filter_active, ensure_inotify_instances};
+
+/// What the loop needs of a node.
+pub trait Host: Send + Sync + 'static {
+    /// Every network of which anything is left on this node.
+    fn networks(&self) -> impl Future<Output = Result<BTreeSet<NetworkUid>, Error>> + Send;
+
+    /// What is there of one network. `bridge` is the bridge it is to be in, if that is known.
+    fn observe(
+        &self,
+        uid: NetworkUid,
+        bridge: Option<&str>,
+    ) -> impl Future<Output = Result<Segment, Error>> + Send;
+
+    /// Does one action. `label` is the network's name for people, such as `team-a/lan-a`.
+    fn apply(
+        &self,
+        uid: NetworkUid,
+        label: &str,
+        action: &Action,
+    ) -> impl Future<Output = Result<Applied, Error>> + Send;
+
+    /// Removes the bridges that we made, that have no port and that are not in `wanted`.
+    fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Networks to which something happened that we did not do. Whoever asks first gets them; for
+    /// everybody else the channel is closed.
+    fn events(&self) -> mpsc::Receiver<NetworkUid>;
+}
+
+/// What came of an action that succeeded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// What dnsmasq did not take of the lines it was given.
+    pub refused: Vec<Refused>,
+}
+
+/// A line that dnsmasq did not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// The port it was for; `None`: it was an option or a name.
+    pub mac: Option<MacAddr>,
+    /// dnsmasq's words, and the line where they do not name it.
+    pub message: String,
+}
+
+/// Something happened to a network. Nobody may be listening, and nobody is waited for: the next pass
+/// sees it, too.
+fn tell(events: &mpsc::Sender<NetworkUid>, uid: NetworkUid) {
+    if let Err(error) = events.try_send(uid) {
+        tracing::debug!(network = %uid, %error, "nobody takes this event");
+    }
+}

@@ -1,0 +1,155 @@
+//! One network as it is, put together from the kernel, the files and the processes.
+//!
+//! Starts no process and writes no file, but for a log that has become too long.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+
+use rtnetlink::Handle;
+
+use super::link::{self, Link};
+use super::machine::find_dnsmasq;
+use super::netns::{self, LOOPBACK, Netns};
+use super::process::Process;
+use super::{Error, dnsmasq as driver, files, firewall, machine, route};
+use crate::dnsmasq::{self, Hosts, Layout, Server};
+use crate::node::{Device, INNER_DEVICE, Namespace, Sysctl};
+use crate::types::{DomainName, MacAddr};
+
+/// What is inside a namespace.
+#[derive(Default)]
+pub(super) struct Inside {
+    pub(super) namespace: Namespace,
+    device: Option<Link>,
+    loopback_up: bool,
+    addresses: BTreeSet<ipnet::Ipv4Net>,
+    gateway: Option<Ipv4Addr>,
+}
+
+/// One thread inside, one connection.
+pub(super) async fn inside(netns: &Netns, looker: firewall::Looker) -> Result<Inside, Error> {
+    let runtime = tokio::runtime::Handle::current();
+    let look = move || -> Result<_, Error> {
+        let handle = netns::connect(&runtime).map_err(|e| Error::Open("a netlink socket", e))?;
+        Ok((looker.look()?, sysctls()?, handle))
+    };
+    let (rules, sysctls, handle) = netns.run(look).await??;
+    let links = link::all(&handle).await?;
+    let loopback_up = links.iter().any(|link| link.index == LOOPBACK && link.up);
+    let device = links.into_iter().find(|link| link.name == INNER_DEVICE);
+    let namespace = Namespace { usable: true, sysctls, rules };
+    let mut inside = Inside { namespace, loopback_up, ..Inside::default() };
+    if let Some(device) = &device {
+        inside.addresses = route::addresses(&handle, device.index).await?;
+        inside.gateway = route::gateway(&handle).await?;
+    }
+    Ok(Inside { device, ..inside })
+}
+
+/// On a thread in the namespace: the settings of `/proc/sys/net` are the calling thread's.
+fn sysctls() -> Result<BTreeSet<Sysctl>, Error> {
+    let mut set = BTreeSet::new();
+    for sysctl in Sysctl::ALL {
+        let path = sysctl_path(sysctl);
+        let value = machine::setting(path.as_ref()).map_err(Error::read(path.as_ref()))?;
+        // A kernel without IPv6 does not have its settings, and needs none.
+        if value.is_none_or(|value| value == sysctl.value()) {
+            set.insert(sysctl);
+        }
+    }
+    Ok(set)
+}
+
+/// Where the setting is.
+pub(super) fn sysctl_path(sysctl: Sysctl) -> String {
+    format!("/proc/sys/net/{}", sysctl.path())
+}
+
+/// The pair, if both ends are where they belong. A half of one has a MAC that nobody wants, so that
+/// it is replaced, or removed.
+pub(super) fn device(inside: &Inside, outer: Option<&Link>, bridge: Option<&Link>) -> Option<Device> {
+    let (inner, outer) = match (&inside.device, outer) {
+        (None, None) => return None,
+        (Some(inner), Some(outer)) if inner.peer == Some(outer.index) => (inner, outer),
+        _ => return Some(half()),
+    };
+    let Some(mac) = inner.mac else { return Some(half()) };
+    Some(Device {
+        mac,
+        // One that nobody wants, if the ends differ.
+        mtu: if inner.mtu == outer.mtu { inner.mtu } else { 0 },
+        bridge: bridge.map(|bridge| bridge.name.clone()),
+        up: inner.up && outer.up && inside.loopback_up,
+        addresses: inside.addresses.clone(),
+        gateway: inside.gateway,
+    })
+}
+
+fn half() -> Device {
+    let mac = MacAddr::local([0; 5]);
+    Device { mac, mtu: 0, bridge: None, up: false, addresses: BTreeSet::new(), gateway: None }
+}
+
+/// The outer end and the bridge it is in.
+pub(super) async fn outside(handle: &Handle, name: &str) -> Result<(Option<Link>, Option<Link>), Error> {
+    let outer = link::get(handle, name).await?;
+    let bridge = match outer.as_ref().and_then(|outer| outer.controller) {
+        Some(index) => link::by_index(handle, index).await?,
+        None => None,
+    };
+    Ok((outer, bridge))
+}
+
+/// What the files and the processes of a network's dnsmasq say.
+pub(super) fn server(
+    layout: &Layout,
+    processes: &[Arc<Process>],
+    netns: Option<&Netns>,
+) -> Result<Option<Server>, Error> {
+    let directory = layout.dir();
+    if processes.is_empty() && !directory.try_exists().map_err(Error::read(directory))? {
+        return Ok(None);
+    }
+    driver::trim_log(&layout.log());
+    let (hosts, options, names) = memory(layout)?;
+    let leases = dnsmasq::leases(&files::read(&layout.leases())?);
+    let process = match processes {
+        [] => None,
+        [process] => Some(dnsmasq::Process {
+            argv: process.argv.clone(),
+            current: netns.is_some() && process.netns == netns.map(|netns| netns.id) && is_current(process)?,
+        }),
+        // One too many: none of them can be relied on.
+        [process, ..] => Some(dnsmasq::Process { argv: process.argv.clone(), current: false }),
+    };
+    Ok(Some(Server { process, hosts, options, names, leases }))
+}
+
+fn is_current(process: &Process) -> Result<bool, Error> {
+    Ok(process.binary == Some(find_dnsmasq()?.1))
+}
+
+type Memory = (Hosts, dnsmasq::OptionSet, BTreeMap<Ipv4Addr, Vec<DomainName>>);
+
+/// What the watched directories hold. One that is missing is watched no more, even if it comes back.
+fn memory(layout: &Layout) -> Result<Memory, Error> {
+    let read = |path: &Path| files::read_directory(path);
+    let (mut hosts, _) = dnsmasq::read_hosts(&read(&layout.hosts())?.unwrap_or_default());
+    let (options, _) = dnsmasq::read_options(&read(&layout.options())?.unwrap_or_default());
+    let names = read(&layout.names())?;
+    hosts.foreign |= names.is_none();
+    Ok((hosts, options, names_in(&names.unwrap_or_default())))
+}
+
+/// The names in a directory that should hold one file; otherwise something that nobody wants, so that
+/// they are written anew.
+fn names_in(files: &BTreeMap<String, String>) -> BTreeMap<Ipv4Addr, Vec<DomainName>> {
+    let nobody_wants = || BTreeMap::from([(Ipv4Addr::UNSPECIFIED, Vec::new())]);
+    let mut texts = files.values();
+    match (texts.next(), texts.next()) {
+        (Some(text), None) => dnsmasq::read_names(text).unwrap_or_else(nobody_wants),
+        _ => nobody_wants(),
+    }
+}

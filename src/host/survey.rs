@@ -1,0 +1,93 @@
+//! Which dnsmasq processes are ours: asked once, when the agent starts. Later ones it starts itself.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+
+use super::netns::{self, FileId, Named};
+use super::process::{Process, command_line, proc};
+use super::{Error, files};
+use crate::dnsmasq::Layout;
+use crate::types::NetworkUid;
+
+/// The processes that were started for a network of ours, whoever started them.
+pub(super) fn survey(state: &Path) -> Result<Vec<Process>, Error> {
+    let named = named_namespaces()?;
+    let mut processes = Vec::new();
+    for entry in fs::read_dir("/proc").map_err(Error::read("/proc".as_ref()))?.flatten() {
+        let pid = entry.file_name().to_str().and_then(|name| name.parse().ok());
+        let Some(pid) = pid else { continue };
+        let Some(uid) = network_of(pid, state, &named) else { continue };
+        processes.extend(Process::open(uid, pid)?.map(identify));
+    }
+    Ok(processes)
+}
+
+/// Fills in what can be found out of a process that was running before us.
+fn identify(process: Process) -> Process {
+    let (binary, netns) = (identity(process.pid, "exe"), identity(process.pid, "ns/net"));
+    process.identified(binary, netns)
+}
+
+fn named_namespaces() -> Result<HashMap<FileId, NetworkUid>, Error> {
+    let mut named = HashMap::new();
+    for uid in netns::all()? {
+        if let Named::Namespace(netns) = netns::find(uid)? {
+            named.insert(netns.id, uid);
+        }
+    }
+    Ok(named)
+}
+
+/// Of a process with a command line of ours: the network it serves, or stands in the way of.
+fn network_of(pid: i32, state: &Path, named: &HashMap<FileId, NetworkUid>) -> Option<NetworkUid> {
+    let argv = command_line(pid)?;
+    let pid_file = argv.iter().find_map(|arg| arg.strip_prefix("--pid-file="))?;
+    let uid = served(pid_file)?;
+    let inside = identity(pid, "ns/net").and_then(|id| named.get(&id)).copied();
+    if Path::new(pid_file) == Layout::new(state, uid).pid() {
+        // Another machine's containers may use the same paths: it must be ours by something else, too.
+        let is_ours = inside.is_some() || has_pid_file(pid_file, pid) || shares_mounts(pid);
+        return is_ours.then_some(uid);
+    }
+    // From another state directory, but in one of our namespaces, where it answers our guests.
+    inside
+}
+
+/// The network in a path such as `/state/networks/<uid>/pid`.
+fn served(pid_file: &str) -> Option<NetworkUid> {
+    let directory = Path::new(pid_file).parent()?;
+    let is_ours = directory.parent()?.file_name()? == "networks";
+    is_ours.then(|| directory.file_name()?.to_str()?.parse().ok()).flatten()
+}
+
+fn has_pid_file(pid_file: &str, pid: i32) -> bool {
+    matches!(super::machine::setting(pid_file.as_ref()), Ok(Some(text)) if text == pid.to_string())
+}
+
+fn shares_mounts(pid: i32) -> bool {
+    let ours = fs::metadata("/proc/self/ns/mnt").ok().map(|metadata| files::id(&metadata));
+    ours.is_some() && identity(pid, "ns/mnt") == ours
+}
+
+/// Which file a link below a process's directory leads to; `None` where we may not look.
+fn identity(pid: i32, name: &str) -> Option<FileId> {
+    fs::metadata(proc(pid, name)).ok().map(|metadata| files::id(&metadata))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_pid_file_of_the_layout_names_a_network() {
+        let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
+        let layout = Layout::new(Path::new("/state"), uid);
+        assert_eq!(served(layout.pid().to_str().unwrap()), Some(uid));
+        for path in
+            ["/run/dnsmasq.pid", "/networks/x/pid", "pid", "/a/3f0c9a1b-0000-4000-8000-000000000001/pid"]
+        {
+            assert_eq!(served(path), None, "{path}");
+        }
+    }
+}

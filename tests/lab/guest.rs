@@ -1,0 +1,378 @@
+//! A guest: a DHCPv4 client whose every message a test can choose.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use dhcproto::v4::{Flags, Message};
+use dhcproto::{Decodable, Encodable};
+
+use super::wire::{arp_answer, arp_found, arp_question};
+use super::{Datagram, DhcpOption, Lab, Mac, MessageType, OptionCode, PATIENCE, SILENCE, Wire};
+
+const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
+const MAGIC: [u8; 4] = [99, 130, 83, 99];
+
+/// A client on a segment, in its own namespace, with a device called `eth0`.
+pub struct Guest<'lab> {
+    lab: &'lab Lab,
+    netns: String,
+    mac: Mac,
+    wire: Wire,
+    next_xid: AtomicU32,
+    /// The address it answers ARP for, as a number.
+    mine: AtomicU32,
+}
+
+/// A message to send: what a test wants other than the usual.
+#[derive(Clone)]
+pub struct Ask {
+    pub kind: MessageType,
+    pub ciaddr: Ipv4Addr,
+    pub options: Vec<DhcpOption>,
+    /// The parameter request list; `None` leaves option 55 out.
+    pub want: Option<Vec<u8>>,
+    /// A server to send to by unicast.
+    pub server: Option<Ipv4Addr>,
+    pub broadcast_flag: bool,
+}
+
+impl Ask {
+    pub fn new(kind: MessageType) -> Self {
+        let want = vec![1, 3, 6, 12, 15, 26, 28, 42, 51, 54, 58, 59, 119, 121];
+        let (options, broadcast_flag) = (Vec::new(), false);
+        Self { kind, ciaddr: ANY, options, want: Some(want), server: None, broadcast_flag }
+    }
+
+    pub fn option(mut self, option: DhcpOption) -> Self {
+        self.options.push(option);
+        self
+    }
+
+    pub fn options(mut self, options: &[DhcpOption]) -> Self {
+        self.options.extend_from_slice(options);
+        self
+    }
+
+    pub fn want(mut self, codes: &[u8]) -> Self {
+        self.want = Some(codes.to_vec());
+        self
+    }
+
+    pub fn ciaddr(mut self, address: Ipv4Addr) -> Self {
+        self.ciaddr = address;
+        self
+    }
+
+    pub fn to(mut self, server: Ipv4Addr) -> Self {
+        self.server = Some(server);
+        self
+    }
+
+    fn message(&self, xid: u32, mac: Mac) -> Message {
+        let mut message = Message::new_with_id(xid, self.ciaddr, ANY, ANY, ANY, &mac.0);
+        if self.broadcast_flag {
+            message.set_flags(Flags::default().set_broadcast());
+        }
+        let options = message.opts_mut();
+        options.insert(DhcpOption::MessageType(self.kind));
+        if let Some(want) = &self.want {
+            let codes = want.iter().map(|code| OptionCode::from(*code)).collect();
+            options.insert(DhcpOption::ParameterRequestList(codes));
+        }
+        for option in &self.options {
+            options.insert(option.clone());
+        }
+        message
+    }
+}
+
+/// A DHCP message as it came off the wire.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    bytes: Vec<u8>,
+    /// Every option's bytes, repeated and overloaded ones joined, in no particular type.
+    pub options: BTreeMap<u8, Vec<u8>>,
+    pub from_mac: Mac,
+    pub from: Ipv4Addr,
+    pub to_mac: Mac,
+    pub checksum_ok: bool,
+}
+
+impl Answer {
+    pub(super) fn parse(datagram: &Datagram) -> Option<Self> {
+        let bytes = datagram.payload.clone();
+        if bytes.get(236..240)? != MAGIC {
+            return None;
+        }
+        Some(Self {
+            options: all_options(&bytes),
+            bytes,
+            from_mac: datagram.from_mac,
+            from: datagram.from.0,
+            to_mac: datagram.to_mac,
+            checksum_ok: datagram.checksum_ok,
+        })
+    }
+
+    /// The whole message, typed.
+    pub fn message(&self) -> Message {
+        Message::from_bytes(&self.bytes).unwrap()
+    }
+
+    pub fn kind(&self) -> MessageType {
+        MessageType::from(self.options.get(&53).map_or(0, |value| value[0]))
+    }
+
+    pub fn option(&self, code: u8) -> Option<&[u8]> {
+        self.options.get(&code).map(Vec::as_slice)
+    }
+
+    /// The addresses in an option that holds a list of them.
+    pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
+        let chunks = self.option(code).unwrap_or_default().chunks_exact(4);
+        chunks.map(|c| Ipv4Addr::new(c[0], c[1], c[2], c[3])).collect()
+    }
+
+    pub fn text(&self, code: u8) -> Option<String> {
+        self.option(code).map(|value| String::from_utf8_lossy(value).into_owned())
+    }
+
+    /// A lease time, T1, T2 …
+    pub fn seconds(&self, code: u8) -> Option<u32> {
+        self.option(code)?.try_into().ok().map(u32::from_be_bytes)
+    }
+
+    pub fn yiaddr(&self) -> Ipv4Addr {
+        self.address_at(16)
+    }
+
+    pub fn siaddr(&self) -> Ipv4Addr {
+        self.address_at(20)
+    }
+
+    pub fn server(&self) -> Ipv4Addr {
+        *self.addresses(54).first().expect("no server identifier")
+    }
+
+    /// What a NAK says, and where.
+    pub fn reason(&self) -> String {
+        self.text(56).unwrap_or_default()
+    }
+
+    fn xid(&self) -> u32 {
+        u32::from_be_bytes(self.bytes[4..8].try_into().unwrap())
+    }
+
+    fn address_at(&self, at: usize) -> Ipv4Addr {
+        let octets: [u8; 4] = self.bytes[at..at + 4].try_into().unwrap();
+        octets.into()
+    }
+}
+
+impl<'lab> Guest<'lab> {
+    pub(super) fn new(lab: &'lab Lab, netns: String, mac: Mac) -> Self {
+        let wire = Wire::open(lab, Some(&netns), "eth0");
+        let next_xid = AtomicU32::new(u32::from_be_bytes([mac.0[4], mac.0[5], 0, 1]));
+        Self { lab, netns, mac, wire, next_xid, mine: AtomicU32::new(ANY.into()) }
+    }
+
+    fn mine(&self) -> Ipv4Addr {
+        self.mine.load(Ordering::Relaxed).into()
+    }
+
+    /// From now on it answers ARP for this address.
+    fn holds(&self, address: Ipv4Addr) {
+        self.mine.store(address.into(), Ordering::Relaxed);
+    }
+
+    pub fn lab(&self) -> &'lab Lab {
+        self.lab
+    }
+
+    pub fn netns(&self) -> &str {
+        &self.netns
+    }
+
+    pub fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    pub fn discover(&self, options: &[DhcpOption]) -> Option<Answer> {
+        self.ask(&Ask::new(MessageType::Discover).options(options))
+    }
+
+    /// The REQUEST that takes an offer.
+    pub fn request_selecting(&self, offer: &Answer) -> Option<Answer> {
+        self.select(offer.yiaddr(), offer.server())
+    }
+
+    /// The same with an address and a server of one's own choice.
+    pub fn select(&self, address: Ipv4Addr, server: Ipv4Addr) -> Option<Answer> {
+        let ask = Ask::new(MessageType::Request)
+            .option(DhcpOption::RequestedIpAddress(address))
+            .option(DhcpOption::ServerIdentifier(server));
+        self.ask(&ask)
+    }
+
+    pub fn init_reboot(&self, address: Ipv4Addr) -> Option<Answer> {
+        self.ask(&Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(address)))
+    }
+
+    pub fn renew(&self, address: Ipv4Addr, server: Ipv4Addr) -> Option<Answer> {
+        self.ask(&Ask::new(MessageType::Request).ciaddr(address).to(server))
+    }
+
+    pub fn rebind(&self, address: Ipv4Addr) -> Option<Answer> {
+        self.ask(&Ask::new(MessageType::Request).ciaddr(address))
+    }
+
+    pub fn inform(&self, address: Ipv4Addr) -> Option<Answer> {
+        self.ask(&Ask::new(MessageType::Inform).ciaddr(address))
+    }
+
+    pub fn release(&self, address: Ipv4Addr, server: Ipv4Addr) {
+        let ask = Ask::new(MessageType::Release)
+            .ciaddr(address)
+            .to(server)
+            .option(DhcpOption::ServerIdentifier(server));
+        self.send(&Ask { want: None, ..ask });
+    }
+
+    pub fn decline(&self, address: Ipv4Addr, server: Ipv4Addr) {
+        let ask = Ask::new(MessageType::Decline)
+            .option(DhcpOption::RequestedIpAddress(address))
+            .option(DhcpOption::ServerIdentifier(server));
+        self.send(&Ask { want: None, ..ask });
+    }
+
+    /// DISCOVER to ACK; panics when it does not come to that.
+    pub fn dora(&self) -> Answer {
+        let offer = self.discover(&[]).expect("no OFFER");
+        let ack = self.request_selecting(&offer).expect("no answer to the REQUEST");
+        assert_eq!(ack.kind(), MessageType::Ack, "{}", ack.reason());
+        self.holds(ack.yiaddr());
+        ack
+    }
+
+    /// Sends and waits for the first answer to it; `None` when there is none for [`SILENCE`].
+    pub fn ask(&self, ask: &Ask) -> Option<Answer> {
+        self.ask_for(ask, SILENCE)
+    }
+
+    pub fn ask_for(&self, ask: &Ask, patience: Duration) -> Option<Answer> {
+        let xid = self.send(ask);
+        self.answer_to(|x| x == xid, Instant::now() + patience)
+    }
+
+    /// Every answer to one message until [`SILENCE`] has passed: for more than one server.
+    pub fn ask_all(&self, ask: &Ask) -> Vec<Answer> {
+        let (xid, deadline) = (self.send(ask), Instant::now() + SILENCE);
+        std::iter::from_fn(|| self.answer_to(|x| x == xid, deadline)).collect()
+    }
+
+    /// Sends without waiting; gives the transaction's number.
+    pub fn send(&self, ask: &Ask) -> u32 {
+        let xid = self.next_xid.fetch_add(1, Ordering::Relaxed);
+        if ask.ciaddr != ANY {
+            self.holds(ask.ciaddr);
+        }
+        let server_mac = ask.server.map(|server| self.resolve(server));
+        let datagram = Datagram {
+            from_mac: self.mac,
+            to_mac: server_mac.unwrap_or(Mac::BROADCAST),
+            from: (if server_mac.is_some() { ask.ciaddr } else { ANY }, 68),
+            to: (ask.server.unwrap_or(Ipv4Addr::BROADCAST), 67),
+            payload: ask.message(xid, self.mac).to_vec().unwrap(),
+            checksum_ok: true,
+        };
+        self.wire.send(&datagram.frame());
+        xid
+    }
+
+    /// A DISCOVER every `interval` until the first OFFER: how long that took.
+    pub fn discover_until_answered(&self, interval: Duration, patience: Duration) -> Duration {
+        let (start, first) = (Instant::now(), self.next_xid.load(Ordering::Relaxed));
+        let mut next = start;
+        while start.elapsed() < patience {
+            self.send(&Ask::new(MessageType::Discover));
+            next += interval;
+            let ours = |xid: u32| xid.wrapping_sub(first) < u32::MAX / 2;
+            if self.answer_to(ours, next).is_some() {
+                return start.elapsed();
+            }
+        }
+        panic!("no OFFER in {patience:?}");
+    }
+
+    /// A DISCOVER every `interval` until one of them is not answered within `patience_each`.
+    pub fn discover_until_silent(&self, patience_each: Duration, patience: Duration) -> Duration {
+        let start = Instant::now();
+        while start.elapsed() < patience {
+            let asked = start.elapsed();
+            if self.ask_for(&Ask::new(MessageType::Discover), patience_each).is_none() {
+                return asked;
+            }
+        }
+        panic!("still answered after {patience:?}");
+    }
+
+    /// Whether a DISCOVER meets silence.
+    pub fn silent(&self) -> bool {
+        self.discover(&[]).is_none()
+    }
+
+    fn answer_to(&self, ours: impl Fn(u32) -> bool, deadline: Instant) -> Option<Answer> {
+        while let Some(frame) = self.wire.receive(deadline) {
+            if let Some(arp) = arp_answer(&frame, self.mac, |ip| ip == self.mine()) {
+                self.wire.send(&arp);
+            }
+            let datagram = Datagram::parse(&frame).filter(|d| d.to.1 == 68);
+            let answer = datagram.and_then(|d| Answer::parse(&d));
+            if let Some(answer) = answer.filter(|a| ours(a.xid()) && a.bytes[28..34] == self.mac.0) {
+                return Some(answer);
+            }
+        }
+        None
+    }
+
+    fn resolve(&self, server: Ipv4Addr) -> Mac {
+        self.wire.send(&arp_question(self.mac, self.mine(), server));
+        let deadline = Instant::now() + PATIENCE;
+        while let Some(frame) = self.wire.receive(deadline) {
+            if let Some(mac) = arp_found(&frame, server) {
+                return mac;
+            }
+        }
+        panic!("nobody has {server}");
+    }
+}
+
+/// The options of a message, those in `file` and `sname` too if option 52 says so.
+fn all_options(bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    collect_options(&bytes[240..], &mut found);
+    let overload = found.get(&52).map_or(0, |value| value[0]);
+    if overload & 1 != 0 {
+        collect_options(&bytes[108..236], &mut found);
+    }
+    if overload & 2 != 0 {
+        collect_options(&bytes[44..108], &mut found);
+    }
+    found
+}
+
+fn collect_options(mut bytes: &[u8], found: &mut BTreeMap<u8, Vec<u8>>) {
+    while let [code, rest @ ..] = bytes {
+        bytes = match (code, rest) {
+            (0, _) => rest,
+            (255, _) | (_, []) => return,
+            (_, [length, rest @ ..]) => {
+                let (value, rest) = rest.split_at(usize::from(*length).min(rest.len()));
+                found.entry(*code).or_default().extend_from_slice(value);
+                rest
+            }
+        };
+    }
+}
