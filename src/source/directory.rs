@@ -31,6 +31,9 @@ const REWATCH: Duration = Duration::from_millis(200);
 /// A file that somebody has open is read when it is closed, or when nothing was written for so long.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// A file that lost its name gets this long for another one, lest its objects go and come back.
+const RENAME: Duration = Duration::from_millis(1);
+
 /// The file in the state directory that holds the last good objects.
 const LAST_GOOD: &str = "manifests.json";
 
@@ -172,6 +175,10 @@ impl Reader {
             let rewatch = (!self.watch.is_on()).then(|| Instant::now() + REWATCH);
             let until = rewatch.map_or(until, |at| at.min(until));
             match hinted.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Hint::Removed(name)) => {
+                    self.note(Hint::Removed(name), &mut dirty);
+                    thread::sleep(RENAME);
+                }
                 Ok(hint) => self.note(hint, &mut dirty),
                 Err(_) => self.note_time(relist, &mut dirty),
             }
@@ -184,7 +191,7 @@ impl Reader {
 
     fn note(&mut self, hint: Hint, dirty: &mut Dirty) {
         match hint {
-            Hint::Changed(name) => {
+            Hint::Changed(name) | Hint::Removed(name) => {
                 self.busy.remove(&name);
                 dirty.names.insert(name);
             }

@@ -96,10 +96,9 @@ async fn changes_are_told_and_nothing_else() {
     fs::rename(setup.dir.join("a.yaml"), setup.dir.join("z.yaml")).unwrap();
     fs::remove_file(setup.dir.join("b.yml")).unwrap();
     let mut gone = Vec::new();
-    while gone.len() < 2 {
+    while !["-b", "-d"].iter().all(|name| gone.iter().any(|g| g == name)) {
         gone.extend(events(&next(&mut source).await));
     }
-    assert!(gone.contains(&"-b".to_owned()) && gone.contains(&"-d".to_owned()), "{gone:?}");
 }
 
 #[tokio::test]

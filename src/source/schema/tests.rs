@@ -242,6 +242,7 @@ fn subnet_service() {
             "spec.options[0].values[0]: Too long"),
         subnet("options", json!([{"code": 1, "values": [" ~"]}]), json!([{"code": 1, "values": ["a\nb"]}]),
             "spec.options[0].values[0]: Invalid value: \"a\\nb\": should match"),
+        subnet("options", json!([]), json!([{"code": 1, "values": ["a\n"]}]), "spec.options[0].values[0]: Invalid value: \"a\\n\": should match"),
         subnet("options", json!([]), json!([{"code": 1, "values": ["é"]}]), "spec.options[0].values[0]: Invalid value: \"é\": should match"),
         subnet("options", json!([]), json!([{"code": 1, "values": []}]), "spec.options[0].values: Invalid value: should have at least 1"),
         subnet("options", json!([{"code": 1, "encoding": "Hex", "values": ["0aFF"]}]), json!([{"code": 1, "encoding": "Hex", "values": ["0a0"]}]),
