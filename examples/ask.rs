@@ -28,7 +28,10 @@ fn main() -> Result<(), Error> {
     std::fs::rename(file, manifest)?;
     let written = Instant::now();
     let address = ask(&socket, &mac, PATIENCE)?.ok_or_else(|| Error::other("no answer"))?;
-    println!("offered {address} {:.1} ms after the manifest was there", written.elapsed().as_secs_f64() * 1e3);
+    println!(
+        "offered {address} {:.1} ms after the manifest was there",
+        written.elapsed().as_secs_f64() * 1e3
+    );
     Ok(())
 }
 

@@ -152,7 +152,13 @@ fn spawn(program: &Path, argv: &[String]) -> std::io::Result<Output> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(program);
     let (name, arguments) = argv.split_first().map_or(("dnsmasq", [].as_slice()), |(n, a)| (n, a));
-    command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()
+    command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = {
+        let _starting = super::machine::starting();
+        command.spawn()?
+    };
+    child.wait_with_output()
 }
 
 /// The process that has just been started.
