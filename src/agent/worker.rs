@@ -140,21 +140,19 @@ impl<H: Host> Worker<H> {
             Err(problem) => (Some(problem), Next::At(self.retry_at())),
         };
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
-        // What is tried again for another's fault, such as a missing bridge, was attempted, too.
-        let attempted = match &failure {
-            Some(problem) => problem.reason != Reason::HostFailed,
-            None => !matches!(next, Next::At(_)),
-        };
-        if attempted {
-            self.context.readiness.attempted(self.uid);
-        }
+        // To its end: it serves, or fails for a cause that is not ours.
+        let attempted = failure.as_ref().is_none_or(|problem| problem.reason != Reason::HostFailed);
         match &inputs {
             Some(inputs) => next = next.no_later(self.say(inputs, &desired, failure.as_ref())),
             None if self.is_gone() => {
                 self.forget();
-                return Next::End;
+                next = Next::End;
             }
             None => {}
+        }
+        // Who sees this agent ready can read what it says.
+        if attempted {
+            self.context.readiness.attempted(self.uid);
         }
         next
     }

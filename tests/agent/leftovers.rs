@@ -21,8 +21,8 @@ fn launch(site: &Site) -> Launch<'_> {
 fn foreign(site: &Site) {
     site.run_shell(
         "ip netns add other; ip netns add kdhcp-other; touch /run/netns/kdhcp-file
-        ip link add brforeign type bridge; ip link add kdforeign type dummy
-        ip link add kd0123456789ab type dummy
+        ip link add brforeign type bridge; ip link add kdforeign type bridge
+        ip link add kd0123456789ab type veth peer name foreign
         ip netns exec other ip link set lo up
         ip netns exec other dnsmasq --conf-file=/dev/null --port=5353 --pid-file=/run/other.pid",
     );
@@ -120,7 +120,7 @@ fn single_pieces_of_networks_that_never_were_go() {
         "ip netns add kdhcp-{UNKNOWN}
         mkdir -p {state}/networks/{UNKNOWN}/hosts {state}/status {state}/allocations
         echo '{{}}' >{state}/allocations/{UNKNOWN}.json
-        ip link add kd3f0c9a1b0000 type dummy
+        ip link add kd3f0c9a1b0000 type veth peer name foreign
         ip link set kd3f0c9a1b0000 alias 'kube-dhcp a/b {UNKNOWN}'"
     ));
     let _agent = site.start();

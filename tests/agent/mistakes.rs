@@ -71,10 +71,15 @@ fn what_may_not_change_is_refused_and_the_old_is_served() {
     let _agent = site.start();
     let guest = site.guest(1);
     site.until_leased(&guest, VM1);
-    site.write("lan.yaml", &(lan().replace("10.0.0.0/24", "10.0.0.0/16") + &vm1));
-    until_problem(&site, "lan.yaml:12", "spec.cidr");
-    site.write("lan.yaml", &(lan().replace("name: lan}", "name: other}") + &vm1));
-    until_problem(&site, "lan.yaml:6", "spec.physicalNetworkRef");
+    for (old, new, field) in [
+        ("cidr: 10.0.0.0/24", "cidr: 10.0.0.0/16", "spec.cidr"),
+        ("physicalNetworkRef: {name: lan}", "physicalNetworkRef: {name: other}", "spec.physicalNetworkRef"),
+    ] {
+        let text = lan().replace(old, new) + &vm1;
+        site.write("lan.yaml", &text);
+        let line = text.lines().position(|line| line.contains(new)).unwrap() + 1;
+        until_problem(&site, &format!("lan.yaml:{line}"), field);
+    }
     let ack = site.until_leased(&guest, VM1);
     assert_eq!(ack.option(1), Some(&[255, 255, 255, 0][..]));
     site.write("lan.yaml", &(lan() + &vm1));
@@ -87,7 +92,7 @@ fn the_same_object_twice_counts_once() {
     site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
     let _agent = site.start();
     site.write("b.yaml", &fixed("vm1", Mac::nth(2), "10.0.0.21", ""));
-    until_problem(&site, "b.yaml:3", "Duplicate value");
+    until_problem(&site, "b.yaml:2", "Duplicate value");
     site.until_leased(&site.guest(1), VM1);
     assert!(site.guest(2).silent());
 }
