@@ -65,10 +65,7 @@ fn a_restarted_agent_and_ten_resyncs_touch_nothing() {
     assert_eq!(guest.renew(guest.dora().yiaddr(), server).map(|ack| ack.kind()), Some(MessageType::Ack));
 }
 
-fn differences<'a, V: PartialEq>(
-    a: &'a BTreeMap<String, V>,
-    b: &'a BTreeMap<String, V>,
-) -> Vec<&'a String> {
+fn differences<'a, V: PartialEq>(a: &'a BTreeMap<String, V>, b: &'a BTreeMap<String, V>) -> Vec<&'a String> {
     let differs = |name: &&String| a.get(*name) != b.get(*name);
     a.keys().chain(b.keys()).filter(differs).collect()
 }

@@ -46,8 +46,7 @@ options: [{name: ntp-server, values: [192.0.2.3], family: IPv4}]";
 
 /// With everything asked for, and taken.
 fn lease(guest: &Guest<'_>) -> Answer {
-    const WANT: [u8; 20] =
-        [1, 3, 6, 7, 12, 15, 26, 28, 42, 51, 54, 58, 59, 67, 119, 121, 224, 225, 226, 249];
+    const WANT: [u8; 20] = [1, 3, 6, 7, 12, 15, 26, 28, 42, 51, 54, 58, 59, 67, 119, 121, 224, 225, 226, 249];
     guest.dora();
     let address = guest.discover(&[]).expect("no OFFER").yiaddr();
     let server = guest.discover(&[]).expect("no OFFER").server();
@@ -105,12 +104,9 @@ fn a_second_subnet_has_its_own_answers() {
     let _agent = site.start();
     let ack = lease(&site.guest(2));
     assert_eq!(ack.yiaddr(), VM2);
-    let routes: &[u8] = &[
-        &[24, 10, 0, 0, 0, 0, 0, 0][..],
-        &[32, 192, 168, 99, 1, 0, 0, 0, 0],
-        &[0, 192, 168, 99, 1],
-    ]
-    .concat();
+    let routes: &[u8] =
+        &[&[24, 10, 0, 0, 0, 0, 0, 0][..], &[32, 192, 168, 99, 1, 0, 0, 0, 0], &[0, 192, 168, 99, 1]]
+            .concat();
     assert_eq!((ack.option(121), ack.option(249)), (Some(routes), Some(routes)));
     assert_eq!(ack.option(3), Some(&[192, 168, 99, 1][..]));
     assert_eq!(ack.option(6), Some(&[192, 0, 2, 53, 192, 0, 2, 54][..]));

@@ -95,7 +95,8 @@ fn a_subnets_and_a_networks_change_is_in_the_next_answer() {
     until(&guest, "the route goes with the subnet", |a| a.option(121).is_none());
     site.until_silent(&other);
     site.write("lan.yaml", &(network("lan", "mtu: 1300\ndns: {domain: new.example.org}") + &lan_v4("")));
-    let changed = |a: &Answer| a.option(26) == Some(&[5, 20]) && a.text(15).as_deref() == Some("new.example.org");
+    let changed =
+        |a: &Answer| a.option(26) == Some(&[5, 20]) && a.text(15).as_deref() == Some("new.example.org");
     until(&guest, "MTU and domain change", changed);
     assert!(site.lab.run(&format!("cat /sys/class/net/{}/mtu", site.outer_device())).starts_with("1300"));
     site.until_ready("Network", "lan");
@@ -126,9 +127,7 @@ fn a_removed_port_meets_silence_and_its_lease_and_name_are_gone() {
         assert!(answer.is_none_or(|answer| answer.kind() == MessageType::Nak), "{how} is still answered");
     }
     eventually("the lease is gone", PATIENCE, || (!leases(&site).contains("10.0.0.20 ")).then_some(()));
-    eventually("the name is gone", PATIENCE, || {
-        (dns.reverse(VM1) == DnsReply::nxdomain()).then_some(())
-    });
+    eventually("the name is gone", PATIENCE, || (dns.reverse(VM1) == DnsReply::nxdomain()).then_some(()));
     assert!(leases(&site).contains("10.0.0.21 "), "another port's lease is gone, too");
     assert_eq!(site.dnsmasq_pids(), process, "a removal needs no restart");
     assert!(site.status().object("Port", "vm1").is_none());
@@ -146,7 +145,9 @@ fn an_address_is_given_to_another_mac_at_once() {
     let server = site.until_leased(&new, VM1).server();
     assert!(old.silent());
     assert!(old.rebind(VM1).is_none_or(|answer| answer.kind() == MessageType::Nak));
-    assert!(leases(&site).contains(&Mac::nth(2).to_string()) && !leases(&site).contains(&Mac::nth(1).to_string()));
+    assert!(
+        leases(&site).contains(&Mac::nth(2).to_string()) && !leases(&site).contains(&Mac::nth(1).to_string())
+    );
     assert_eq!(new.renew(VM1, server).map(|ack| ack.kind()), Some(MessageType::Ack));
     site.until_ready("Port", "vm2");
     site.assert_nothing_to_do();
@@ -194,6 +195,48 @@ fn a_port_re_created_as_it_was_has_its_own_address_again() {
     site.until_leased(&guests[0], before);
     site.until_ready("Port", "vm1");
     site.assert_nothing_to_do();
+}
+
+#[test]
+fn a_network_that_goes_and_comes_again_is_served_again() {
+    let site = Site::new();
+    let all = lan() + &vm1("");
+    site.write("a.yaml", &all);
+    let agent = site.start();
+    for round in 0..8 {
+        // Less and less time for its end.
+        site.remove("a.yaml");
+        if round < 2 {
+            eventually("it ends", LONG, || site.dnsmasq_pids().is_empty().then_some(()));
+        } else if round < 5 {
+            let ends = agent.actions().iter().filter(|action| action.contains("stop dnsmasq")).count();
+            eventually("it begins to end", LONG, || {
+                let now = agent.actions().iter().filter(|action| action.contains("stop dnsmasq")).count();
+                (now > ends || site.dnsmasq_pids().is_empty()).then_some(())
+            });
+        }
+        site.write("a.yaml", &all);
+    }
+    site.until_ready("Port", "vm1");
+    site.until_leased(&site.guest(1), VM1);
+    site.assert_nothing_to_do();
+    assert_eq!((site.dnsmasq_pids().len(), site.network_dirs().len()), (1, 1));
+    site.remove_all();
+    // The bridge stays as long as a guest is in it.
+    eventually("it ends for good", LONG, || (site.remains(true) == ["br0"]).then_some(()));
+}
+
+#[test]
+fn a_physical_network_that_is_another_bridge_after_a_restart_moves_the_device() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &vm1("")));
+    site.start().stop();
+    let process = site.dnsmasq_pids();
+    let launch = site.launch().physical(&["lan=bridge:br-new"]).more(&["--resync-seconds", "1"]);
+    let _agent = launch.start_ready();
+    site.until_leased(&site.lab.guest("br-new", Mac::nth(1)), VM1);
+    eventually("the old bridge is gone", LONG, || (!site.links().contains(&"br0".into())).then_some(()));
+    assert_eq!(site.dnsmasq_pids(), process, "a device that moves needs no restart");
 }
 
 fn leases(site: &Site) -> String {

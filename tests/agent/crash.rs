@@ -23,7 +23,8 @@ fn nothing() -> Stage {
 }
 
 fn first() -> Stage {
-    let manifest = lan() + &fixed("a", Mac::nth(1), "10.0.0.20", "") + &fixed("b", Mac::nth(2), "10.0.0.21", "");
+    let manifest =
+        lan() + &fixed("a", Mac::nth(1), "10.0.0.20", "") + &fixed("b", Mac::nth(2), "10.0.0.21", "");
     Stage { manifest: Some(manifest), guests: vec![(1, ip(20)), (2, ip(21))], strangers: vec![3] }
 }
 
@@ -46,7 +47,8 @@ fn second() -> Stage {
 
 /// A port less and one more: what a running dnsmasq is told without a restart.
 fn third() -> Stage {
-    let manifest = lan() + &fixed("b", Mac::nth(2), "10.0.0.21", "") + &fixed("c", Mac::nth(3), "10.0.0.30", "");
+    let manifest =
+        lan() + &fixed("b", Mac::nth(2), "10.0.0.21", "") + &fixed("c", Mac::nth(3), "10.0.0.30", "");
     Stage { manifest: Some(manifest), guests: vec![(2, ip(21)), (3, ip(30))], strangers: vec![1] }
 }
 

@@ -1,8 +1,8 @@
 //! Texts that would mean something else to dnsmasq, a shell or a file system: refused with their place.
 
-use crate::lab::{Mac, eventually};
+use crate::lab::{Ask, Mac, MessageType};
 use crate::manifests::{fixed, lan, lan_v4, network, object, port, subnet};
-use crate::site::{LONG, Site, files_of};
+use crate::site::{Site, files_of, patiently};
 
 /// As they stand in a double-quoted YAML scalar.
 const TEXTS: [&str; 12] = [
@@ -34,7 +34,9 @@ const FIELDS: [(&str, Maker); 19] = [
     ("spec.addresses[0].subnetRef.name", |n, t| {
         of_port(n, &format!("addresses: [{{subnetRef: {{name: \"{t}\"}}}}]"))
     }),
-    ("spec.identity.clientID", |n, t| of_port(n, &format!("identity: {{type: ClientID, clientID: \"{t}\"}}"))),
+    ("spec.identity.clientID", |n, t| {
+        of_port(n, &format!("identity: {{type: ClientID, clientID: \"{t}\"}}"))
+    }),
     ("spec.options[0].name", |n, t| of_port(n, &format!("options: [{{name: \"{t}\", values: [a]}}]"))),
     ("spec.cidr", |n, t| subnet(n, "lan", &format!("\"{t}\""), "")),
     ("spec.gateway.address", |n, t| of_subnet(n, &format!("gateway: {{type: Address, address: \"{t}\"}}"))),
@@ -79,19 +81,15 @@ fn hostile_texts_are_refused_with_their_place_and_harm_nobody() {
             wanted.push((format!("{name}.yaml:"), *field, *text));
         }
     }
-    let mut missing = Vec::new();
-    let all = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("all are refused", LONG, || {
-            let problems = site.status().problems();
-            missing = wanted.clone();
-            missing.retain(|(place, field, _)| {
-                !problems.iter().any(|(p, message)| p.contains(place) && message.starts_with(field))
-            });
-            missing.is_empty().then_some(())
+    patiently("all are refused", |instead| {
+        let problems = site.status().problems();
+        let mut missing = wanted.clone();
+        missing.retain(|(place, field, _)| {
+            !problems.iter().any(|(p, message)| p.contains(place) && message.starts_with(field))
         });
-    }));
-    let said: Vec<_> = site.status().problems().into_iter().filter(|(p, _)| missing.iter().any(|m| p.contains(&m.0))).collect();
-    assert!(all.is_ok(), "not refused: {missing:#?}, but {said:#?}");
+        *instead = format!("these are not: {missing:#?}");
+        missing.is_empty().then_some(())
+    });
     assert_eq!((agent.actions().len(), contents(&site)), (before, files), "something was done");
     site.until_leased(&guest, [10, 0, 0, 20].into());
     site.write("vm2.yaml", &fixed("vm2", Mac::nth(2), "10.0.0.21", ""));
@@ -119,11 +117,28 @@ fn option_values_are_sent_as_they_are_or_refused() {
     site.write("lan.yaml", &(network("lan", "") + &lan_v4("")));
     for (n, (option, _)) in refused.iter().enumerate() {
         let n = u32::try_from(n).unwrap();
-        let text = port(&format!("r{n}"), "lan", Mac::nth(20 + n), &format!("options: [{{{option}, family: IPv4}}]"));
+        let text = port(
+            &format!("r{n}"),
+            "lan",
+            Mac::nth(20 + n),
+            &format!("options: [{{{option}, family: IPv4}}]"),
+        );
         site.write(&format!("r{n}.yaml"), &text);
     }
     // What means something in dnsmasq's own files, to a shell, or in its guesses about types.
-    let sent = ["a,b", "10.0.0.66", "de:ad", "0a", "\\\"q\\\"", "tag:x,3,192.0.2.66", "#", "$(id)", "a\\\\nb", "%s", "*"];
+    let sent = [
+        "a,b",
+        "10.0.0.66",
+        "de:ad",
+        "0a",
+        "\\\"q\\\"",
+        "tag:x,3,192.0.2.66",
+        "#",
+        "$(id)",
+        "a\\\\nb",
+        "%s",
+        "*",
+    ];
     for (n, value) in sent.iter().enumerate() {
         let n = u32::try_from(n).unwrap();
         let option = format!("options: [{{code: 226, values: [\"{value}\"], family: IPv4}}]");
@@ -132,14 +147,16 @@ fn option_values_are_sent_as_they_are_or_refused() {
     let _agent = site.start();
     let problems = site.status().problems();
     for (n, (option, field)) in refused.iter().enumerate() {
-        let found = |(p, message): &(String, String)| p.contains(&format!("r{n}.yaml:")) && message.starts_with(field);
+        let found = |(p, message): &(String, String)| {
+            p.contains(&format!("r{n}.yaml:")) && message.starts_with(field)
+        };
         assert!(problems.iter().any(found), "{option}: {problems:#?}");
     }
     let like = site.guest(99);
     for (n, value) in sent.iter().enumerate() {
         let guest = site.lab.twin(&like, Mac::nth(40 + u32::try_from(n).unwrap()));
         let ack = guest.dora();
-        let ask = crate::lab::Ask::new(crate::lab::MessageType::Request);
+        let ask = Ask::new(MessageType::Request);
         let ack = guest.ask(&ask.want(&[226, 3]).ciaddr(ack.yiaddr()).to(ack.server())).unwrap();
         let plain = value.replace("\\\"", "\"").replace("\\\\", "\\");
         assert_eq!(ack.text(226).as_deref(), Some(plain.as_str()));

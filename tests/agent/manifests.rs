@@ -22,9 +22,8 @@ pub fn network(name: &str, more: &str) -> String {
 
 /// A network on a VLAN of `trunk`.
 pub fn vlan(name: &str, id: u16) -> String {
-    let spec = format!(
-        "physicalNetworkRef: {{name: trunk}}\nsegmentation: {{type: VLAN, vlan: {{id: {id}}}}}"
-    );
+    let spec =
+        format!("physicalNetworkRef: {{name: trunk}}\nsegmentation: {{type: VLAN, vlan: {{id: {id}}}}}");
     object("Network", name, &spec)
 }
 
@@ -52,5 +51,10 @@ pub fn lan() -> String {
 }
 
 pub fn lan_v4(more: &str) -> String {
-    subnet("lan-v4", "lan", "10.0.0.0/24", &format!("pools: [{{first: 10.0.0.10, last: 10.0.0.250}}]\n{more}"))
+    subnet(
+        "lan-v4",
+        "lan",
+        "10.0.0.0/24",
+        &format!("pools: [{{first: 10.0.0.10, last: 10.0.0.250}}]\n{more}"),
+    )
 }

@@ -74,7 +74,9 @@ fn mend_all(damages: &[Damage]) {
     let agent = site.launch().more(&["--resync-seconds", "1"]).start_ready();
     let guest = site.guest(1);
     site.until_leased(&guest, VM1);
-    damages.iter().for_each(|damage| mend(&site, &agent, &guest, damage.0));
+    for damage in damages {
+        mend(&site, &agent, &guest, damage.0);
+    }
 }
 
 fn mend(site: &Site, agent: &Agent<'_>, guest: &Guest<'_>, damage: &str) {

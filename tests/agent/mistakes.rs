@@ -5,19 +5,16 @@ use std::os::unix::fs::symlink;
 
 use crate::lab::{Mac, eventually};
 use crate::manifests::{fixed, lan};
-use crate::site::{LONG, Site};
+use crate::site::{LONG, Site, patiently};
 
 const VM1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 
 fn until_problem(site: &Site, place: &str, message: &str) {
-    let mut last = Vec::new();
-    let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        eventually("the problem is told", LONG, || {
-            last = site.status().problems();
-            last.iter().any(|(p, m)| p.ends_with(place) && m.contains(message)).then_some(())
-        });
-    }));
-    assert!(found.is_ok(), "{place} {message}: {last:#?}");
+    patiently(&format!("{place} {message}"), |instead| {
+        let problems = site.status().problems();
+        *instead = format!("{problems:#?}");
+        problems.iter().any(|(p, m)| p.ends_with(place) && m.contains(message)).then_some(())
+    });
 }
 
 fn until_no_problem(site: &Site) {
@@ -97,7 +94,7 @@ fn the_same_object_twice_counts_once() {
     assert!(site.guest(2).silent());
 }
 
-/// As kubelet mounts a ConfigMap: files are links into `..data`, itself a link that is replaced.
+/// As kubelet mounts a `ConfigMap`: files are links into `..data`, itself a link that is replaced.
 #[test]
 fn a_config_maps_swap_is_seen() {
     let site = Site::new();
@@ -141,4 +138,22 @@ fn an_unreadable_directory_tears_nothing_down() {
     until_no_problem(&site);
     site.write("b.yaml", &fixed("vm2", Mac::nth(2), "10.0.0.21", ""));
     site.until_leased(&site.guest(2), Ipv4Addr::new(10, 0, 0, 21));
+}
+
+#[test]
+fn damaged_allocations_tear_nothing_down() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    site.start().stop();
+    let ledgers = crate::site::files_of(&site.state.join("allocations"));
+    let (ledger, good) = (&ledgers[0], std::fs::read(&ledgers[0]).unwrap());
+    std::fs::write(ledger, "{").unwrap();
+    let agent = site.start();
+    site.until_not_ready("Network", "lan", "StateUnreadable", ledger.to_str().unwrap());
+    site.until_leased(&site.guest(1), VM1);
+    assert_eq!(agent.actions(), Vec::<String>::new());
+    assert_eq!(std::fs::read(ledger).unwrap(), b"{");
+    std::fs::write(ledger, good).unwrap();
+    site.until_ready("Port", "vm1");
+    assert_eq!(agent.actions(), Vec::<String>::new());
 }

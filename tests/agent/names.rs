@@ -18,7 +18,12 @@ fn declared(forwarding: &str) -> String {
         network("lan", &dns),
         lan_v4(""),
         subnet("second", "lan", "10.1.0.0/24", "gateway: {type: None}"),
-        fixed("vm1", Mac::nth(1), "10.0.0.20", "hostname: vm1\ndnsNames: [db.vm.example.org, a.b.vm.example.org]"),
+        fixed(
+            "vm1",
+            Mac::nth(1),
+            "10.0.0.20",
+            "hostname: vm1\ndnsNames: [db.vm.example.org, a.b.vm.example.org]",
+        ),
         port("vm2", "lan", Mac::nth(2), "hostname: vm2\naddresses: [{ip: 10.1.0.20}]"),
         fixed("vm3", Mac::nth(3), "10.0.0.22", ""),
     ]

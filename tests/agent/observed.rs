@@ -67,7 +67,9 @@ fn a_plan_on_a_fresh_machine_lists_all_and_changes_nothing() {
     let site = Site::new();
     site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
     let plan = site.plan();
-    for part in ["create the network namespace", "create bridge br0", "add address 10.0.0.10/24", "start dnsmasq"] {
+    for part in
+        ["create the network namespace", "create bridge br0", "add address 10.0.0.10/24", "start dnsmasq"]
+    {
         assert!(plan.iter().any(|step| step.starts_with("team-a/lan ") && step.contains(part)), "{plan:#?}");
     }
     assert_eq!(site.remains(true), Vec::<String>::new());

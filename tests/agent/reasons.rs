@@ -18,7 +18,8 @@ fn assert_not_ready(site: &Site, kind: &str, name: &str, reason: &str, part: &st
 fn automatic_addresses_are_the_lowest_free_and_kept_over_restarts() {
     let site = Site::new();
     site.write("lan.yaml", &(network("lan", "") + &lan_v4("")));
-    (1..=5).for_each(|n| site.write(&format!("vm{n}.yaml"), &port(&format!("vm{n}"), "lan", Mac::nth(n), "")));
+    (1..=5)
+        .for_each(|n| site.write(&format!("vm{n}.yaml"), &port(&format!("vm{n}"), "lan", Mac::nth(n), "")));
     let agent = site.start();
     let given = || (1..=5).map(|n| site.status().addresses(&format!("vm{n}"))[0]).collect::<Vec<_>>();
     let low = |last: u8| Ipv4Addr::new(10, 0, 0, last);

@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -95,21 +96,20 @@ impl Site {
         });
     }
 
-    fn until_condition(&self, kind: &str, name: &str, wanted: impl Fn(&Condition) -> bool) -> Condition {
-        let mut last = None;
-        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            eventually(&format!("{kind} {name} is as wanted"), LONG, || {
-                last = self.status().condition(kind, name, "Ready");
-                last.clone().filter(|ready| wanted(ready))
-            })
-        }));
-        found.unwrap_or_else(|_| panic!("{kind} {name} stays {last:?}"))
+    fn until_condition(&self, kind: &str, name: &str, wanted: impl Fn(&Condition) -> bool) {
+        patiently(&format!("{kind} {name} is as wanted"), |instead| {
+            let ready = self.status().condition(kind, name, "Ready");
+            *instead = format!("{ready:?}");
+            ready.filter(&wanted).map(drop)
+        });
     }
 
     /// Waits until a guest is offered this address; then takes it.
     pub fn until_leased(&self, guest: &Guest<'_>, address: Ipv4Addr) -> Answer {
-        eventually(&format!("{} is offered {address}", guest.mac()), LONG, || {
-            guest.discover(&[]).filter(|offer| offer.yiaddr() == address)
+        patiently(&format!("{} is offered {address}", guest.mac()), |instead| {
+            let offer = guest.discover(&[]).filter(|offer| offer.yiaddr() == address);
+            *instead = self.logs();
+            offer
         });
         let ack = guest.dora();
         assert_eq!(ack.yiaddr(), address);
@@ -118,7 +118,16 @@ impl Site {
     }
 
     pub fn until_silent(&self, guest: &Guest<'_>) {
-        eventually(&format!("{} meets silence", guest.mac()), LONG, || guest.silent().then_some(()));
+        patiently(&format!("{} meets silence", guest.mac()), |instead| {
+            *instead = self.logs();
+            guest.silent().then_some(())
+        });
+    }
+
+    /// What dnsmasq said of all networks.
+    fn logs(&self) -> String {
+        let logs = self.network_dirs().into_iter().map(|directory| directory.join("log"));
+        logs.filter_map(|log| std::fs::read_to_string(log).ok()).collect()
     }
 
     /// GET, in the lab: status code and body; `None` while nobody listens.
@@ -208,19 +217,23 @@ impl Site {
     }
 
     pub fn until_nothing_remains(&self) {
-        let mut last = Vec::new();
-        let gone = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            eventually("nothing of ours is left", LONG, || {
-                last = self.remains(true);
-                last.is_empty().then_some(())
-            });
-        }));
-        assert!(gone.is_ok(), "left over: {last:?}");
+        patiently("nothing of ours is left", |instead| {
+            let remains = self.remains(true);
+            *instead = format!("{remains:#?}");
+            remains.is_empty().then_some(())
+        });
     }
 
     pub fn guest(&self, n: u32) -> Guest<'_> {
         self.lab.guest("br0", Mac::nth(n))
     }
+}
+
+/// As [`eventually`]; `ask` also says what there is instead, for the panic.
+pub fn patiently<T>(what: &str, mut ask: impl FnMut(&mut String) -> Option<T>) -> T {
+    let mut instead = String::new();
+    let asked = AssertUnwindSafe(|| eventually(what, LONG, || ask(&mut instead)));
+    catch_unwind(asked).unwrap_or_else(|_| panic!("{what}? {instead}"))
 }
 
 /// `kd` and twelve hex digits.
