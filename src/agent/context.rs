@@ -19,7 +19,7 @@ use crate::durable::{self, Survives};
 use crate::host::bridge_filter_active;
 use crate::metrics::Metrics;
 use crate::reason::{Problem, Reason};
-use crate::report::{ManifestProblem, NodeReport, ObjectReport};
+use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
 use crate::source;
 use crate::store::Store;
 use crate::types::{NetworkUid, ObjectName};
@@ -176,6 +176,15 @@ impl<H> Context<H> {
         }
     }
 
+    /// The networks that our own files speak of: one may be gone but for these.
+    pub(super) fn remembered(&self) -> BTreeSet<NetworkUid> {
+        let state = &self.config.node.state;
+        let directories = [report::directory(state), ledgers(state)];
+        let files = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
+        let uid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok();
+        files.flatten().filter_map(uid).collect()
+    }
+
     pub(super) fn set_bridge(&self, uid: NetworkUid, bridge: Option<&str>) {
         let mut bridges = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
         match bridge {
@@ -253,7 +262,11 @@ pub(crate) fn segments_path(state: &Path) -> PathBuf {
 
 /// Who has, and had, which address of a network.
 pub(crate) fn ledger_path(state: &Path, uid: NetworkUid) -> PathBuf {
-    state.join("allocations").join(format!("{uid}.json"))
+    ledgers(state).join(format!("{uid}.json"))
+}
+
+fn ledgers(state: &Path) -> PathBuf {
+    state.join("allocations")
 }
 
 fn lost(network: &str) -> Problem {

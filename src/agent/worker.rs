@@ -206,10 +206,15 @@ impl<H: Host> Worker<H> {
             );
             return (Some(problem), Next::At(wait));
         }
-        let postponed = plan.postponed;
+        let (postponed, takes_back) = (plan.postponed, takes_back(&segment, &plan.actions));
         let outcome = self.act(&mut segment, plan.actions).await;
         self.segment = Some(segment);
-        self.judge(outcome, postponed)
+        let judged = self.judge(outcome, postponed);
+        if takes_back && matches!(judged, (None, Next::Never)) {
+            self.signal.observe_again();
+            return (None, Next::At(Instant::now()));
+        }
+        judged
     }
 
     /// Observes, if what is known may not be true any more.
@@ -423,6 +428,19 @@ impl Next {
             (own, _) => own,
         }
     }
+}
+
+/// Whether an address is taken from a host of a running server. The host may have a lease for it since
+/// anybody last looked: guests get leases without our being told.
+fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
+    let hosts = segment.server.as_ref().map(|server| &server.hosts.entries);
+    let had = |change: &dnsmasq::HostChange| match change {
+        dnsmasq::HostChange::Gone(_) => true,
+        dnsmasq::HostChange::Set(mac, _) => hosts.is_some_and(|hosts| hosts.contains_key(mac)),
+    };
+    actions.iter().any(|action| {
+        matches!(action, Action::Server(dnsmasq::Action::AddHosts(changes)) if changes.iter().any(had))
+    })
 }
 
 fn retry_after(failures: u32) -> Duration {
