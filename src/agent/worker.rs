@@ -195,6 +195,7 @@ impl<H: Host> Worker<H> {
             warn!(error, "cannot observe");
             return (Some(host_failed(None, error)), Next::At(self.retry_at()));
         }
+        let began = Instant::now();
         let mut segment = self.segment.take().unwrap_or_default();
         let may_restart = Instant::now() >= self.may_restart_at;
         let plan = plan(desired.segment.as_ref(), &segment, may_restart);
@@ -206,10 +207,14 @@ impl<H: Host> Worker<H> {
             );
             return (Some(problem), Next::At(wait));
         }
-        let (postponed, takes_back) = (plan.postponed, takes_back(&segment, &plan.actions));
+        let takes_back = takes_back(&segment, &plan.actions);
         let outcome = self.act(&mut segment, plan.actions).await;
+        // What a running process did not take, a fresh one may; what that did not take, none will.
+        let fresh = self.started.is_some_and(|at| at >= began);
+        let distrusted = !outcome.refused.is_empty() && !fresh;
+        segment.server.iter_mut().for_each(|server| server.hosts.foreign |= distrusted);
         self.segment = Some(segment);
-        let judged = self.judge(outcome, postponed);
+        let judged = self.judge(outcome, plan.postponed || distrusted);
         if takes_back && matches!(judged, (None, Next::Never)) {
             self.signal.observe_again();
             return (None, Next::At(Instant::now()));
