@@ -82,7 +82,7 @@ fn kill_at_each(before: &Stage, after: &Stage) -> u32 {
     loop {
         n += 1;
         let inject = format!("inject=write:signal=SIGKILL:when={n}");
-        if !kill_and_recover(before, after, &Doom::Log(inject), &format!("action {n}")) {
+        if !kill_and_recover(before, after, &Doom::Log(inject)) {
             return n - 1;
         }
     }
@@ -90,13 +90,66 @@ fn kill_at_each(before: &Stage, after: &Stage) -> u32 {
 
 #[test]
 fn killed_in_the_middle_of_a_system_call() {
-    // By count in each thread; what one does not have is not reached.
+    // By count in each thread; what none has so often is not reached.
+    let calls: [(&str, &[u32]); 6] = [
+        ("mount", &[1, 2, 3]),
+        ("?rename,?renameat,?renameat2", &[1, 2, 3, 4]),
+        ("sendto", &[1, 2, 3, 5, 8, 13]),
+        ("unshare", &[1]),
+        ("setns", &[1]),
+        ("?clone,?clone3", &[2, 5, 9]),
+    ];
+    let mut kills = 0;
+    for (call, counts) in calls {
+        for n in counts {
+            let inject = format!("inject={call}:signal=SIGKILL:when={n}");
+            kills += u32::from(kill_and_recover(&nothing(), &second(), &Doom::Call(inject)));
+        }
+    }
+    assert!(kills >= 10, "only {kills} actions");
+}
+
+#[test]
+fn killed_at_each_action_of_changing() {
+    let kills = kill_at_each(&first(), &second());
+    assert!(kills >= 5, "only {kills} actions");
+}
+
+#[test]
+fn killed_at_each_action_of_telling_a_running_dnsmasq() {
+    let kills = kill_at_each(&first(), &third());
+    assert!(kills >= 3, "only {kills} actions");
+}
+
+#[test]
+fn killed_at_each_action_of_deleting() {
+    let kills = kill_at_each(&first(), &nothing());
+    assert!(kills >= 4, "only {kills} actions");
+}
+
+/// Returns how many kills there were until the agent came to its end.
+fn kill_at_each(before: &Stage, after: &Stage) -> u32 {
+    let mut n = 0;
+    loop {
+        n += 1;
+        let inject = format!("inject=write:signal=SIGKILL:when={n}");
+        if !kill_and_recover(before, after, &Doom::Log(inject)) {
+            return n - 1;
+        }
+    }
+}
+
+#[test]
+fn killed_in_the_middle_of_a_system_call() {
+    // By count in each thread; what none has so often is not reached.
+    let mut kills = 0;
     for call in ["mount", "?rename,?renameat,?renameat2", "sendto", "unshare", "setns", "?clone,?clone3"] {
         for n in 1..=3 {
             let inject = format!("inject={call}:signal=SIGKILL:when={n}");
-            kill_and_recover(&nothing(), &second(), &Doom::Call(inject), &format!("{call} {n}"));
+            kills += u32::from(kill_and_recover(&nothing(), &second(), &Doom::Call(inject)));
         }
     }
+    assert!(kills >= 10, "only {kills} kills");
 }
 
 /// Where the agent is killed.
@@ -108,19 +161,17 @@ enum Doom {
 }
 
 /// Whether the agent was killed before it was done.
-fn kill_and_recover(before: &Stage, after: &Stage, doom: &Doom, what: &str) -> bool {
+fn kill_and_recover(before: &Stage, after: &Stage, doom: &Doom) -> bool {
     let site = Site::new();
     site.lab.bridge("other0");
     bring_to(&site, before);
     declare(&site, after);
     let killed = is_killed(&site, doom);
-    if std::env::var_os("VERBOSE").is_some() {
-        eprintln!("{what}: killed {killed}, left {:?}", site.remains(true));
-    }
     bring_to(&site, after);
     site.remove_all();
     let _agent = site.start();
     site.until_nothing_remains();
+    assert!(site.links().contains(&"other0".into()), "a bridge that is not ours is gone");
     killed
 }
 

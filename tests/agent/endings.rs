@@ -69,6 +69,8 @@ fn a_dnsmasq_that_ends_is_answered_at_once() {
         let pid = site.dnsmasq_pids()[0];
         let killed = Instant::now();
         site.lab.signal(signal, pid);
+        // A signal takes its time: until then the old one answers.
+        eventually("it ends", LONG, || (!site.dnsmasq_pids().contains(&pid)).then_some(()));
         guest.discover_until_answered(Duration::from_millis(20), Duration::from_secs(5));
         println!("SIG{signal} to OFFER: {:?}", killed.elapsed());
         let now = eventually("one dnsmasq", LONG, || Some(site.dnsmasq_pids()).filter(|p| p.len() == 1));
