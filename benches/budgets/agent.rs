@@ -23,6 +23,11 @@ pub struct Agent<'lab> {
     started: Instant,
 }
 
+/// The program that cargo built for this bench, or another one, to compare the two.
+fn program() -> String {
+    std::env::var("KUBE_DHCP").unwrap_or_else(|_| env!("CARGO_BIN_EXE_kube-dhcp").to_owned())
+}
+
 /// Where the agent's manifests are.
 pub fn manifests(lab: &Lab) -> PathBuf {
     directory(lab, "manifests")
@@ -61,7 +66,7 @@ impl<'lab> Agent<'lab> {
     pub fn start(lab: &'lab Lab, flags: &[&str]) -> Self {
         let log =
             std::fs::File::options().create(true).append(true).open(lab.state().join("agent.log")).unwrap();
-        let mut command = lab.command(env!("CARGO_BIN_EXE_kube-dhcp"));
+        let mut command = lab.command(&program());
         command.arg("agent").arg("--manifests").arg(manifests(lab)).arg("--state-dir").arg(state(lab));
         command.args(flags).stdout(Stdio::null()).stderr(log);
         let started = Instant::now();

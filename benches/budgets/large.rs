@@ -25,6 +25,7 @@ pub const LEASED_ROWS: [&str; 3] = [
     "address re-used, 1,000 leased → answered",
 ];
 
+const NETWORK: &str = "large";
 const PORTS: u32 = 1_000;
 const CIDR: &str = "10.0.0.0/16";
 const ROUNDS: u32 = 21;
@@ -58,7 +59,7 @@ fn fresh(n: u32) -> Nic {
 }
 
 fn uid() -> String {
-    object_uid(Kind::Network, "bench", "n")
+    object_uid(Kind::Network, "bench", NETWORK)
 }
 
 fn start(lab: &Lab, leased: bool) -> Agent<'_> {
@@ -68,7 +69,7 @@ fn start(lab: &Lab, leased: bool) -> Agent<'_> {
         fs::create_dir_all(&dir).unwrap();
         fs::write(dir.join("leases"), leases(&base())).unwrap();
     }
-    publish(lab, "base.yaml", &(network("n", "lan", None, CIDR) + &ports("n", &base())));
+    publish(lab, "base.yaml", &(network(NETWORK, "lan", None, CIDR) + &ports(NETWORK, &base())));
     let agent = Agent::start(lab, &FLAGS);
     agent.ready();
     agent.wait_for("ports_ready", u64::from(PORTS));
@@ -108,7 +109,7 @@ impl Both<'_> {
             let at = self.alone.hosts(&line(&nic));
             times[0].push(self.alone_probe.answered(nic.mac, at));
             settle();
-            let at = publish(self.lab, "one.yaml", &ports("n", [&nic]));
+            let at = publish(self.lab, "one.yaml", &ports(NETWORK, [&nic]));
             times[1].push(self.probe.answered(nic.mac, at));
             // A report goes out at most every 200 ms, and is no part of this.
             settle();
@@ -136,13 +137,13 @@ impl Both<'_> {
         let (mut least, mut own) = (Vec::new(), Vec::new());
         let ip = address(16_384);
         let nic = |n: u32| Nic::new(20_000 + n, ip);
-        publish(self.lab, "again.yaml", &ports("n", [&nic(0)]));
+        publish(self.lab, "again.yaml", &ports(NETWORK, [&nic(0)]));
         for n in 1..=REUSES {
             settle();
             withdraw(self.lab, "again.yaml");
             // Longer than the time that a fresh process is left alone.
             std::thread::sleep(Duration::from_millis(900));
-            let at = publish(self.lab, "again.yaml", &ports("n", [&nic(n)]));
+            let at = publish(self.lab, "again.yaml", &ports(NETWORK, [&nic(n)]));
             own.push(self.probe.answered(nic(n).mac, at));
             let at = self.alone.restart(&(hosts.clone() + &line(&nic(n))));
             least.push(self.alone_probe.answered(nic(n).mac, at));
@@ -174,7 +175,7 @@ fn at_once(table: &mut Table) {
         let nics: Vec<_> = (0..100).map(|n| fresh(1_000 + round * 100 + n)).collect();
         let macs: Vec<Mac> = nics.iter().map(|nic| nic.mac).collect();
         let before = count();
-        let at = publish(&lab, "hundred.yaml", &ports("n", &nics));
+        let at = publish(&lab, "hundred.yaml", &ports(NETWORK, &nics));
         times.push(probe.all_answered(&macs, at));
         files = files.max(count() - before);
         std::thread::sleep(Duration::from_millis(300));

@@ -262,7 +262,9 @@ pub fn nineteen(table: &mut Table) {
 fn all_answered(probes: &[Probe], nic: &Nic, since: Instant) -> Duration {
     let mut left: Vec<_> = probes.iter().collect();
     while since.elapsed() < PATIENCE {
-        left.iter().for_each(|probe| drop(probe.discover(nic.mac)));
+        for probe in &left {
+            probe.discover(nic.mac);
+        }
         let next = Instant::now() + Duration::from_millis(2);
         while Instant::now() < next {
             left.retain(|probe| probe.offer(Instant::now()).is_none_or(|(_, mac, _)| mac != nic.mac));

@@ -83,7 +83,9 @@ impl Probe {
         self.answered(*last, since);
         let mut left: BTreeSet<_> = macs.iter().copied().filter(|mac| mac != last).collect();
         while !left.is_empty() && since.elapsed() < PATIENCE {
-            left.iter().for_each(|mac| drop(self.discover(*mac)));
+            for mac in &left {
+                self.discover(*mac);
+            }
             let next = Instant::now() + MANY_AGAIN;
             while let Some((_, mac, _)) = self.offer(next) {
                 left.remove(&mac);
