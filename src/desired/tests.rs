@@ -1,1 +1,220 @@
+//! Objects in, desired state out.
 
+use super::*;
+use crate::node::Action;
+use crate::plan::plan;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+fn object<T: DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> Arc<T> {
+    let uid = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, format!("{kind}/{name}").as_bytes());
+    let metadata = json!({"name": name, "namespace": "a", "uid": uid.to_string()});
+    let api = "kube-dhcp.io/v1alpha1";
+    let value = json!({"apiVersion": api, "kind": kind, "metadata": metadata, "spec": spec});
+    Arc::new(serde_json::from_value(value).unwrap())
+}
+
+fn inputs(network: &Value, subnets: &[(&str, Value)], ports: &[(&str, Value)]) -> Inputs {
+    let with = |spec: &Value, field: &str, value: Value| {
+        let mut spec = spec.clone();
+        spec[field] = value;
+        spec
+    };
+    let of = |spec: &Value| with(spec, "networkRef", json!({"name": "n"}));
+    Inputs {
+        network: object("Network", "n", &with(network, "physicalNetworkRef", json!({"name": "p"}))),
+        physical_network: None,
+        segment_holder: None,
+        subnets: subnets.iter().map(|(name, spec)| object("Subnet", name, &of(spec))).collect(),
+        ports: ports.iter().map(|(name, spec)| object("Port", name, &of(spec))).collect(),
+    }
+}
+
+fn node() -> NodeConfig {
+    NodeConfig {
+        attachments: BTreeMap::from([("p".into(), "bridge:br0".parse().unwrap())]),
+        create_bridges: true,
+        state: "/state".into(),
+        ..NodeConfig::default()
+    }
+}
+
+fn uid() -> NetworkUid {
+    "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap()
+}
+
+fn run(inputs: &Inputs) -> Desired {
+    desired(&node(), uid(), inputs, &mut Ledger::default())
+}
+
+fn v4() -> (&'static str, Value) {
+    ("v4", json!({"cidr": "10.0.0.0/24"}))
+}
+
+fn mac(n: u8) -> Value {
+    json!({"macAddress": format!("02:00:00:00:00:{n:02x}")})
+}
+
+/// Options of one subnet as dnsmasq's lines, by code.
+fn options(desired: &Desired, prefix: char) -> Vec<String> {
+    let server = desired.segment.as_ref().and_then(|segment| segment.server.as_ref()).unwrap();
+    let of = server.options.values.iter().filter(|((tag, _), _)| tag.starts_with(prefix));
+    of.map(|((_, code), value)| format!("{code} {value}")).collect()
+}
+
+fn reason(problem: Option<&Problem>) -> &'static str {
+    problem.map_or("", |problem| problem.reason.as_str())
+}
+
+#[test]
+fn a_subnet_tells_its_guests_what_its_fields_say() {
+    let network = json!({"mtu": 1450, "dns": {"domain": "vm.example.org"}});
+    let subnet = json!({
+        "cidr": "10.0.0.0/24",
+        "dhcp": {"renewalSeconds": 600, "rebindingSeconds": 900},
+        "hostRoutes": [{"destination": "10.8.0.0/16", "nextHop": "10.0.0.254"}],
+        "options": [{"name": "ntp-server", "values": ["10.0.0.7"]}],
+    });
+    let found = run(&inputs(&network, &[("v4", subnet)], &[]));
+    assert_eq!(
+        options(&found, 's'),
+        [
+            "3 10.0.0.1",
+            "6 10.0.0.2",
+            "15 \"vm.example.org\"",
+            "26 05:aa",
+            "42 10.0.0.7",
+            "58 600",
+            "59 900",
+            "121 10:0a:08:0a:00:00:fe:00:0a:00:00:01",
+            "249 10:0a:08:0a:00:00:fe:00:0a:00:00:01",
+        ]
+    );
+}
+
+#[test]
+fn without_gateway_and_dns_guests_are_told_none() {
+    let subnet = json!({"cidr": "10.0.0.0/24", "gateway": {"type": "None"}, "dns": {"type": "None"}});
+    let found = run(&inputs(&json!({}), &[("v4", subnet)], &[]));
+    assert_eq!(options(&found, 's'), ["3 ", "6 "]);
+    assert_eq!(found.segment.unwrap().device.unwrap().gateway, None);
+}
+
+#[test]
+fn a_gateway_outside_the_subnet_gets_a_route_of_its_own() {
+    let subnet = json!({"cidr": "10.0.0.0/24", "gateway": {"type": "Address", "address": "192.0.2.1"}});
+    let found = run(&inputs(&json!({}), &[("v4", subnet)], &[]));
+    assert!(options(&found, 's').contains(&"121 20:c0:00:02:01:00:00:00:00:00:c0:00:02:01".to_owned()));
+}
+
+#[test]
+fn each_subnet_knows_the_way_to_the_others() {
+    let other = ("w4", json!({"cidr": "10.1.0.0/16", "dhcp": {"mode": "Disabled"}}));
+    let found = run(&inputs(&json!({}), &[v4(), other], &[]));
+    assert!(options(&found, 's').contains(&"121 10:0a:01:00:00:00:00:00:0a:00:00:01".to_owned()));
+    let addresses = found.segment.unwrap().device.unwrap().addresses;
+    assert_eq!(addresses, BTreeSet::from(["10.0.0.2/24".parse().unwrap()]));
+}
+
+#[test]
+fn a_port_option_comes_before_a_subnets_and_a_networks() {
+    let ntp = |ip: &str| json!([{"name": "ntp-server", "values": [ip]}]);
+    let network = json!({"options": ntp("10.0.0.7")});
+    let subnet = json!({"cidr": "10.0.0.0/24", "options": ntp("10.0.0.8")});
+    let mut port = mac(1);
+    port["options"] = ntp("10.0.0.9");
+    let found = run(&inputs(&network, &[("v4", subnet)], &[("x", port)]));
+    assert!(options(&found, 's').contains(&"42 10.0.0.8".to_owned()));
+    assert_eq!(options(&found, 'p'), ["42 10.0.0.9"]);
+}
+
+#[test]
+fn names_are_the_full_one_first() {
+    let network = json!({"dns": {"domain": "example.org"}});
+    let mut port = mac(1);
+    port["hostname"] = json!("vm");
+    port["dnsNames"] = json!(["db.example.org"]);
+    let found = run(&inputs(&network, &[v4()], &[("x", port), ("y", mac(2))]));
+    let names = found.segment.unwrap().server.unwrap().names;
+    let text: Vec<_> = names
+        .values()
+        .map(|names| names.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "))
+        .collect();
+    assert_eq!(text, ["vm.example.org vm db.example.org", "host-10-0-0-4.example.org host-10-0-0-4"]);
+}
+
+#[test]
+fn a_bad_object_harms_no_other() {
+    let mut stranger = mac(3);
+    stranger["dnsNames"] = json!(["www.example.com"]);
+    let ports = [
+        ("a", mac(1)),
+        ("b", mac(1)),
+        ("c", stranger),
+        ("d", json!({"addresses": [{"ip": "10.9.0.1"}]})),
+        ("e", mac(5)),
+    ];
+    let subnets = [v4(), ("x4", json!({"cidr": "10.0.0.128/25"}))];
+    let found = run(&inputs(&json!({"dns": {"domain": "example.org"}}), &subnets, &ports));
+    let of = |name: &str| {
+        let view = &found.ports[name];
+        reason(view.problem.as_ref().or(view.unallocated.as_ref()))
+    };
+    assert_eq!(
+        ["a", "b", "c", "d", "e"].map(of),
+        ["", "DuplicateMAC", "NameOutsideDomain", "AddressOutsideSubnet", ""]
+    );
+    assert!(found.ports["b"].problem.as_ref().unwrap().message.contains("Port a"));
+    assert_eq!(reason(found.subnets["x4"].problem.as_ref()), "SubnetsOverlap");
+    assert_eq!(found.segment.unwrap().server.unwrap().hosts.entries.len(), 2);
+}
+
+#[test]
+fn who_was_first_stays_when_a_double_comes_with_a_lower_name() {
+    let mut ledger = Ledger::default();
+    desired(&node(), uid(), &inputs(&json!({}), &[v4()], &[("z", mac(1))]), &mut ledger);
+    let both =
+        inputs(&json!({}), &[("a4", json!({"cidr": "10.0.0.0/25"})), v4()], &[("a", mac(1)), ("z", mac(1))]);
+    let found = desired(&node(), uid(), &both, &mut ledger);
+    assert_eq!(reason(found.ports["a"].problem.as_ref()), "DuplicateMAC");
+    assert_eq!(found.ports["z"].problem, None);
+    assert_eq!(reason(found.subnets["a4"].problem.as_ref()), "SubnetsOverlap");
+}
+
+#[test]
+fn a_network_that_may_not_be_served_says_why_and_its_objects_wait() {
+    let physical = |spec: Value| Some(object("PhysicalNetwork", "p", &spec));
+    let mut case = inputs(&json!({}), &[v4()], &[("x", mac(1))]);
+    let why = |case: &Inputs| {
+        let found = run(case);
+        assert_eq!(reason(found.ports["x"].unserved.as_ref()), "NetworkNotServed");
+        assert!(found.segment.is_none());
+        reason(found.problem.as_ref())
+    };
+    case.physical_network = physical(json!({"namespaces": {"from": "None"}, "untagged": "Allowed"}));
+    assert_eq!(why(&case), "NotGranted");
+    case.physical_network = physical(json!({"namespaces": {"from": "All"}, "untagged": "Denied"}));
+    assert_eq!(why(&case), "NotGranted");
+    let selector = json!({"matchLabels": {"kubernetes.io/metadata.name": "b"}});
+    case.physical_network =
+        physical(json!({"namespaces": {"from": "Selector", "selector": selector}, "untagged": "Allowed"}));
+    assert_eq!(why(&case), "NotGranted");
+    case.physical_network = None;
+    case.segment_holder = Some(ObjectName::new("b", "m"));
+    assert_eq!(why(&case), "SegmentInUse");
+    let vlan = json!({"segmentation": {"type": "VLAN", "vlan": {"id": 7}}});
+    assert_eq!(why(&inputs(&vlan, &[v4()], &[("x", mac(1))])), "NotSupported");
+}
+
+#[test]
+fn the_same_objects_plan_nothing_the_second_time() {
+    let case = inputs(&json!({"mtu": 1400}), &[v4()], &[("x", mac(1))]);
+    let wanted = run(&case).segment.unwrap();
+    let mut have = Segment::default();
+    let planned = plan(Some(&wanted), &have, true);
+    assert!(planned.actions.contains(&Action::CreateNamespace));
+    planned.actions.iter().for_each(|action| have.record(action));
+    assert_eq!(plan(Some(&run(&case).segment.unwrap()), &have, true).actions, []);
+    plan(None, &have, true).actions.iter().for_each(|action| have.record(action));
+    assert!(have.is_absent());
+}

@@ -27,6 +27,8 @@ const NEW: &str = ".new";
 const LOG_LENGTH: u64 = 1 << 20;
 /// How often a release is sent, or a start tried.
 const TRIES: u32 = 3;
+/// `strerror(EADDRINUSE)` in the locale that dnsmasq is given.
+const IN_USE: &str = "Address already in use";
 
 /// Where files are and which processes run.
 pub(super) struct Driver {
@@ -70,19 +72,16 @@ impl Driver {
         Ok(())
     }
 
-    /// If it does not start, one may be in its way that was being started when the last agent died, and
-    /// was not there yet to be found. While it becomes a daemon it changes its number twice.
+    /// One may be in its way that was being started when the last agent died, and was not there yet to
+    /// be found. While it becomes a daemon it is three processes, all with the same sockets.
     async fn start_alone(&self, uid: NetworkUid, argv: &[String]) -> Result<Applied, Error> {
         for _ in 0..TRIES {
-            let started = self.start(uid, argv.to_vec()).await;
-            if !matches!(started, Err(Error::Start { .. })) {
-                return started;
+            match self.start(uid, argv.to_vec()).await {
+                Err(Error::Start { message }) if message.contains(IN_USE) => {}
+                started => return started,
             }
             let state = self.state.clone();
             self.processes.take_in(blocking(move || survey(&state)).await?)?;
-            if self.processes.of(uid).is_empty() {
-                return started;
-            }
         }
         self.start(uid, argv.to_vec()).await
     }
@@ -153,7 +152,13 @@ fn spawn(program: &Path, argv: &[String]) -> std::io::Result<Output> {
     use std::os::unix::process::CommandExt;
     let mut command = Command::new(program);
     let (name, arguments) = argv.split_first().map_or(("dnsmasq", [].as_slice()), |(n, a)| (n, a));
-    command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null()).output()
+    command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
+    command.stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = {
+        let _starting = super::machine::starting();
+        command.spawn()?
+    };
+    child.wait_with_output()
 }
 
 /// The process that has just been started.

@@ -91,8 +91,15 @@ impl Firewall {
         cell.get_or_try_init(|| super::machine::blocking(make)).await
     }
 
+    /// By the name of what `iptables` leads to, as Debian has it; else iptables is asked.
     async fn is_legacy(&self) -> Result<bool, Error> {
         let ask = || {
+            let program = super::machine::find_program(command(Family::V4));
+            let program = program.and_then(|(path, _)| path.canonicalize().ok()).unwrap_or_default();
+            let name = program.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            if name.contains("nft") || name.contains("legacy") {
+                return Ok(name.contains("legacy"));
+            }
             let output = std::process::Command::new(command(Family::V4)).arg("--version").output();
             let output = output.map_err(|e| failure(Family::V4, &e))?;
             // Before 1.8 there was only the legacy one, and no word about it.
@@ -138,6 +145,7 @@ fn has(iptables: &IPTables, family: Family, legacy: bool) -> Result<bool, Error>
     if !legacy {
         return in_kernel(family);
     }
+    let _starting = super::machine::starting();
     iptables.exists("mangle", "POSTROUTING", &rule(family)).map_err(|e| failure(family, &*e))
 }
 
@@ -153,7 +161,11 @@ fn in_kernel(family: Family) -> Result<bool, Error> {
 fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
     let mut tries = 1..=TRIES;
     loop {
-        let Err(error) = iptables.append("mangle", "POSTROUTING", &rule(family)) else { return Ok(()) };
+        let appended = {
+            let _starting = super::machine::starting();
+            iptables.append("mangle", "POSTROUTING", &rule(family))
+        };
+        let Err(error) = appended else { return Ok(()) };
         let busy = error.downcast_ref::<IptablesError>().is_some_and(|e| e.code == RESOURCE_PROBLEM);
         match tries.next() {
             Some(n) if busy => std::thread::sleep(Duration::from_millis(10) * n),

@@ -192,6 +192,18 @@ pub(super) async fn delete(handle: &Handle, name: &str) -> Result<(), Error> {
     }
 }
 
+/// Puts it into a group of links.
+pub(super) async fn set_group(handle: &Handle, name: &str, group: u32) -> Result<(), Error> {
+    change(handle, name, LinkUnspec::new_with_name(name).link_group(group).build()).await
+}
+
+/// Removes all links of a group.
+pub(super) async fn delete_group(handle: &Handle, group: u32) -> Result<(), Error> {
+    let message = LinkMessageBuilder::<LinkUnspec>::new().link_group(group).build();
+    let deleted = handle.link().del_with_message(message).execute().await;
+    deleted.map_err(|e| Error::DeleteLink(format!("group {group}"), e))
+}
+
 /// Two networks may want the same bridge at once.
 async fn create(handle: &Handle, name: &str, message: LinkMessage) -> Result<(), Error> {
     match handle.link().add(message).execute().await {

@@ -13,6 +13,7 @@ use super::machine::blocking;
 use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
+use super::removal::Removals;
 use super::{Applied, Error, Host, files, link, machine, observe, route, survey};
 use crate::dnsmasq::Layout;
 use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Segment, Sysctl, outer_device};
@@ -29,6 +30,7 @@ pub struct LinuxHost {
     firewall: Firewall,
     driver: Driver,
     monitor: Monitor,
+    removals: Removals,
     events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
 }
 
@@ -48,9 +50,10 @@ impl LinuxHost {
         let monitor = Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
         let processes = Processes::new(sender)?;
         processes.take_in(survey::survey(&state)?)?;
+        let removals = Removals::start(handle.clone());
         let driver = Driver { state: state.clone(), processes };
         let events = Mutex::new(Some(receiver));
-        Ok(Self { state, handle, firewall: Firewall::default(), driver, monitor, events })
+        Ok(Self { state, handle, firewall: Firewall::default(), driver, monitor, removals, events })
     }
 
     /// The state directory, by its one name: it is part of command lines.
@@ -117,12 +120,19 @@ impl LinuxHost {
 
     /// Both ends, which need not belong together.
     async fn delete_device(&self, uid: NetworkUid) -> Result<(), Error> {
-        let outer = outer_device(uid);
-        self.monitor.forget(&outer);
-        link::delete(&self.handle, &outer).await?;
+        self.remove_outer(&outer_device(uid)).await?;
         match netns::find(uid)? {
             Named::Namespace(netns) => link::delete(&netns.connect().await?, INNER_DEVICE).await,
             Named::Missing | Named::Unusable => Ok(()),
+        }
+    }
+
+    /// Does not queue where there is nothing to remove.
+    async fn remove_outer(&self, outer: &str) -> Result<(), Error> {
+        self.monitor.forget(outer);
+        match link::get(&self.handle, outer).await? {
+            Some(_) => self.removals.remove(outer).await,
+            None => Ok(()),
         }
     }
 
@@ -171,9 +181,7 @@ impl LinuxHost {
 
     /// With its outer device: its end inside would live on with a process that is still there.
     async fn delete_namespace(&self, uid: NetworkUid) -> Result<(), Error> {
-        let outer = outer_device(uid);
-        self.monitor.forget(&outer);
-        link::delete(&self.handle, &outer).await?;
+        self.remove_outer(&outer_device(uid)).await?;
         if let Named::Namespace(netns) = netns::find(uid)? {
             self.firewall.forget(&netns);
         }

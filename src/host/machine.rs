@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::FlockOperation;
 
@@ -101,15 +102,34 @@ pub(super) async fn disable_ipv6(device: &str) -> Result<(), Error> {
 
 /// Where dnsmasq is, and which file that is.
 pub(super) fn find_dnsmasq() -> Result<(PathBuf, FileId), Error> {
+    find_program("dnsmasq").ok_or(Error::NoDnsmasq)
+}
+
+/// Where a program is, and which file that is.
+pub(super) fn find_program(name: &str) -> Option<(PathBuf, FileId)> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     // A service's PATH may lack where Debian has it.
     let directories = std::env::split_paths(&path).chain(["/usr/sbin".into(), "/usr/local/sbin".into()]);
-    let found = directories.map(|directory| directory.join("dnsmasq")).find_map(|program| {
+    directories.map(|directory| directory.join(name)).find_map(|program| {
         let metadata = fs::metadata(&program).ok()?;
         let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
         is_program.then(|| (program, super::files::id(&metadata)))
-    });
-    found.ok_or(Error::NoDnsmasq)
+    })
+}
+
+/// Shared by those who start programs, held alone by who has a file open that dnsmasq will watch: a
+/// child inherits that file until it becomes the program, and dnsmasq would read it again when the
+/// child's copy is closed, perhaps after a newer one.
+static STARTING: RwLock<()> = RwLock::new(());
+
+/// For as long as a program is being started.
+pub(super) fn starting() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For as long as a file is open that dnsmasq will watch.
+pub(super) fn writing() -> RwLockWriteGuard<'static, ()> {
+    STARTING.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs what may wait for a disk or for the kernel where that delays no other task.

@@ -18,6 +18,7 @@ mod netns;
 mod nft;
 mod observe;
 mod process;
+mod removal;
 mod route;
 mod survey;
 

@@ -31,6 +31,9 @@ const REWATCH: Duration = Duration::from_millis(200);
 /// A file that somebody has open is read when it is closed, or when nothing was written for so long.
 const SETTLE: Duration = Duration::from_secs(1);
 
+/// A file that lost its name gets this long for another one, lest its objects go and come back.
+const RENAME: Duration = Duration::from_millis(1);
+
 /// The file in the state directory that holds the last good objects.
 const LAST_GOOD: &str = "manifests.json";
 
@@ -95,7 +98,7 @@ impl Directory {
         let validator = Validator::new()?;
         let mut files = Files::new(dir);
         files.list(&BTreeSet::new(), &validator);
-        Ok(State::restore(kept).update(&files, &validator).batch.unwrap_or_default())
+        Ok(State::restore(kept).update(&files, None, &validator).batch.unwrap_or_default())
     }
 }
 
@@ -161,7 +164,8 @@ impl Reader {
         for name in &dirty.names {
             self.files.refresh(name, &self.validator);
         }
-        let outcome = self.state.update(&self.files, &self.validator);
+        let changed = (!dirty.all).then_some(&dirty.names);
+        let outcome = self.state.update(&self.files, changed, &self.validator);
         if let Some(batch) = outcome.batch
             && self.batches.blocking_send(batch).is_err()
         {
@@ -182,6 +186,10 @@ impl Reader {
             let rewatch = (!self.watch.is_on()).then(|| Instant::now() + REWATCH);
             let until = rewatch.map_or(until, |at| at.min(until));
             match hinted.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(Hint::Removed(name)) => {
+                    self.note(Hint::Removed(name), &mut dirty);
+                    thread::sleep(RENAME);
+                }
                 Ok(hint) => self.note(hint, &mut dirty),
                 Err(_) => self.note_time(relist, &mut dirty),
             }
@@ -194,7 +202,7 @@ impl Reader {
 
     fn note(&mut self, hint: Hint, dirty: &mut Dirty) {
         match hint {
-            Hint::Changed(name) => {
+            Hint::Changed(name) | Hint::Removed(name) => {
                 self.busy.remove(&name);
                 dirty.names.insert(name);
             }

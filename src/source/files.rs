@@ -33,6 +33,13 @@ pub(crate) struct ManifestFile {
     stamp: Option<Stamp>,
 }
 
+impl ManifestFile {
+    /// Whether there may be more objects in it than can be told.
+    pub(crate) fn hides_objects(&self) -> bool {
+        self.error.is_some() || self.manifest.unreadable()
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Stamp {
     changed: (i64, i64),

@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::Sender;
 
-use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind};
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::files::is_manifest;
@@ -16,8 +16,10 @@ use super::files::is_manifest;
 /// What may have happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
-    /// A manifest file was closed after writing, renamed, removed, or its permissions changed.
+    /// A manifest file was closed after writing, got its name, or its permissions changed.
     Changed(String),
+    /// A manifest file was removed, or lost its name and may get another.
+    Removed(String),
     /// A manifest file or a link to one was made.
     Created(String),
     /// A manifest file was written to, and is open still.
@@ -114,6 +116,9 @@ fn about(dir: &Path, path: &Path, kind: EventKind) -> Option<Hint> {
     }
     match kind {
         _ if !is_manifest(&name) => None,
+        EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
+            Some(Hint::Removed(name))
+        }
         _ if changed => Some(Hint::Changed(name)),
         EventKind::Create(_) => Some(Hint::Created(name)),
         EventKind::Modify(_) => Some(Hint::Written(name)),

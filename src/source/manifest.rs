@@ -21,6 +21,9 @@ const MAX_FAULTS: usize = 20;
 #[derive(Debug, Default)]
 pub struct Manifest {
     documents: Vec<Document>,
+    unreadable: bool,
+    /// Something is wrong with it; without this, nothing needs to be looked for.
+    flawed: bool,
 }
 
 /// One document of a file. Lines in it count from 0, at the document's first line.
@@ -84,8 +87,10 @@ impl Manifest {
                     None => Arc::new(reader.read(text)),
                 },
             })
-            .collect();
-        Self { documents }
+            .collect::<Vec<_>>();
+        let unreadable = documents.iter().any(|d| d.content.unreadable);
+        let flawed = documents.iter().any(|d| d.content.flawed());
+        Self { documents, unreadable, flawed }
     }
 
     /// Its objects in their order, the invalid ones too.
@@ -98,17 +103,24 @@ impl Manifest {
 
     /// Whether there is a document of which it cannot be said what objects it means.
     pub fn unreadable(&self) -> bool {
-        self.documents.iter().any(|d| d.content.unreadable)
+        self.unreadable
     }
 
     /// All that is wrong with it.
     pub fn problems<'a>(&'a self, file: &'a str) -> impl Iterator<Item = Problem> + 'a {
-        self.documents.iter().flat_map(move |document| {
+        let flawed = if self.flawed { &self.documents[..] } else { &[] };
+        flawed.iter().flat_map(move |document| {
             let content = &document.content;
             let of_objects = content.objects.iter().flat_map(|o| &o.faults);
             let faults = content.faults.iter().chain(of_objects);
             faults.map(move |fault| fault.place(file, document.first_line))
         })
+    }
+}
+
+impl Content {
+    fn flawed(&self) -> bool {
+        !self.faults.is_empty() || self.objects.iter().any(|o| !o.faults.is_empty())
     }
 }
 

@@ -3,12 +3,12 @@
 //! Called by the directory source's thread after each look at the files. Decides only: which file's
 //! object counts, which object is new, changed, gone, or kept although its file is broken.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::files::Files;
+use super::files::{Files, ManifestFile};
 use super::last_good::Kept;
 use super::manifest::{Candidate, Placed};
 use super::schema::{FieldError, Validator};
@@ -17,9 +17,10 @@ use super::{Batch, Event, Object, ObjectKey, Problem, object_uid};
 /// The objects that were delivered, by what they are.
 #[derive(Debug)]
 pub(crate) struct State {
-    served: BTreeMap<ObjectKey, Served>,
+    served: HashMap<ObjectKey, Served>,
     problems: Vec<Problem>,
-    delivered: bool,
+    /// How often the files were looked at.
+    pass: u64,
 }
 
 /// An object that was delivered.
@@ -30,6 +31,8 @@ struct Served {
     generation: i64,
     /// The parsed document that it is of, to see at once that nothing changed.
     candidate: Option<Arc<Candidate>>,
+    /// The last pass in which a file had it.
+    seen: u64,
 }
 
 /// What came of a look at the files.
@@ -45,11 +48,10 @@ impl State {
     /// Starts with the objects that were good when the program ran last.
     pub(crate) fn restore(last_good: Vec<Kept>) -> Self {
         let served = last_good.into_iter().map(|kept| {
-            let served =
-                Served { file: kept.file, value: kept.value, generation: kept.generation, candidate: None };
-            (kept.key, served)
+            let Kept { key, file, generation, value } = kept;
+            (key, Served { file, value, generation, candidate: None, seen: 0 })
         });
-        Self { served: served.collect(), problems: Vec::new(), delivered: false }
+        Self { served: served.collect(), problems: Vec::new(), pass: 0 }
     }
 
     /// The objects to be kept for the next start.
@@ -63,46 +65,78 @@ impl State {
         kept.collect()
     }
 
-    /// Takes over what the files say now.
-    pub(crate) fn update(&mut self, files: &Files, validator: &Validator) -> Outcome {
-        let mut problems: Vec<Problem> = files.problems().collect();
-        let mut pass = Pass { events: Vec::new(), changed: false };
-        let chosen = choose(files, &mut problems);
-        for (file, placed) in &chosen.in_order {
-            if let Err(errors) = self.admit(file, placed, validator, &mut pass) {
-                let path = files.get(file).map_or(*file, |f| &f.path);
-                problems.extend(errors.into_iter().map(|e| placed.problem(path, e)));
+    /// Takes over what the files say now; `changed` names the files that may say something new,
+    /// `None` means any.
+    pub(crate) fn update(
+        &mut self,
+        files: &Files,
+        changed: Option<&BTreeSet<String>>,
+        validator: &Validator,
+    ) -> Outcome {
+        let scope = changed.filter(|names| self.alone(files, names));
+        self.pass += 1;
+        let mut pass = Pass::default();
+        pass.problems.extend(files.problems());
+        for (name, file) in in_scope(files, scope) {
+            for placed in file.manifest.objects() {
+                if !self.claim(placed.candidate, &mut pass) {
+                    pass.problems.push(duplicate(files, &file.path, placed));
+                } else if let Err(errors) = self.admit(name, placed.candidate, validator, &mut pass) {
+                    let errors = errors.into_iter().map(|e| placed.problem(&file.path, e));
+                    pass.problems.extend(errors);
+                }
             }
         }
-        self.remove_gone(&chosen, files, &mut pass);
-        problems.sort();
-        problems.dedup();
-        self.outcome(pass, problems)
+        self.remove_gone(files, scope, &mut pass);
+        self.outcome(pass)
     }
 
-    fn outcome(&mut self, pass: Pass, problems: Vec<Problem>) -> Outcome {
-        let first = !self.delivered;
+    /// Whether these files can be looked at without the others: nothing was wrong anywhere, and no
+    /// other file has an object of theirs.
+    fn alone(&self, files: &Files, names: &BTreeSet<String>) -> bool {
+        let elsewhere = |name: &str, placed: Placed<'_>| {
+            self.served.get(&placed.candidate.key).is_some_and(|served| served.file != name)
+        };
+        self.pass > 0
+            && self.problems.is_empty()
+            && !in_scope(files, Some(names))
+                .any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
+    }
+
+    fn outcome(&mut self, mut pass: Pass<'_>) -> Outcome {
+        pass.problems.sort();
+        pass.problems.dedup();
+        let first = self.pass == 1;
         let events = if first { self.all() } else { pass.events };
+        let problems = pass.problems;
         let news = first || !events.is_empty() || problems != self.problems;
-        self.delivered = true;
         self.problems.clone_from(&problems);
         Outcome { batch: news.then_some(Batch { events, problems }), changed: pass.changed }
     }
 
     fn all(&self) -> Vec<Event> {
-        let objects = self.served.iter().filter_map(|(key, s)| s.object(key).ok());
+        let mut served: Vec<_> = self.served.iter().collect();
+        served.sort_by_key(|(key, _)| *key);
+        let objects = served.into_iter().filter_map(|(key, s)| s.object(key).ok());
         objects.map(Event::Apply).collect()
+    }
+
+    /// Whether this is the first place with the object: that one counts, others are a mistake.
+    fn claim<'a>(&mut self, candidate: &'a Candidate, pass: &mut Pass<'a>) -> bool {
+        match self.served.get_mut(&candidate.key) {
+            Some(served) => std::mem::replace(&mut served.seen, self.pass) != self.pass,
+            None => pass.unserved.insert(&candidate.key),
+        }
     }
 
     /// Takes over one object of a file, unless it is not valid or may not follow the served one.
     fn admit(
         &mut self,
         file: &str,
-        placed: &Placed<'_>,
+        candidate: &Arc<Candidate>,
         validator: &Validator,
-        pass: &mut Pass,
+        pass: &mut Pass<'_>,
     ) -> Result<(), Vec<FieldError>> {
-        let candidate = placed.candidate;
         let Some(value) = &candidate.value else {
             return Ok(());
         };
@@ -124,6 +158,7 @@ impl State {
             value: Arc::new(value.clone()),
             generation,
             candidate: Some(Arc::clone(candidate)),
+            seen: self.pass,
         };
         let object = served.object(&candidate.key).map_err(|e| vec![FieldError::new("", e.to_string())])?;
         let faults = object.faults();
@@ -137,25 +172,39 @@ impl State {
     }
 
     /// Removes what no file has any more, unless it may be in what cannot be read.
-    fn remove_gone(&mut self, chosen: &Chosen<'_>, files: &Files, pass: &mut Pass) {
+    fn remove_gone(&mut self, files: &Files, scope: Option<&BTreeSet<String>>, pass: &mut Pass<'_>) {
         if !files.readable() {
             return;
         }
-        self.served.retain(|key, served| {
-            let file = files.get(&served.file);
-            let hidden = file.is_some_and(|f| f.error.is_some() || f.manifest.unreadable());
-            let stays = hidden || chosen.by_key.contains_key(key);
-            if !stays {
-                pass.events.push(Event::Delete(key.clone()));
-                pass.changed = true;
-            }
-            stays
-        });
+        let looked_at = |file: &String| scope.is_none_or(|names| names.contains(file));
+        let hidden = |file: &str| files.get(file).is_some_and(ManifestFile::hides_objects);
+        let gone =
+            |_: &ObjectKey, s: &mut Served| s.seen != self.pass && looked_at(&s.file) && !hidden(&s.file);
+        let mut gone: Vec<ObjectKey> = self.served.extract_if(gone).map(|(key, _)| key).collect();
+        gone.sort();
+        pass.changed |= !gone.is_empty();
+        pass.events.extend(gone.into_iter().map(Event::Delete));
     }
 }
 
-struct Pass {
+/// The files that are to be looked at, in the order of their names.
+fn in_scope<'a>(
+    files: &'a Files,
+    scope: Option<&'a BTreeSet<String>>,
+) -> impl Iterator<Item = (&'a str, &'a ManifestFile)> {
+    let all = scope.is_none().then(|| files.iter());
+    let some = scope.into_iter().flatten();
+    let some = some.filter_map(|name| Some((name.as_str(), files.get(name)?)));
+    all.into_iter().flatten().chain(some)
+}
+
+/// What one look at the files has brought so far.
+#[derive(Default)]
+struct Pass<'a> {
     events: Vec<Event>,
+    problems: Vec<Problem>,
+    /// Objects that were seen, but have never been good.
+    unserved: HashSet<&'a ObjectKey>,
     changed: bool,
 }
 
@@ -177,40 +226,18 @@ impl Served {
     }
 }
 
-/// The object that counts for each key.
-struct Chosen<'a> {
-    in_order: Vec<(&'a str, Placed<'a>)>,
-    by_key: HashMap<&'a ObjectKey, usize>,
-}
-
-/// The first file by name has an object; in others it is a mistake.
-fn choose<'a>(files: &'a Files, problems: &mut Vec<Problem>) -> Chosen<'a> {
-    let mut chosen = Chosen { in_order: Vec::new(), by_key: HashMap::new() };
-    for (name, file) in files.iter() {
-        for placed in file.manifest.objects() {
-            let key = &placed.candidate.key;
-            match chosen.by_key.get(key) {
-                None => {
-                    chosen.by_key.insert(key, chosen.in_order.len());
-                    chosen.in_order.push((name, placed));
-                }
-                Some(first) => problems.push(duplicate(files, chosen.in_order[*first], &file.path, placed)),
-            }
-        }
-    }
-    chosen
-}
-
-fn duplicate(files: &Files, (name, first): (&str, Placed<'_>), path: &str, second: Placed<'_>) -> Problem {
-    let first_path = files.get(name).map_or(name, |f| &f.path);
+fn duplicate(files: &Files, path: &str, second: Placed<'_>) -> Problem {
+    let key = &second.candidate.key;
+    let first = files.iter().find_map(|(_, file)| {
+        let placed = file.manifest.objects().find(|o| o.candidate.key == *key)?;
+        Some(format!("{}:{}", file.path, placed.line()))
+    });
+    let first = first.unwrap_or_default();
     Problem {
         file: path.to_owned(),
         line: Some(second.line()),
-        object: Some(second.candidate.key.clone()),
+        object: Some(key.clone()),
         field: "metadata.name".to_owned(),
-        message: format!(
-            "Duplicate value: the same object is in {first_path}:{}, and that one counts",
-            first.line()
-        ),
+        message: format!("Duplicate value: the same object is in {first}, and that one counts"),
     }
 }

@@ -103,6 +103,7 @@ impl Lab {
         let ns = File::open(self.netns_path(netns)).expect("no such namespace");
         std::thread::scope(|scope| {
             let entered = scope.spawn(move || {
+                #[expect(clippy::disallowed_methods, reason = "the thread is ours and ends")]
                 setns(ns, CloneFlags::CLONE_NEWNET).unwrap();
                 f()
             });

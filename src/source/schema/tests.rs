@@ -242,6 +242,7 @@ fn subnet_service() {
             "spec.options[0].values[0]: Too long"),
         subnet("options", json!([{"code": 1, "values": [" ~"]}]), json!([{"code": 1, "values": ["a\nb"]}]),
             "spec.options[0].values[0]: Invalid value: \"a\\nb\": should match"),
+        subnet("options", json!([]), json!([{"code": 1, "values": ["a\n"]}]), "spec.options[0].values[0]: Invalid value: \"a\\n\": should match"),
         subnet("options", json!([]), json!([{"code": 1, "values": ["é"]}]), "spec.options[0].values[0]: Invalid value: \"é\": should match"),
         subnet("options", json!([]), json!([{"code": 1, "values": []}]), "spec.options[0].values: Invalid value: should have at least 1"),
         subnet("options", json!([{"code": 1, "encoding": "Hex", "values": ["0aFF"]}]), json!([{"code": 1, "encoding": "Hex", "values": ["0a0"]}]),
@@ -262,6 +263,8 @@ fn subnet_service() {
 fn port() {
     let kind = Kind::Port;
     let any = json!({"subnetRef": {"name": "s"}});
+    let option = json!({"name": "ntp-server", "values": ["10.0.0.1"]});
+    let octets = |n: usize| vec!["0a"; n].join(":");
     check(vec![
         on(kind, "macAddress", json!("02:00:00:00:00:0f"), json!("02:00:00:00:00:0F"), "spec.macAddress: Invalid value: \"02:00:00:00:00:0F\": should match"),
         on(kind, "macAddress", json!(null), json!("03:00:00:00:00:01"), "spec.macAddress: Invalid value"),
@@ -279,6 +282,17 @@ fn port() {
             "spec.identity: Invalid value: clientID must be set"),
         on(kind, "identity", json!({"type": "MACAddress"}), json!({"type": "DUID"}), "spec.identity: Invalid value: duid must be set"),
         on(kind, "identity", json!(null), json!({"type": "ClientID", "clientID": "vm"}), "spec.identity.clientID: Invalid value"),
+        on(kind, "identity", json!({"type": "ClientID", "clientID": octets(255)}), json!({"type": "ClientID", "clientID": octets(256)}),
+            "spec.identity.clientID: Too long: may not be more than 764"),
+        on(kind, "identity", json!({"type": "DUID", "duid": octets(130)}), json!({"type": "DUID", "duid": octets(131)}), "spec.identity.duid: Too long"),
+        on(kind, "identity", json!({"type": "DUID", "duid": octets(3)}), json!({"type": "DUID", "duid": octets(2)}), "spec.identity.duid: Invalid value"),
+        on(kind, "addresses", json!([{"subnetRef": {"name": "a.b"}}]), json!([{"subnetRef": {"name": "a".repeat(254)}}]),
+            "spec.addresses[0].subnetRef.name: Too long"),
+        on(kind, "addresses", json!([]), json!([{"subnetRef": {"name": "A"}}]), "spec.addresses[0].subnetRef.name: Invalid value"),
+        on(kind, "addresses", json!([{"ip": "2001:db8::1"}]), json!([{"ip": "0".repeat(40)}]), "spec.addresses[0].ip: Too long"),
+        on(kind, "options", json!([{"code": 65535, "family": "IPv6", "values": ["x"]}]), json!([{"code": 1, "values": ["x"]}]),
+            "spec.options: Invalid value: an option given by code needs its family"),
+        on(kind, "options", many(32, &option), many(33, &option), "spec.options: Too many: 33"),
         on(kind, "dhcp", json!("Disabled"), json!("Off"), "spec.dhcp: Unsupported value"),
         on(kind, "options", json!([{"name": "bootfile-name", "values": ["ipxe.efi"], "family": "IPv4"}]),
             json!([{"name": "bootfile-name", "values": ["x"], "family": "IPv5"}]), "spec.options[0].family: Unsupported value"),

@@ -1,0 +1,37 @@
+# Everything that CI runs is `make test`; everything that a newcomer needs is `make demo`.
+
+.DEFAULT_GOAL := help
+CARGO ?= cargo
+
+.PHONY: help demo test bench build crds docs lint deny packages
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: packages ## Serve a real guest on this machine, and clean up (root, a few minutes the first time)
+	@hack/demo.sh
+
+test: packages lint ## All checks and tests (root)
+	$(CARGO) test --locked
+
+bench: packages ## Measure against the budgets, side by side with a floor (root)
+	$(CARGO) bench --locked --bench budgets
+
+build: ## The program: target/release/kube-dhcp
+	$(CARGO) build --locked --release
+
+crds: ## Write crds/ anew from the types
+	$(CARGO) run --locked --quiet -- crds --out crds
+
+docs: ## Write the generated tables in docs/ anew
+	KUBE_DHCP_WRITE_DOCS=1 $(CARGO) test --locked --lib -q reasons
+
+lint: ## Format and lints
+	$(CARGO) fmt --check
+	$(CARGO) clippy --locked --all-targets -- -D warnings
+
+deny: ## Licences and sources of all dependencies (needs cargo-deny)
+	$(CARGO) deny --locked check licenses bans sources
+
+packages: ## Install what demo and tests need
+	@hack/packages.sh

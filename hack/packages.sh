@@ -1,0 +1,27 @@
+#!/bin/sh
+# Installs what the demo and the tests need, or says what is missing.
+set -eu
+
+# command:Debian package
+needed="dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 udhcpc:udhcpc dhclient:isc-dhcp-client
+dig:bind9-dnsutils unshare:util-linux strace:strace curl:curl cc:gcc"
+
+missing=""
+for pair in $needed; do
+    PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+done
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "These packages are missing:$missing. Install them, or run this as root." >&2
+    exit 1
+fi
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "These are missing, by the names of their Debian packages:$missing. Install them and try again." >&2
+    exit 1
+fi
+echo "Installing$missing"
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -qq
+# shellcheck disable=SC2086
+apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -1,0 +1,140 @@
+//! A network as it is to be, and what tests do with it.
+#![allow(unreachable_pub, reason = "it is a library to the tests")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::inside::sh;
+use kube_dhcp::dnsmasq::{self};
+use kube_dhcp::host::{Applied, Host, LinuxHost};
+use kube_dhcp::node::{Action, Bridge, Device, Family, Namespace, Segment, Sysctl, namespace_name};
+use kube_dhcp::plan::plan;
+use kube_dhcp::service::{Reservation, Scope, Service};
+use kube_dhcp::types::{MacAddr, NetworkUid};
+
+pub const STATE: &str = "/run/state";
+pub const BRIDGE: &str = "br0";
+
+pub fn uid(n: u32) -> NetworkUid {
+    format!("{n:08x}-0000-4000-8000-000000000001").parse().unwrap()
+}
+
+pub fn mac(n: u16) -> MacAddr {
+    let [a, b] = n.to_be_bytes();
+    MacAddr::local([0, 0, 0, a, b])
+}
+
+pub fn ip(n: u16) -> Ipv4Addr {
+    let [a, b] = n.to_be_bytes();
+    Ipv4Addr::new(10, 0, a, b)
+}
+
+pub fn port(n: u16) -> Reservation {
+    let hostname = format!("vm{n}").parse().unwrap();
+    Reservation { key: format!("p{n}"), mac: mac(n), ip: ip(n), hostname, options: BTreeMap::new() }
+}
+
+pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
+    let reservations: Vec<_> = ports.into_iter().map(port).collect();
+    let options = BTreeMap::from([(3, vec![10, 0, 0, 1])]);
+    let cidr = "10.0.0.0/16".parse().unwrap();
+    let names = reservations.iter().map(|port| (port.ip, vec![(&port.hostname).into()])).collect();
+    Service {
+        scopes: vec![Scope { key: "s1".into(), cidr, lease_seconds: 3600, options }],
+        reservations,
+        names,
+        ..Service::default()
+    }
+}
+
+pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
+    let rules = Family::ALL.into();
+    let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules };
+    let device = Device {
+        mac: MacAddr::local([1, uid.bytes()[0], uid.bytes()[1], uid.bytes()[2], uid.bytes()[3]]),
+        mtu: 1400,
+        bridge: Some(BRIDGE.into()),
+        up: true,
+        addresses: BTreeSet::from(["10.0.0.250/16".parse().unwrap(), "10.9.0.2/24".parse().unwrap()]),
+        gateway: Some(Ipv4Addr::new(10, 0, 0, 1)),
+    };
+    let layout = dnsmasq::Layout::new(Path::new(STATE), uid);
+    let (server, refused) = dnsmasq::server(service, &layout);
+    assert!(refused.is_empty());
+    let bridge = Some(Bridge { name: BRIDGE.into(), ours: true });
+    Segment { namespace: Some(namespace), bridge, device: Some(device), server: Some(server) }
+}
+
+pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {
+    host.observe(uid, Some(BRIDGE)).await.unwrap()
+}
+
+pub async fn apply(host: &LinuxHost, uid: NetworkUid, action: &Action) -> Applied {
+    host.apply(uid, "team-a/lan-a", action).await.unwrap_or_else(|error| panic!("{action}: {error:?}"))
+}
+
+/// Does what is to be done; returns it.
+pub async fn reconcile(host: &LinuxHost, uid: NetworkUid, desired: Option<&Segment>) -> Vec<Action> {
+    let actions = plan(desired, &observe(host, uid).await, true).actions;
+    for action in &actions {
+        apply(host, uid, action).await;
+    }
+    actions
+}
+
+pub async fn settle(host: &LinuxHost, uid: NetworkUid, desired: &Segment) -> Vec<Action> {
+    let actions = reconcile(host, uid, Some(desired)).await;
+    let left = plan(Some(desired), &observe(host, uid).await, true);
+    assert!(left.actions.is_empty() && !left.postponed, "left after {actions:#?}: {left:#?}");
+    actions
+}
+
+pub fn dnsmasqs() -> Vec<i32> {
+    let list = sh("pidof dnsmasq || true");
+    list.split_whitespace().map(|pid| pid.parse().unwrap()).collect()
+}
+
+pub fn in_netns(uid: NetworkUid, line: &str) -> String {
+    sh(&format!("ip netns exec {} {line}", namespace_name(uid)))
+}
+
+/// A lease, as a guest on the bridge gets it.
+pub fn lease(n: u16) -> bool {
+    let mac = mac(n);
+    sh(&format!(
+        "ip netns add g{n}; ip link add t{n} type veth peer name eth0 netns g{n}; ip link set t{n} master {BRIDGE} up
+         ip -n g{n} link set eth0 address {mac} up"
+    ));
+    let line = format!("ip netns exec g{n} udhcpc -i eth0 -n -q -f -t 3 -T 1 -s /bin/true 2>&1 || true");
+    let said = sh(&line);
+    sh(&format!("ip netns delete g{n}; ip link delete t{n} 2>/dev/null || true"));
+    said.contains(&format!("lease of {} obtained", ip(n)))
+}
+
+/// Returns the network of the next event; none within `patience` is a failure.
+pub async fn event(events: &mut tokio::sync::mpsc::Receiver<NetworkUid>, patience: Duration) -> NetworkUid {
+    tokio::time::timeout(patience, events.recv()).await.expect("no event").unwrap()
+}
+
+/// The rules beside everything else, as the agent does it.
+pub async fn bring_up(host: Arc<LinuxHost>, uid: NetworkUid) {
+    let wanted = desired(uid, &service(1..=10));
+    let actions = plan(Some(&wanted), &observe(&host, uid).await, true).actions;
+    let (first, rest) = actions.split_first().unwrap();
+    apply(&host, uid, first).await;
+    let is_rule = |action: &&Action| matches!(action, Action::AddChecksumRule(_));
+    let (rules, others): (Vec<_>, Vec<_>) = rest.iter().partition(is_rule);
+    let all = async |actions: Vec<&Action>| {
+        for action in actions {
+            apply(&host, uid, action).await;
+        }
+    };
+    tokio::join!(all(rules), all(others));
+}
+
+pub async fn tear_down(host: Arc<LinuxHost>, uid: NetworkUid) {
+    reconcile(&host, uid, None).await;
+}

@@ -1,0 +1,11 @@
+//! The real node: kernel, iptables and dnsmasq. Needs root; each test runs in a machine of its own.
+#![allow(missing_docs, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, also their helpers")]
+
+mod agent;
+mod costs;
+mod fixture;
+#[path = "../inside/mod.rs"]
+mod inside;
+mod network;
+mod server;
