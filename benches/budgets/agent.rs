@@ -122,12 +122,7 @@ impl<'lab> Agent<'lab> {
     pub fn kilobytes(&self, file: &str, name: &str) -> u64 {
         let text = self.proc(file);
         let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap();
-        line.split_whitespace()
-            .nth(1)
-            .or(line.split_whitespace().next())
-            .unwrap()
-            .parse()
-            .unwrap_or_else(|_| line.split_whitespace().find_map(|word| word.parse().ok()).unwrap())
+        line.split_whitespace().find_map(|word| word.parse().ok()).unwrap()
     }
 
     /// Its CPU time so far, and the page faults of processes that it has started and that ended: each

@@ -95,7 +95,7 @@ pub fn main(args: &[String]) {
     if fs::read_to_string(instances).unwrap().trim().parse::<usize>().unwrap() < specs.len() + 64 {
         fs::write(instances, "256").unwrap();
     }
-    each(&specs, threads, |root, spec| root.set_up(spec));
+    each(&specs, threads, Root::set_up);
     println!("up");
     std::io::stdin().read_line(&mut String::new()).unwrap();
     take_down(&specs, threads);

@@ -175,7 +175,7 @@ fn idle<'lab>(lab: &'lab Lab, table: &mut Table, agent: Agent<'lab>, flags: &[&s
     let (cpu, faults) = agent.cpu();
     std::thread::sleep(Duration::from_secs(RESYNCS.into()));
     let (cpu_after, faults_after) = agent.cpu();
-    let each = (cpu_after - cpu) / RESYNCS;
+    let each = cpu_after.saturating_sub(cpu) / RESYNCS;
     let silent = faults == faults_after && servers(lab) == before;
     let started = if faults == faults_after { "0 processes started" } else { "processes started" };
     let row = Row::new(ROWS[2], None, each).note(format!("mean of {RESYNCS} re-checks, {started}"));

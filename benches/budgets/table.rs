@@ -14,7 +14,7 @@ pub struct Row {
 }
 
 impl Row {
-    /// Met if it takes no longer than `limit`, and `also`.
+    /// Met unless something that is asked for below does not hold.
     pub fn new(name: &'static str, floor: Option<Duration>, ours: Duration) -> Self {
         Self { name, floor, ours, note: String::new(), budget: String::new(), met: true }
     }
@@ -66,8 +66,8 @@ impl Table {
 
     /// A row whose value is no time.
     pub fn value(&mut self, name: &str, ours: String, budget: &str, met: bool, note: String) {
-        let none = || "–".to_owned();
-        self.push([name.into(), none(), ours, none(), budget.into(), verdict(met), note]);
+        let no_time = || "–".to_owned();
+        self.push([name.into(), no_time(), ours, no_time(), budget.into(), verdict(met), note]);
     }
 
     fn push(&mut self, row: [String; 7]) {
