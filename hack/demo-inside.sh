@@ -4,6 +4,7 @@ set -euo pipefail
 export PATH="$1:$1/examples:$PATH:/usr/sbin:/sbin"
 manifests=$2/manifests state=$2/state log=$2/agent.log
 mount -t tmpfs tmpfs /run
+mount -t sysfs sysfs /sys
 ip link set lo up
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }

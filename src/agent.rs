@@ -65,12 +65,14 @@ pub struct Agent<H> {
 impl<H: Host> Agent<H> {
     /// An agent that acts on `host`. Reads what an earlier one left in the state directory.
     pub fn new(host: H, config: Config, metrics: Metrics) -> Result<Self, Error> {
+        // What is said already is not said again; one that cannot be read is said anew.
+        let said = durable::read(&report::node_path(&config.node.state)).unwrap_or_default();
         Ok(Self {
             context: Arc::new(Context::new(host, config, metrics)?),
             workers: BTreeMap::new(),
             names: BTreeMap::new(),
             tasks: JoinSet::new(),
-            said: NodeReport::default(),
+            said: said.unwrap_or_default(),
             cancel: CancellationToken::new(),
         })
     }
@@ -88,11 +90,14 @@ impl<H: Host> Agent<H> {
         exit: Exit,
     ) -> Result<(), Error> {
         let mut events = self.context.host.events();
-        let left_over = self.context.host.networks().await?;
+        let mut left_over = self.context.host.networks().await?;
+        left_over.extend(self.context.remembered());
         let first = tokio::select! {
             batch = source.next() => batch.ok_or(Error::SourceEnded)?,
             () = stop.cancelled() => return Ok(()),
         };
+        // Bridges of networks whose removal was cut short. One with a port of anybody's stays.
+        self.sweep().await;
         self.start(first, left_over);
         let every = self.context.config.resync;
         let mut resync = interval_at(Instant::now() + every, every);
@@ -168,7 +173,7 @@ impl<H: Host> Agent<H> {
         let signal = Arc::new(Signal::default());
         self.workers.insert(uid, signal.clone());
         let label = name.as_ref().map_or_else(|| uid.to_string(), ToString::to_string);
-        let span = info_span!("network", name = label);
+        let span = info_span!("worker", network = label);
         let worker = Worker::new(self.context.clone(), uid, name, signal.clone(), self.cancel.clone());
         self.tasks.spawn(async move { worker.run().await }.instrument(span));
         signal

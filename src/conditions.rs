@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    AddressCounts, AllocatedAddress, NetworkStatus, PortCounts, PortServers, PortStatus, ServerCounts, Slot,
-    SubnetStatus,
+    AddressCounts, AllocatedAddress, NetworkStatus, PhysicalNetworkStatus, PortCounts, PortServers,
+    PortStatus, ServerCounts, Slot, SubnetStatus,
 };
 use crate::desired::{Desired, PortView, SubnetView};
 use crate::reason::{Problem, Reason};
@@ -94,6 +94,28 @@ pub fn network(
         subnets: Some(count(desired.subnets.len())),
         ports: Some(ports),
         conditions: conditions.ready(ready.as_ref().map(|()| Reason::Ready)),
+    }
+}
+
+/// A `PhysicalNetwork`'s status: how many Networks are on it, and whether this node reaches it.
+pub fn physical_network(
+    name: &str,
+    networks: usize,
+    mapped: bool,
+    generation: i64,
+    now: Timestamp,
+    before: &[Condition],
+) -> PhysicalNetworkStatus {
+    let message = format!(
+        "{name} is not mapped on this node; start the agent with --physical-network {name}=bridge:NAME"
+    );
+    let missing = Problem::new(Reason::PhysicalNetworkNotFound, message);
+    let state = if mapped { Ok(Reason::Ready) } else { Err(&missing) };
+    PhysicalNetworkStatus {
+        observed_generation: generation,
+        networks: Some(count(networks)),
+        agents: Some(u32::from(mapped)),
+        conditions: Conditions::new(generation, now, before).ready(state),
     }
 }
 

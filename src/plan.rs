@@ -2,12 +2,16 @@
 //!
 //! Called by the agent's workers and by `kube-dhcp plan`. Pure: decides, never does.
 
+mod why;
+
 use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 
 use crate::dnsmasq;
 use crate::node::{Action, Device, Family, Namespace, Segment, Sysctl};
+
+pub use why::why;
 
 /// Steps for one network, and whether more is left to do.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -132,7 +132,7 @@ impl Reason {
             Self::PhysicalNetworkNotFound => (
                 "PhysicalNetworkNotFound",
                 "Reconciling",
-                "Network",
+                "PhysicalNetwork, Network",
                 "map the physical network with the agent's --physical-network",
             ),
             Self::NotGranted => (

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{NetworkStatus, PortStatus, SubnetStatus};
+use crate::api::{NetworkStatus, PhysicalNetworkStatus, PortStatus, SubnetStatus};
 use crate::types::NetworkUid;
 
 /// One network.
@@ -49,7 +49,8 @@ pub struct DeviceReport {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectReport<S> {
-    /// Kubernetes namespace.
+    /// Kubernetes namespace; empty for a kind that has none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
@@ -72,6 +73,8 @@ pub struct NodeReport {
     pub bridge_filter_active: bool,
     /// What is wrong with the manifests.
     pub problems: Vec<ManifestProblem>,
+    /// All physical networks that are declared.
+    pub physical_networks: Vec<ObjectReport<PhysicalNetworkStatus>>,
     /// Subnets whose Network does not exist.
     pub subnets: Vec<ObjectReport<SubnetStatus>>,
     /// Ports whose Network does not exist.

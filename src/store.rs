@@ -81,6 +81,11 @@ impl Store {
         })
     }
 
+    /// All physical networks with the number of Networks on each.
+    pub fn physical_networks(&self) -> impl Iterator<Item = (&Arc<PhysicalNetwork>, usize)> {
+        self.physical_networks.iter().map(|(name, physical)| (physical, self.networks_on(name).len()))
+    }
+
     /// Subnets and Ports whose Network does not exist.
     pub fn orphans(&self) -> (Vec<Arc<Subnet>>, Vec<Arc<Port>>) {
         let lost = |name: &ObjectName| !self.networks.contains_key(name);

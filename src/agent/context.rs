@@ -12,14 +12,14 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
 use super::Error;
-use crate::api::{PortStatus, SubnetStatus};
+use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
 use crate::desired::{Inputs, NodeConfig, PortView, SegmentId, SubnetView};
 use crate::durable::{self, Survives};
 use crate::host::bridge_filter_active;
 use crate::metrics::Metrics;
 use crate::reason::{Problem, Reason};
-use crate::report::{ManifestProblem, NodeReport, ObjectReport};
+use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
 use crate::source;
 use crate::store::Store;
 use crate::types::{NetworkUid, ObjectName};
@@ -176,6 +176,15 @@ impl<H> Context<H> {
         }
     }
 
+    /// The networks that our own files speak of: one may be gone but for these.
+    pub(super) fn remembered(&self) -> BTreeSet<NetworkUid> {
+        let state = &self.config.node.state;
+        let directories = [report::directory(state), ledgers(state)];
+        let files = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
+        let uid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok();
+        files.flatten().filter_map(uid).collect()
+    }
+
     pub(super) fn set_bridge(&self, uid: NetworkUid, bridge: Option<&str>) {
         let mut bridges = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
         match bridge {
@@ -211,36 +220,59 @@ impl<H> Context<H> {
 
     /// What belongs to no network. `before` keeps the times of what did not change.
     pub(super) fn node_report(&self, before: &NodeReport) -> NodeReport {
-        let (subnets, ports) = self.store().orphans();
+        let (mut subnets, mut ports) = self.store().orphans();
+        subnets.sort_by_cached_key(|subnet| names(&subnet.metadata));
+        ports.sort_by_cached_key(|port| names(&port.metadata));
         let now = Timestamp::now();
-        let subnets = subnets.iter().map(|subnet| {
-            let name = subnet.metadata.name.clone().unwrap_or_default();
-            let namespace = subnet.metadata.namespace.clone().unwrap_or_default();
-            let view =
-                SubnetView { problem: Some(lost(&subnet.spec.network_ref.name)), ..SubnetView::default() };
-            let old = conditions_of(&before.subnets, &namespace, &name, |s: &SubnetStatus| &s.conditions);
-            let generation = subnet.metadata.generation.unwrap_or(0);
-            let status = conditions::subnet(&view, &Nothing, generation, now, old);
-            ObjectReport { namespace, name, mac_address: None, status }
-        });
-        let ports = ports.iter().map(|port| {
-            let name = port.metadata.name.clone().unwrap_or_default();
-            let namespace = port.metadata.namespace.clone().unwrap_or_default();
-            let view = PortView { unserved: Some(lost(&port.spec.network_ref.name)), ..PortView::default() };
-            let old = conditions_of(&before.ports, &namespace, &name, |s: &PortStatus| &s.conditions);
-            let generation = port.metadata.generation.unwrap_or(0);
-            let status = conditions::port(&name, &view, &Nothing, generation, now, old);
-            ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
-        });
         NodeReport {
             node: self.config.node_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             bridge_filter_active: bridge_filter_active(),
             problems: self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone(),
-            subnets: subnets.collect(),
-            ports: ports.collect(),
+            physical_networks: self.physical_reports(before, now),
+            subnets: subnets.iter().map(|subnet| lost_subnet(subnet, before, now)).collect(),
+            ports: ports.iter().map(|port| lost_port(port, before, now)).collect(),
         }
     }
+
+    fn physical_reports(
+        &self,
+        before: &NodeReport,
+        now: Timestamp,
+    ) -> Vec<ObjectReport<PhysicalNetworkStatus>> {
+        let store = self.store();
+        let report = |(physical, networks): (&Arc<PhysicalNetwork>, usize)| {
+            let (namespace, name) = names(&physical.metadata);
+            let old = conditions_of(&before.physical_networks, &namespace, &name, |s| &s.conditions);
+            let mapped = self.config.node.attachments.contains_key(&name);
+            let generation = physical.metadata.generation.unwrap_or(0);
+            let status = conditions::physical_network(&name, networks, mapped, generation, now, old);
+            ObjectReport { namespace, name, mac_address: None, status }
+        };
+        store.physical_networks().map(report).collect()
+    }
+}
+
+fn lost_subnet(subnet: &Subnet, before: &NodeReport, now: Timestamp) -> ObjectReport<SubnetStatus> {
+    let (namespace, name) = names(&subnet.metadata);
+    let view = SubnetView { problem: Some(lost(&subnet.spec.network_ref.name)), ..SubnetView::default() };
+    let old = conditions_of(&before.subnets, &namespace, &name, |s| &s.conditions);
+    let generation = subnet.metadata.generation.unwrap_or(0);
+    let status = conditions::subnet(&view, &Nothing, generation, now, old);
+    ObjectReport { namespace, name, mac_address: None, status }
+}
+
+fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<PortStatus> {
+    let (namespace, name) = names(&port.metadata);
+    let view = PortView { unserved: Some(lost(&port.spec.network_ref.name)), ..PortView::default() };
+    let old = conditions_of(&before.ports, &namespace, &name, |s| &s.conditions);
+    let generation = port.metadata.generation.unwrap_or(0);
+    let status = conditions::port(&name, &view, &Nothing, generation, now, old);
+    ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
+}
+
+fn names(metadata: &kube::core::ObjectMeta) -> (String, String) {
+    (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 /// Enough to overlap the kernel's waits, few enough that a start does not starve what runs.
@@ -253,7 +285,11 @@ pub(crate) fn segments_path(state: &Path) -> PathBuf {
 
 /// Who has, and had, which address of a network.
 pub(crate) fn ledger_path(state: &Path, uid: NetworkUid) -> PathBuf {
-    state.join("allocations").join(format!("{uid}.json"))
+    ledgers(state).join(format!("{uid}.json"))
+}
+
+fn ledgers(state: &Path) -> PathBuf {
+    state.join("allocations")
 }
 
 fn lost(network: &str) -> Problem {
@@ -279,7 +315,7 @@ pub(super) fn conditions_of<'a, S>(
     name: &str,
     conditions: impl Fn(&'a S) -> &'a Vec<Condition>,
 ) -> &'a [Condition] {
-    // Reports are in the order of names; a list of another order only loses times.
+    // Reports are in the order of names.
     let at = reports.binary_search_by(|r| (r.namespace.as_str(), r.name.as_str()).cmp(&(namespace, name)));
     at.map_or(&[], |at| conditions(&reports[at].status))
 }

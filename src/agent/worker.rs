@@ -148,18 +148,19 @@ impl<H: Host> Worker<H> {
             (failure, next) = (Some(problem), next.no_later(Next::At(self.retry_at())));
         }
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
-        if failure.as_ref().is_none_or(|problem| problem.reason != Reason::HostFailed)
-            && !matches!(next, Next::At(_))
-        {
-            self.context.readiness.attempted(self.uid);
-        }
+        // To its end: it serves, or fails for a cause that is not ours.
+        let attempted = failure.as_ref().is_none_or(|problem| problem.reason != Reason::HostFailed);
         match &inputs {
             Some(inputs) => next = next.no_later(self.say(inputs, &desired, failure.as_ref())),
             None if self.is_gone() => {
                 self.forget();
-                return Next::End;
+                next = Next::End;
             }
             None => {}
+        }
+        // Who sees this agent ready can read what it says.
+        if attempted {
+            self.context.readiness.attempted(self.uid);
         }
         next
     }
@@ -221,6 +222,7 @@ impl<H: Host> Worker<H> {
             warn!(error, "cannot observe");
             return (Some(host_failed(None, error)), Next::At(self.retry_at()));
         }
+        let began = Instant::now();
         let mut segment = self.segment.take().unwrap_or_default();
         let may_restart = Instant::now() >= self.may_restart_at;
         let plan = plan(desired.segment.as_ref(), &segment, may_restart);
@@ -232,10 +234,19 @@ impl<H: Host> Worker<H> {
             );
             return (Some(problem), Next::At(wait));
         }
-        let postponed = plan.postponed;
+        let takes_back = takes_back(&segment, &plan.actions);
         let outcome = self.act(&mut segment, plan.actions).await;
+        // What a running process did not take, a fresh one may; what that did not take, none will.
+        let fresh = self.started.is_some_and(|at| at >= began);
+        let distrusted = !outcome.refused.is_empty() && !fresh;
+        segment.server.iter_mut().for_each(|server| server.hosts.foreign |= distrusted);
         self.segment = Some(segment);
-        self.judge(outcome, postponed)
+        let judged = self.judge(outcome, plan.postponed || distrusted);
+        if takes_back && matches!(judged, (None, Next::Never)) {
+            self.signal.observe_again();
+            return (None, Next::At(Instant::now()));
+        }
+        judged
     }
 
     /// Observes, if what is known may not be true any more.
@@ -457,6 +468,19 @@ impl Next {
             (own, _) => own,
         }
     }
+}
+
+/// Whether an address is taken from a host of a running server. The host may have a lease for it since
+/// anybody last looked: guests get leases without our being told.
+fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
+    let hosts = segment.server.as_ref().map(|server| &server.hosts.entries);
+    let had = |change: &dnsmasq::HostChange| match change {
+        dnsmasq::HostChange::Gone(_) => true,
+        dnsmasq::HostChange::Set(mac, _) => hosts.is_some_and(|hosts| hosts.contains_key(mac)),
+    };
+    actions.iter().any(|action| {
+        matches!(action, Action::Server(dnsmasq::Action::AddHosts(changes)) if changes.iter().any(had))
+    })
 }
 
 fn retry_after(failures: u32) -> Duration {

@@ -11,7 +11,7 @@ use crate::cli::{Output, PlanArgs};
 use crate::desired::{Desired, NodeConfig, desired};
 use crate::durable;
 use crate::host::{Host, LinuxHost};
-use crate::plan::plan as plan_of;
+use crate::plan::{plan as plan_of, why};
 use crate::source;
 use crate::source::directory::Directory;
 use crate::store::Store;
@@ -24,6 +24,7 @@ struct Step {
     network: String,
     kind: &'static str,
     action: String,
+    why: String,
 }
 
 #[derive(Serialize)]
@@ -100,6 +101,7 @@ impl Planned {
             network: label.to_owned(),
             kind: action.kind(),
             action: action.to_string(),
+            why: why(desired.segment.as_ref(), &observed, action),
         }));
         Ok(())
     }
@@ -132,9 +134,9 @@ fn print(planned: &Planned, output: Output) -> Result<()> {
 }
 
 fn table(planned: &Planned) -> String {
-    let mut steps = Table::new(&["NETWORK", "ACTION"]);
+    let mut steps = Table::new(&["NETWORK", "ACTION", "WHY"]);
     for step in &planned.actions {
-        steps.row(vec![step.network.clone(), step.action.clone()]);
+        steps.row(vec![step.network.clone(), step.action.clone(), step.why.clone()]);
     }
     let mut troubles = Table::new(&["NOT SERVED", "REASON", "MESSAGE"]);
     for trouble in &planned.problems {

@@ -73,7 +73,13 @@ fn pid(state: &Path, uid: NetworkUid) -> Option<u32> {
 }
 
 fn table(status: &Status) -> String {
-    let parts = [problems(&status.node), networks(&status.networks), subnets(status), ports(status)];
+    let parts = [
+        problems(&status.node),
+        physical_networks(&status.node),
+        networks(&status.networks),
+        subnets(status),
+        ports(status),
+    ];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
     if parts.is_empty() { "Nothing is declared.\n".to_owned() } else { parts.join("\n") }
 }
@@ -92,6 +98,19 @@ fn problems(node: &NodeReport) -> String {
         text += "This node's firewall filters what its bridges forward (net.bridge.bridge-nf-call-iptables=1): it may drop DHCP between a bridge's ports.\n";
     }
     text
+}
+
+/// Only those that are not as they should be: the others show in their Networks.
+fn physical_networks(node: &NodeReport) -> String {
+    let mut table = Table::new(&["PHYSICAL NETWORK", "NETWORKS", "READY", "REASON", "MESSAGE"]);
+    for physical in &node.physical_networks {
+        let Verdict { ready, reason, message, .. } = verdict(&physical.status.conditions);
+        if ready != "True" {
+            let networks = physical.status.networks.unwrap_or_default().to_string();
+            table.row(vec![physical.name.clone(), networks, ready, reason, message]);
+        }
+    }
+    table.text()
 }
 
 fn networks(networks: &[Network]) -> String {

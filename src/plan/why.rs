@@ -1,0 +1,128 @@
+//! Why a step is in a plan, for people.
+
+use std::collections::BTreeSet;
+
+use crate::dnsmasq::{self, Host, HostChange, Server};
+use crate::node::{Action, Segment};
+use crate::types::MacAddr;
+
+/// Why `action` leads from `observed` to `desired`.
+pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> String {
+    let Some(desired) = desired else { return "the network is not wanted here".to_owned() };
+    let device = observed.device.as_ref();
+    let is = |what: String| format!("it is {what}");
+    match action {
+        Action::CreateNamespace if observed.namespace.is_some() => {
+            "its name leads to no namespace".to_owned()
+        }
+        Action::CreateNamespace | Action::RequireBridge(_) => "there is none".to_owned(),
+        Action::CreateDevice { .. } if device.is_none() => "there is none".to_owned(),
+        Action::CreateDevice { .. } | Action::DeleteDevice => {
+            "the one there has another MAC, or one end".to_owned()
+        }
+        Action::SetSysctl(_) => "it has another value".to_owned(),
+        Action::AddChecksumRule(_) | Action::AddAddress(_) => "it is missing".to_owned(),
+        Action::RemoveAddress(_) => "it belongs to no subnet".to_owned(),
+        Action::AttachDevice(_) => {
+            is(device.and_then(|d| d.bridge.clone()).map_or("in none".into(), |b| format!("in {b}")))
+        }
+        Action::SetMtu(_) => is(device.map_or_else(String::new, |d| d.mtu.to_string())),
+        Action::SetUp => is("down".into()),
+        Action::SetGateway(_) => {
+            is(device.and_then(|d| d.gateway).map_or("unset, or about to go".into(), |ip| ip.to_string()))
+        }
+        Action::Server(action) => why_server(desired, observed, action),
+        Action::DeleteNamespace => "the network is not wanted here".to_owned(),
+    }
+}
+
+fn why_server(desired: &Segment, observed: &Segment, action: &dnsmasq::Action) -> String {
+    let nothing = Server::default();
+    let wanted = desired.server.as_ref().unwrap_or(&nothing);
+    let known = observed.server.as_ref().unwrap_or(&nothing);
+    match action {
+        dnsmasq::Action::Stop | dnsmasq::Action::Prepare(_) | dnsmasq::Action::Start(_) => {
+            why_restart(desired, observed, wanted, known)
+        }
+        dnsmasq::Action::AddOptions(_) => "dnsmasq has other values, or none".to_owned(),
+        dnsmasq::Action::AddHosts(changes) => macs(changes),
+        dnsmasq::Action::WriteNames(_) => "dnsmasq has others".to_owned(),
+        dnsmasq::Action::Release(..) => "its holder has no right to it any more".to_owned(),
+        dnsmasq::Action::Remove => "the network is not wanted here".to_owned(),
+    }
+}
+
+fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &Server) -> String {
+    let Some(process) = &known.process else { return "dnsmasq does not run".to_owned() };
+    if !process.current {
+        return "dnsmasq runs an old program, or in another namespace".to_owned();
+    }
+    let mac = |segment: &Segment| segment.device.as_ref().map(|device| device.mac);
+    if mac(desired) != mac(observed) {
+        return "its sockets are bound to a device that goes".to_owned();
+    }
+    let argv: BTreeSet<_> = wanted.process.iter().flat_map(|process| &process.argv).collect();
+    let differing: Vec<_> =
+        argv.symmetric_difference(&process.argv.iter().collect()).copied().cloned().collect();
+    if !differing.is_empty() {
+        return format!("its command line differs: {}", differing.join(" "));
+    }
+    if known.hosts.foreign || known.options.foreign {
+        return "its files are not as they were written".to_owned();
+    }
+    let spent = |(mac, host): &(&MacAddr, &Host)| {
+        known.hosts.entries.get(mac) != Some(host) && known.hosts.spent.contains(&host.ip)
+    };
+    match wanted.hosts.entries.iter().find(spent) {
+        Some((mac, host)) => format!("it has read {} before, and takes no new line for it ({mac})", host.ip),
+        None => "an option is withdrawn, or too many old lines are in memory".to_owned(),
+    }
+}
+
+/// The first few.
+fn macs(changes: &[HostChange]) -> String {
+    let mac = |change: &HostChange| match change {
+        HostChange::Set(mac, _) | HostChange::Gone(mac) => mac.to_string(),
+    };
+    let first: Vec<_> = changes.iter().take(3).map(mac).collect();
+    let more = changes.len().saturating_sub(first.len());
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("dnsmasq knows {}{more} otherwise", first.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnsmasq::{Hosts, Process};
+    use crate::plan::plan;
+
+    fn segment(ip: u8) -> Segment {
+        let host = Host { ip: [10, 0, 0, ip].into(), name: "a".parse().unwrap(), tag: "p".into() };
+        let hosts = Hosts::fresh([(MacAddr::local([0, 0, 0, 0, ip]), host)].into());
+        let process = Some(Process { argv: vec!["dnsmasq".into()], current: true });
+        Segment { server: Some(Server { process, hosts, ..Server::default() }), ..Segment::default() }
+    }
+
+    fn reasons(desired: &Segment, observed: &Segment) -> Vec<String> {
+        let actions = plan(Some(desired), observed, true).actions;
+        actions.iter().map(|action| why(Some(desired), observed, action)).collect()
+    }
+
+    #[test]
+    fn a_restart_says_what_it_is_for() {
+        let observed = segment(1);
+        let mut moved = segment(1);
+        let hosts = &mut moved.server.as_mut().unwrap().hosts.entries;
+        let host = hosts.pop_first().unwrap().1;
+        hosts.insert(MacAddr::local([0, 0, 0, 0, 9]), host);
+        let stop = "it has read 10.0.0.1 before, and takes no new line for it (02:00:00:00:00:09)";
+        assert!(reasons(&moved, &observed).contains(&stop.to_owned()));
+        let mut other = segment(1);
+        other.server.as_mut().unwrap().process.as_mut().unwrap().argv.push("--x".into());
+        assert!(reasons(&other, &observed).contains(&"its command line differs: --x".to_owned()));
+        assert!(
+            reasons(&segment(2), &observed)
+                .contains(&"dnsmasq knows 02:00:00:00:00:01, 02:00:00:00:00:02 otherwise".to_owned())
+        );
+    }
+}

@@ -1,0 +1,99 @@
+//! How an agent ends, and how dnsmasq does.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use crate::lab::{Mac, MessageType, eventually};
+use crate::manifests::{fixed, lan, port};
+use crate::site::{LONG, Site};
+
+const VM1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
+
+fn declared() -> String {
+    lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")
+}
+
+#[test]
+fn sigterm_leaves_everything_serving() {
+    let site = Site::new();
+    site.write("a.yaml", &declared());
+    let agent = site.start();
+    let guest = site.guest(1);
+    let server = site.until_leased(&guest, VM1).server();
+    let process = site.dnsmasq_pids();
+    agent.stop();
+    assert_eq!(guest.renew(VM1, server).map(|ack| ack.kind()), Some(MessageType::Ack));
+    assert_eq!(guest.dora().yiaddr(), VM1);
+    assert!(site.get("/livez").is_none(), "an agent still runs");
+    let agent = site.start();
+    assert_eq!((agent.actions(), site.dnsmasq_pids()), (vec![], process));
+}
+
+#[test]
+fn sigint_ends_it_as_well() {
+    let site = Site::new();
+    site.write("a.yaml", &declared());
+    let mut agent = site.start();
+    site.lab.signal("INT", agent.pid());
+    assert!(agent.until_exited().0.success());
+    assert_eq!(site.dnsmasq_pids().len(), 1);
+}
+
+#[test]
+fn stop_serving_on_exit_takes_all_down_but_what_was_allocated() {
+    let site = Site::new();
+    site.write("b.yaml", &(lan() + &port("vm-b", "lan", Mac::nth(2), "")));
+    let agent = site.launch().more(&["--stop-serving-on-exit"]).start_ready();
+    // In the order of names it would be the other way round.
+    site.write("a.yaml", &port("vm-a", "lan", Mac::nth(1), ""));
+    site.until_ready("Port", "vm-a");
+    let status = site.status();
+    let before = (status.addresses("vm-a"), status.addresses("vm-b"), status.server("lan"));
+    assert!(before.1 < before.0);
+    agent.stop();
+    assert_eq!(site.remains(false), Vec::<String>::new());
+    let _agent = site.start();
+    let status = site.status();
+    assert_eq!((status.addresses("vm-a"), status.addresses("vm-b"), status.server("lan")), before);
+    site.until_leased(&site.guest(1), before.0[0]);
+}
+
+#[test]
+fn a_dnsmasq_that_ends_is_answered_at_once() {
+    let site = Site::new();
+    site.write("a.yaml", &declared());
+    let agent = site.start();
+    let guest = site.guest(1);
+    let server = site.until_leased(&guest, VM1).server();
+    for signal in ["KILL", "SEGV", "TERM"] {
+        let pid = site.dnsmasq_pids()[0];
+        let killed = Instant::now();
+        site.lab.signal(signal, pid);
+        guest.discover_until_answered(Duration::from_millis(20), Duration::from_secs(5));
+        println!("SIG{signal} to OFFER: {:?}", killed.elapsed());
+        let now = eventually("one dnsmasq", LONG, || Some(site.dnsmasq_pids()).filter(|p| p.len() == 1));
+        assert_ne!(now, [pid]);
+        // It knows its leases.
+        assert_eq!(guest.renew(VM1, server).map(|ack| ack.kind()), Some(MessageType::Ack));
+    }
+    agent.until_logged("dnsmasq has ended");
+    site.assert_nothing_to_do();
+}
+
+#[test]
+fn a_crash_loop_is_backed_off_and_ends() {
+    let site = Site::new();
+    site.write("a.yaml", &declared());
+    let agent = site.start();
+    // One that is killed before it answers is a start that failed.
+    let starts = || agent.log().iter().filter(|line| line.contains("start dnsmasq\"")).count();
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(6) {
+        site.run_shell("for p in $(pidof dnsmasq); do kill -9 $p 2>/dev/null || true; done");
+    }
+    // At once, then 200, 400, 800 … ms after each other.
+    assert!((3..=9).contains(&starts()), "{} starts in six seconds", starts());
+    site.run_shell("for p in $(pidof dnsmasq); do kill -9 $p 2>/dev/null || true; done");
+    site.until_leased(&site.guest(1), VM1);
+    site.until_ready("Network", "lan");
+}

@@ -1,0 +1,28 @@
+//! The real `kube-dhcp agent` with the real dnsmasq, kernel and clients: whole exchanges on the wire.
+//!
+//! Each test has a machine of its own ([`site::Site`]), so they run beside each other. Needs root.
+
+#![allow(unreachable_pub, reason = "the modules are a library to each other")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken test must fail loudly")]
+
+#[path = "../lab/mod.rs"]
+mod lab;
+
+mod agent;
+mod manifests;
+mod site;
+
+mod adoption;
+mod answers;
+mod changes;
+mod clients;
+mod crash;
+mod endings;
+mod hostile;
+mod leftovers;
+mod many;
+mod mending;
+mod mistakes;
+mod names;
+mod observed;
+mod reasons;

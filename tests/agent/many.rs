@@ -1,0 +1,80 @@
+//! A thousand ports in one network.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use crate::lab::{Guest, Mac};
+use crate::manifests::{network, port, subnet};
+use crate::site::{Site, files_of};
+
+fn wide() -> String {
+    network("lan", "") + &subnet("wide", "lan", "10.0.0.0/16", "")
+}
+
+/// Port `n` with the `n`-th address above 10.0.16.0.
+fn nth(n: u32) -> String {
+    port(&format!("vm{n}"), "lan", Mac::nth(n), &format!("addresses: [{{ip: {}}}]", ip(n)))
+}
+
+fn ip(n: u32) -> Ipv4Addr {
+    (u32::from(Ipv4Addr::new(10, 0, 16, 0)) + n).into()
+}
+
+fn lease_all(site: &Site, like: &Guest<'_>, numbers: impl Iterator<Item = u32>) {
+    for n in numbers {
+        assert_eq!(site.lab.twin(like, Mac::nth(n)).dora().yiaddr(), ip(n));
+    }
+}
+
+fn assert_all_ready(site: &Site, count: u32) {
+    site.until_ready("Network", "lan");
+    site.until_ready("Port", &format!("vm{count}"));
+    let status = site.status();
+    let ports = &status.object("Network", "lan").unwrap()["status"]["ports"];
+    assert_eq!((ports["total"].as_u64(), ports["ready"].as_u64()), (Some(count.into()), Some(count.into())));
+}
+
+fn hosts_files(site: &Site) -> BTreeSet<String> {
+    let paths = files_of(&site.network_dir().join("hosts"));
+    paths.into_iter().map(|p| p.file_name().unwrap().to_string_lossy().into_owned()).collect()
+}
+
+#[test]
+fn a_thousand_ports_of_a_thousand_files_and_a_hundred_more_at_once() {
+    let site = Site::new();
+    site.write("lan.yaml", &wide());
+    (1..=1000).for_each(|n| site.write(&format!("vm{n}.yaml"), &nth(n)));
+    let _agent = site.start();
+    let like = site.guest(9_999);
+    lease_all(&site, &like, 1..=1000);
+    let process = site.dnsmasq_pids();
+    site.write("vm1001.yaml", &nth(1001));
+    site.until_leased(&site.lab.twin(&like, Mac::nth(1001)), ip(1001));
+
+    site.until_ready("Port", "vm1001");
+    let before = hosts_files(&site);
+    site.write("more.yaml", &(1002..=1101).map(nth).collect::<String>());
+    site.until_leased(&site.lab.twin(&like, Mac::nth(1101)), ip(1101));
+    lease_all(&site, &like, 1002..=1101);
+    let new: Vec<_> = hosts_files(&site).difference(&before).cloned().collect();
+    assert!(new.len() == 1 && new[0].starts_with("add-"), "{new:?}");
+    assert_eq!(site.dnsmasq_pids(), process, "additions need no restart");
+    assert_all_ready(&site, 1101);
+    assert!(site.lab.twin(&like, Mac::nth(5_000)).silent());
+}
+
+#[test]
+fn a_thousand_ports_of_one_file() {
+    let site = Site::new();
+    site.write("all.yaml", &(wide() + &(1..=1000).map(nth).collect::<String>()));
+    let _agent = site.start();
+    let like = site.guest(9_999);
+    lease_all(&site, &like, 1..=1000);
+    let all = |last| wide() + &(2..=last).map(nth).collect::<String>();
+    site.write("all.yaml", &all(1001));
+    site.until_leased(&site.lab.twin(&like, Mac::nth(1001)), ip(1001));
+    site.until_silent(&site.lab.twin(&like, Mac::nth(1)));
+    site.until_ready("Port", "vm1001");
+    site.until_ready("Network", "lan");
+    site.assert_nothing_to_do();
+}

@@ -1,0 +1,125 @@
+//! What the agent lets others see, and whom it refuses to work beside.
+
+use std::os::unix::fs::PermissionsExt;
+
+use crate::lab::{self, Mac, eventually};
+use crate::manifests::{fixed, lan, port, subnet, vlan};
+use crate::site::{BIN, LONG, Site, files_of};
+
+#[test]
+fn probes_and_metrics() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    site.write("b.yaml", "kind: nonsense\n");
+    let _agent = site.start();
+    assert_eq!(site.get("/livez").map(|(code, _)| code), Some(200));
+    assert_eq!(site.get("/other").map(|(code, _)| code), Some(404));
+    eventually("the metrics say what is served", LONG, || {
+        let (_, text) = site.get("/metrics")?;
+        let has = |line: &str| text.lines().any(|l| l == line);
+        let all = has("kube_dhcp_networks 1")
+            && has("kube_dhcp_networks_ready 1")
+            && has("kube_dhcp_ports 1")
+            && has("kube_dhcp_ports_ready 1")
+            && has("kube_dhcp_dnsmasq_starts_total 1")
+            && has("kube_dhcp_manifest_problems 1")
+            && has("kube_dhcp_actions_total{kind=\"create-namespace\"} 1");
+        all.then_some(())
+    });
+}
+
+#[test]
+fn readyz_waits_for_every_network() {
+    let site = Site::new();
+    for n in 1..=30 {
+        let name = format!("net{n}");
+        let text = vlan(&name, n)
+            + &subnet(&format!("sub{n}"), &name, "10.0.0.0/24", "")
+            + &port(&format!("vm{n}"), &name, Mac::nth(n.into()), "");
+        site.write(&format!("{name}.yaml"), &text);
+    }
+    let _agent = site.launch().physical(&["trunk=bridge:br-{vlan}"]).start();
+    let mut not_yet = Vec::new();
+    eventually("it is ready", LONG, || {
+        let (code, body) = site.get("/readyz")?;
+        if code != 200 {
+            not_yet.push(body);
+            return None;
+        }
+        Some(())
+    });
+    assert!(not_yet.iter().any(|body| body.contains("networks were not yet set up")), "{not_yet:?}");
+    assert_eq!(site.dnsmasq_pids().len(), 30, "ready before all was there");
+}
+
+#[test]
+fn without_listen_nobody_listens() {
+    let site = Site::new();
+    site.write("a.yaml", &lan());
+    let agent = site.launch().more(&["--listen", "off"]).start();
+    agent.until_logged("start dnsmasq");
+    site.until_ready("Network", "lan");
+    assert_eq!(site.get("/livez"), None);
+}
+
+#[test]
+fn a_plan_on_a_fresh_machine_lists_all_and_changes_nothing() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let plan = site.plan();
+    for part in
+        ["create the network namespace", "create bridge br0", "add address 10.0.0.10/24", "start dnsmasq"]
+    {
+        assert!(plan.iter().any(|step| step.starts_with("team-a/lan ") && step.contains(part)), "{plan:#?}");
+    }
+    assert_eq!(site.remains(true), Vec::<String>::new());
+    assert!(!site.state.exists(), "{:?}", files_of(&site.state));
+    let _agent = site.start();
+    site.assert_nothing_to_do();
+    site.write("a.yaml", &lan().replace("vm.example.org", "new.example.org"));
+    let gone = |step: &String| step.contains("start dnsmasq");
+    eventually("the agent did what is planned", LONG, || (!site.plan().iter().any(gone)).then_some(()));
+}
+
+#[test]
+fn a_second_agent_is_refused_and_told_of_the_first() {
+    let site = Site::new();
+    site.write("a.yaml", &lan());
+    let agent = site.start();
+    let done = lab::output(site.lab.command(BIN).args(site.launch().arguments("agent")));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success() && said.contains(&agent.pid().to_string()), "{said}");
+    assert!(site.is_ready());
+    agent.kill9();
+    site.start();
+}
+
+#[test]
+fn a_state_directory_that_others_cannot_reach_is_refused() {
+    let site = Site::new();
+    let closed = site.lab.state().join("closed");
+    std::fs::create_dir(&closed).unwrap();
+    std::fs::set_permissions(&closed, PermissionsExt::from_mode(0o700)).unwrap();
+    let state = closed.join("state");
+    let arguments = ["agent", "--manifests", site.manifests.to_str().unwrap(), "--state-dir"];
+    let done = lab::output(site.lab.command(BIN).args(arguments).arg(&state));
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert!(!done.status.success(), "{said}");
+    assert!(said.contains(&format!("chmod o+x {}", closed.display())), "{said}");
+}
+
+#[test]
+fn a_log_in_json_is_json() {
+    let site = Site::new();
+    site.write("a.yaml", &lan());
+    let agent = site.start();
+    assert!(agent.actions().len() > 5);
+    for line in agent.log() {
+        // Into a map that does not take a key twice.
+        let parsed: Result<serde_json::Value, _> = serde_json::from_str(&line);
+        assert!(parsed.is_ok(), "{line}");
+        let span = line.split_once("\"span\":{").map(|(_, rest)| rest.split('}').next().unwrap());
+        assert!(span.is_none_or(|span| span.matches("\"name\":").count() < 2), "a key twice: {line}");
+    }
+    assert!(agent.log().iter().any(|line| line.contains("team-a/lan")));
+}

@@ -1,0 +1,195 @@
+//! The pure core as a whole: whatever is there and however far a plan came, the next one finishes it
+//! and the one after is empty; and no text of a user's becomes more than one value in what is rendered.
+
+#![allow(unreachable_pub, reason = "the modules are a library to this one")]
+#![allow(clippy::unwrap_used, reason = "a broken test must fail loudly")]
+
+mod damage;
+mod world;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use kube_dhcp::allocate::Ledger;
+use kube_dhcp::dnsmasq;
+use kube_dhcp::node::{Action, Segment};
+use kube_dhcp::plan::plan;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use serde_json::{Value, json};
+
+use damage::{Damage, damage, suffer};
+use world::{World, wanted, world, world_beside};
+
+/// On the way to a world: whether restarts are allowed, how far the plan comes, what happens then.
+type Step = (World, bool, Index, Vec<Damage>);
+
+fn step() -> impl Strategy<Value = Step> {
+    (world(), any::<bool>(), any::<Index>(), prop::collection::vec(damage(), 0..3))
+}
+
+/// Where a node is after all this.
+fn after(steps: &[Step], ledger: &mut Ledger) -> Segment {
+    let mut segment = Segment::default();
+    for (world, may_restart, cut, damages) in steps {
+        let actions = plan(wanted(world, ledger).segment.as_ref(), &segment, *may_restart).actions;
+        actions.iter().take(cut.index(actions.len() + 1)).for_each(|action| segment.record(action));
+        for damage in damages {
+            suffer(&mut segment, *damage);
+        }
+    }
+    segment
+}
+
+/// One whole pass.
+fn pass(wanted: Option<&Segment>, segment: &mut Segment) {
+    let plan = plan(wanted, segment, true);
+    assert!(!plan.postponed);
+    plan.actions.iter().for_each(|action| segment.record(action));
+}
+
+/// What no comparison of states shows: a process hears nothing through a device that was made after it,
+/// and one that still runs would answer from a network that is half gone.
+fn assert_in_order(actions: &[Action]) {
+    let at = |kind: &str| actions.iter().position(|action| action.kind() == kind);
+    let in_order = |first: &str, then: &str| at(first).zip(at(then)).is_none_or(|(a, b)| a < b);
+    if let Some(device) = at("create-device") {
+        assert!(at("start-dnsmasq").is_some_and(|start| device < start), "{actions:?}");
+    }
+    if at("create-namespace").is_none() && at("create-device").is_none() {
+        assert!(in_order("stop-dnsmasq", "delete-device"), "{actions:?}");
+        assert!(in_order("stop-dnsmasq", "delete-namespace"), "{actions:?}");
+    }
+    assert!(in_order("add-options", "add-hosts") && in_order("add-hosts", "release-lease"), "{actions:?}");
+    assert!(in_order("prepare-dnsmasq", "start-dnsmasq"), "{actions:?}");
+}
+
+fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
+    let left = plan(wanted, is, true);
+    assert!(left.actions.is_empty() && !left.postponed, "left to do: {left:?}");
+    let Some(wanted) = wanted else {
+        assert!(is.is_absent(), "{is:?}");
+        return;
+    };
+    assert_eq!((&is.namespace, &is.device), (&wanted.namespace, &wanted.device));
+    assert_eq!(is.bridge.as_ref().map(|b| &b.name), wanted.bridge.as_ref().map(|b| &b.name));
+    let (is, wanted) = (is.server.as_ref().unwrap(), wanted.server.as_ref().unwrap());
+    assert_eq!(
+        (&is.process, &is.hosts.entries, &is.names),
+        (&wanted.process, &wanted.hosts.entries, &wanted.names)
+    );
+    let hosts = wanted.hosts.entries.values().map(|host| host.tag.as_str());
+    let tags: BTreeSet<_> = hosts.chain(wanted.options.values.keys().map(|(tag, _)| tag.as_str())).collect();
+    let in_use = is.options.values.iter().filter(|((tag, _), _)| tags.contains(tag.as_str()));
+    assert_eq!(in_use.collect::<BTreeMap<_, _>>(), wanted.options.values.iter().collect());
+    assert!(!is.hosts.foreign && !is.options.foreign);
+    assert_eq!(is.stale_leases().count(), 0);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
+
+    #[test]
+    fn a_plan_that_was_cut_anywhere_is_finished_by_the_next(
+        steps in prop::collection::vec(step(), 0..4),
+        last in world(),
+        may_restart: bool,
+    ) {
+        let mut ledger = Ledger::default();
+        let before = after(&steps, &mut ledger);
+        let wanted = wanted(&last, &mut ledger).segment;
+        let actions = plan(wanted.as_ref(), &before, may_restart).actions;
+        assert_in_order(&actions);
+        for cut in 0..=actions.len() {
+            let mut segment = before.clone();
+            actions[..cut].iter().for_each(|action| segment.record(action));
+            pass(wanted.as_ref(), &mut segment);
+            assert_reached(wanted.as_ref(), &segment);
+        }
+    }
+
+    #[test]
+    fn without_a_restart_no_server_is_stopped_and_what_is_left_is_told(
+        steps in prop::collection::vec(step(), 0..3),
+        last in world(),
+    ) {
+        let mut ledger = Ledger::default();
+        let mut segment = after(&steps, &mut ledger);
+        let wanted = wanted(&last, &mut ledger).segment;
+        pass(wanted.as_ref(), &mut segment);
+        let next = world_beside(&last);
+        let wanted = world::wanted(&next, &mut ledger).segment;
+        let first = plan(wanted.as_ref(), &segment, false);
+        let stops = first.actions.contains(&Action::Server(dnsmasq::Action::Stop));
+        prop_assert!(wanted.is_none() || !stops, "{first:?}");
+        first.actions.iter().for_each(|action| segment.record(action));
+        let second = plan(wanted.as_ref(), &segment, false);
+        prop_assert!(second.actions.is_empty(), "{second:?}");
+        prop_assert_eq!(second.postponed, first.postponed);
+        if first.postponed {
+            pass(wanted.as_ref(), &mut segment);
+        }
+        assert_reached(wanted.as_ref(), &segment);
+    }
+
+    #[test]
+    fn a_text_is_never_more_than_one_value(texts in prop::collection::vec(text(), 6), code: u8) {
+        let own = json!({"physicalNetworkRef": {"name": "lan"}, "dns": {"domain": texts[0]}});
+        assert_rendered(&own, &texts, code);
+        assert_rendered(&json!({"physicalNetworkRef": {"name": "lan"}}), &texts, code);
+    }
+}
+
+/// Any text, often one with what files and command lines are made of.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![any::<String>(), "[a-c\n\r\0,;:#\"'\\\\ =.-]{0,12}", "[a-z][a-z0-9-]{0,5}"]
+}
+
+/// As a source that checks nothing would hand them over.
+fn assert_rendered(network: &Value, texts: &[String], code: u8) {
+    let options = json!([{"code": code, "values": [texts[1]], "family": "IPv4"}]);
+    let subnet = json!({"networkRef": {"name": "n"}, "cidr": "10.0.0.0/24"});
+    let named = |more: Value| {
+        let mut spec = json!({"networkRef": {"name": "n"}});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let ports = BTreeMap::from([
+        (0, named(json!({"macAddress": "02:00:00:00:00:01", "hostname": texts[2]}))),
+        (
+            1,
+            named(
+                json!({"macAddress": "02:00:00:00:00:02", "dnsNames": [texts[3], format!("a.{}", texts[0])]}),
+            ),
+        ),
+        (2, named(json!({"macAddress": "02:00:00:00:00:03", "options": options}))),
+        (3, named(json!({"macAddress": texts[4]}))),
+        (4, named(json!({"macAddress": "02:00:00:00:00:04", "addresses": [{"ip": texts[5]}]}))),
+        (5, named(json!({"macAddress": "02:00:00:00:00:05"}))),
+    ]);
+    let desired =
+        wanted(&Some((network.clone(), BTreeMap::from([(0, subnet)]), ports)), &mut Ledger::default());
+    // A Network with a domain that is none is not served at all.
+    let Some(server) = desired.segment.and_then(|segment| segment.server) else { return };
+    let hosts: Vec<_> = server.hosts.entries.iter().collect();
+    let changes: Vec<_> =
+        hosts.iter().map(|(mac, host)| dnsmasq::HostChange::Set(**mac, (*host).clone())).collect();
+    assert_lines(&dnsmasq::hosts_text(&changes), hosts.len(), |line| line.split(',').count() == 4);
+    let values = &server.options.values;
+    assert_lines(&dnsmasq::options_text(values), values.len(), |line| line.starts_with("tag:"));
+    let count = server.names.values().map(Vec::len).sum();
+    assert_lines(&dnsmasq::names_text(&server.names), count, |line| line.split(' ').count() == 2);
+    let argv = server.process.unwrap().argv;
+    assert!(
+        argv.iter().skip(1).all(|arg| arg.starts_with("--") && !arg.contains(char::is_control)),
+        "{argv:?}"
+    );
+    let of_domain = network["dns"]["domain"].is_string();
+    assert_eq!(argv.iter().filter(|arg| arg.starts_with("--domain=")).count(), usize::from(of_domain));
+    assert!(!server.hosts.entries.is_empty(), "the port without any text of a user's is always there");
+}
+
+fn assert_lines(text: &str, count: usize, whole: impl Fn(&str) -> bool) {
+    assert_eq!(text.split_terminator('\n').count(), count, "{text:?}");
+    assert!(text.split_terminator('\n').all(whole), "{text:?}");
+    assert!(!text.chars().any(|c| c.is_control() && c != '\n'), "{text:?}");
+}
