@@ -168,6 +168,20 @@ impl Ledger {
         self.0.iter()
     }
 
+    /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
+    /// nobody could find again if the ledger were lost.
+    pub fn has_chosen(&self, before: &Self, asked: impl Fn(&str, Ipv4Addr) -> bool) -> bool {
+        let had = |ip: &Ipv4Addr, holder: &Holder| {
+            before.0.get(ip).is_some_and(|old| old.released.is_none() && old.holder == *holder)
+        };
+        self.0.iter().filter(|(ip, held)| held.released.is_none() && !had(ip, &held.holder)).any(
+            |(ip, held)| match &held.holder {
+                Holder::Port { name, .. } => !asked(name, *ip),
+                Holder::ServerSlot { .. } => true,
+            },
+        )
+    }
+
     /// How many addresses of a subnet are in use.
     pub fn used(&self, subnet_name: &str) -> usize {
         let used = |held: &&Allocation| held.subnet_name == subnet_name && held.released.is_none();

@@ -56,6 +56,16 @@ pub struct Inputs {
     pub ports: Vec<Arc<Port>>,
 }
 
+impl Inputs {
+    /// Whether the Port of this name asks for just this address.
+    pub fn asks_for(&self, port: &str, ip: Ipv4Addr) -> bool {
+        let at = self.ports.binary_search_by(|p| p.metadata.name.as_deref().unwrap_or_default().cmp(port));
+        let addresses = at.ok().and_then(|at| self.ports[at].spec.addresses.as_ref());
+        let texts = addresses.into_iter().flatten().filter_map(|address| address.ip.as_deref());
+        texts.filter_map(|text| text.parse().ok()).any(|asked: Ipv4Addr| asked == ip)
+    }
+}
+
 /// What a node shall hold for one network, and what is true of its objects so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {

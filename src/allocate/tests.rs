@@ -52,6 +52,22 @@ fn what_was_given_stays() {
 }
 
 #[test]
+fn only_what_nobody_asked_for_by_name_is_chosen() {
+    let wanted = [10, 0, 0, 5].into();
+    let exact = claim(port("e"), &[Wish::Exactly(wanted)]);
+    let asked = |name: &str, ip| (name, ip) == ("e", wanted);
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), std::slice::from_ref(&exact));
+    assert!(!ledger.has_chosen(&Ledger::default(), asked));
+    let before = ledger.clone();
+    ledger.allocate(&slash29(), &[exact, any("x")]);
+    assert!(ledger.has_chosen(&before, asked));
+    let before = ledger.clone();
+    ledger.allocate(&slash29(), &[any("x")]);
+    assert!(!ledger.has_chosen(&before, asked), "a release chooses nothing");
+}
+
+#[test]
 fn never_used_goes_before_released_and_the_longest_released_first() {
     let mut ledger = Ledger::default();
     ledger.allocate(&slash29(), &[any("x"), any("y")]);
