@@ -15,7 +15,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{Instrument, error, info, info_span, warn};
+use tracing::{Instrument, info, info_span, warn};
 
 use crate::durable::{self, Survives};
 use crate::host::{Host, ensure_inotify_instances};
@@ -47,6 +47,11 @@ pub enum Error {
     /// Of the state directory.
     #[error(transparent)]
     State(#[from] durable::Error),
+    /// A mistake of ours.
+    #[error(
+        "the worker of a network failed; its network and all others are served on, start the agent again"
+    )]
+    Worker(#[source] tokio::task::JoinError),
     /// There is nothing to learn any more.
     #[error("the source of objects ended")]
     SourceEnded,
@@ -108,7 +113,7 @@ impl<H: Host> Agent<H> {
                 () = stop.cancelled() => break,
                 batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?),
                 Some(uid) = events.recv() => self.disturbed(uid),
-                Some(ended) = self.tasks.join_next() => self.ended(ended).await,
+                Some(ended) = self.tasks.join_next() => self.ended(ended).await?,
                 _ = resync.tick() => self.resync().await,
             }
         }
@@ -134,15 +139,8 @@ impl<H: Host> Agent<H> {
     }
 
     fn take(&mut self, batch: Batch) {
-        let dirty = {
-            let mut store = self.context.store();
-            let before = store.segments().clone();
-            let dirty = store.apply(batch.events);
-            if *store.segments() != before {
-                self.context.save_segments(store.segments());
-            }
-            dirty
-        };
+        let dirty = self.context.store().apply(batch.events);
+        self.context.save_segments();
         for name in dirty {
             let uid = self.context.uid(&name);
             // An object of this name but another UID: the old one's worker takes down, the new one's serves.
@@ -188,34 +186,31 @@ impl<H: Host> Agent<H> {
 
     /// A worker ends when nothing of its network is wanted or there. What ended together is swept up
     /// together: a sweep looks at all links.
-    async fn ended(&mut self, ended: Ended) {
-        let mut gone = self.take_back(ended);
+    async fn ended(&mut self, ended: Ended) -> Result<(), Error> {
+        let mut gone = self.take_back(ended)?;
         while let Some(ended) = self.tasks.try_join_next() {
-            gone |= self.take_back(ended);
+            gone |= self.take_back(ended)?;
         }
         if gone {
             self.sweep().await;
         }
+        Ok(())
     }
 
-    /// Whether a network is gone. It may have been wanted again just before.
-    fn take_back(&mut self, ended: Ended) -> bool {
-        let uid = match ended {
-            Ok(uid) => uid,
-            Err(e) => {
-                error!(error = &e as &(dyn std::error::Error + 'static), "a worker failed");
-                return false;
-            }
-        };
+    /// Whether a network is gone. It may have been wanted again just before. A worker that panicked is
+    /// our mistake, and nobody looks after its network any more: a fresh agent adopts all of them.
+    fn take_back(&mut self, ended: Ended) -> Result<bool, Error> {
+        let uid = ended.map_err(Error::Worker)?;
         self.workers.remove(&uid);
         let name = self.names.iter().find(|(_, other)| **other == uid).map(|(name, _)| name.clone());
-        let Some(name) = name else { return true };
+        let Some(name) = name else { return Ok(true) };
         self.signal(uid, Some(name)).change();
-        false
+        Ok(false)
     }
 
     async fn resync(&mut self) {
         self.context.refresh_node();
+        self.context.save_segments();
         for signal in self.workers.values() {
             signal.observe();
         }

@@ -22,7 +22,7 @@ use crate::service::Service;
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 use network::Admitted;
-pub use network::{Attachment, SegmentId, segment_id};
+pub use network::{Attachment, SegmentId, may_have_segment, segment_id};
 use port::Guest;
 use subnet::Served;
 

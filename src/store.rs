@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::{Network, PhysicalNetwork, Port, Subnet};
-use crate::desired::{Inputs, SegmentId, segment_id};
+use crate::desired::{Inputs, SegmentId, may_have_segment, segment_id};
 use crate::source::{Event, Kind, Object, ObjectKey};
 use crate::types::ObjectName;
 
@@ -47,11 +47,11 @@ impl Store {
         for event in events {
             match event {
                 Event::Apply(object) => {
-                    segments_move |= matches!(object, Object::Network(_));
+                    segments_move |= matches!(object, Object::Network(_) | Object::PhysicalNetwork(_));
                     self.insert(object, &mut dirty);
                 }
                 Event::Delete(key) => {
-                    segments_move |= key.kind == Kind::Network;
+                    segments_move |= matches!(key.kind, Kind::Network | Kind::PhysicalNetwork);
                     self.remove(&key, &mut dirty);
                 }
             }
@@ -136,20 +136,25 @@ impl Store {
         self.networks.iter().filter(|(_, network)| on(network)).map(|(name, _)| name.clone()).collect()
     }
 
-    /// A segment stays with the network that has it; one that is free goes to the first by name.
-    /// Returns the networks whose segment was another one's before.
+    /// A segment stays with the network that has it; one that is free goes to the first by name that
+    /// may have it. Returns the networks for which that changes something.
     fn admit(&mut self) -> Vec<ObjectName> {
-        let networks = &self.networks;
+        let (networks, physical) = (&self.networks, &self.physical_networks);
+        let may = |network: &Network| {
+            let physical = physical.get(&network.spec.physical_network_ref.name);
+            may_have_segment(network, physical.map(AsRef::as_ref))
+        };
         let is_on = |name: &ObjectName, segment: &SegmentId| {
-            networks.get(name).is_some_and(|network| segment_id(network) == *segment)
+            networks.get(name).is_some_and(|network| segment_id(network) == *segment && may(network))
         };
         let before = self.segments.clone();
         self.segments.retain(|segment, name| is_on(name, segment));
-        for (name, network) in networks {
+        for (name, network) in networks.iter().filter(|(_, network)| may(network)) {
             self.segments.entry(segment_id(network)).or_insert_with(|| name.clone());
         }
-        let moved = self.segments.iter().filter(|(segment, name)| before.get(*segment) != Some(name));
-        moved.map(|(_, name)| name.clone()).collect()
+        let moved = |segment: &SegmentId| before.get(segment) != self.segments.get(segment);
+        let touched = networks.iter().filter(|(_, network)| moved(&segment_id(network)));
+        touched.map(|(name, _)| name.clone()).collect()
     }
 }
 
@@ -245,6 +250,19 @@ mod tests {
         let dirty = store.apply(vec![delete(Kind::Network, "z")]);
         assert_eq!(names(&dirty), ["a", "z"]);
         assert_eq!(store.inputs(&a).unwrap().segment_holder, None);
+    }
+
+    #[test]
+    fn who_may_not_have_a_segment_keeps_nobody_from_it() {
+        let mut store = Store::default();
+        let none = json!({"namespaces": {"from": "None"}});
+        let granted = json!({"namespaces": {"from": "All"}, "untagged": "Allowed"});
+        store.apply(vec![object(Kind::PhysicalNetwork, "p", &none), network("n", "p")]);
+        assert!(store.segments().is_empty());
+        let dirty = store.apply(vec![object(Kind::PhysicalNetwork, "p", &granted)]);
+        assert_eq!((names(&dirty), store.segments().len()), (vec!["n"], 1));
+        store.apply(vec![object(Kind::PhysicalNetwork, "p", &none)]);
+        assert!(store.segments().is_empty());
     }
 
     #[test]

@@ -99,7 +99,10 @@ pub(super) struct Context<H> {
     pub(super) readiness: Readiness,
     /// Networks that may be built or torn down at the same time.
     pub(super) heavy: Semaphore,
+    /// Networks that may be looked at at the same time: each takes a thread and some descriptors.
+    pub(super) looks: Semaphore,
     store: Mutex<Store>,
+    saved_segments: Mutex<BTreeMap<SegmentId, ObjectName>>,
     node_forwarders: Mutex<Vec<std::net::IpAddr>>,
     bridges: Mutex<BTreeMap<NetworkUid, String>>,
     problems: Mutex<Vec<ManifestProblem>>,
@@ -110,13 +113,16 @@ impl<H> Context<H> {
     pub(super) fn new(host: H, config: Config, metrics: Metrics) -> Result<Self, Error> {
         let segments: Vec<(SegmentId, ObjectName)> =
             durable::read(&segments_path(&config.node.state))?.unwrap_or_default();
+        let segments: BTreeMap<_, _> = segments.into_iter().collect();
         let context = Self {
             host,
             config,
             metrics,
             readiness: Readiness::default(),
             heavy: Semaphore::new(HEAVY),
-            store: Mutex::new(Store::with_segments(segments.into_iter().collect())),
+            looks: Semaphore::new(LOOKS),
+            saved_segments: Mutex::new(segments.clone()),
+            store: Mutex::new(Store::with_segments(segments)),
             node_forwarders: Mutex::default(),
             bridges: Mutex::default(),
             problems: Mutex::default(),
@@ -159,20 +165,30 @@ impl<H> Context<H> {
         NodeConfig { node_forwarders, ..self.config.node.clone() }
     }
 
-    /// Reads the node's own resolvers anew.
+    /// Reads the node's own resolvers anew. A file that is empty or cannot be read is being written, or
+    /// broken: what was known stays.
     pub(super) fn refresh_node(&self) {
         let text = std::fs::read_to_string(&self.config.resolv_conf).unwrap_or_default();
-        *self.node_forwarders.lock().unwrap_or_else(PoisonError::into_inner) = forwarders(&text);
+        let found = forwarders(&text);
+        if !found.is_empty() {
+            *self.node_forwarders.lock().unwrap_or_else(PoisonError::into_inner) = found;
+        }
     }
 
-    pub(super) fn save_segments(&self, segments: &BTreeMap<SegmentId, ObjectName>) {
+    /// Writes down who has which segment, if that is not what is written; tried again at each resync.
+    pub(super) fn save_segments(&self) {
+        let segments = self.store().segments().clone();
+        let mut saved = self.saved_segments.lock().unwrap_or_else(PoisonError::into_inner);
+        if *saved == segments {
+            return;
+        }
         let list: Vec<_> = segments.iter().collect();
-        if let Err(e) = durable::write(&segments_path(&self.config.node.state), &list, Survives::PowerFailure)
-        {
-            warn!(
-                error = &e as &(dyn std::error::Error + 'static),
-                "cannot write down who has which segment"
-            );
+        match durable::write(&segments_path(&self.config.node.state), &list, Survives::PowerFailure) {
+            Ok(()) => *saved = segments,
+            Err(e) => {
+                let error = &e as &(dyn std::error::Error + 'static);
+                warn!(error, "cannot write down who has which segment");
+            }
         }
     }
 
@@ -274,6 +290,8 @@ fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<P
 fn names(metadata: &kube::core::ObjectMeta) -> (String, String) {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
+
+const LOOKS: usize = 32;
 
 /// Enough to overlap the kernel's waits, few enough that a start does not starve what runs.
 const HEAVY: usize = 8;

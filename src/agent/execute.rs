@@ -5,11 +5,11 @@ use std::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dnsmasq;
+use crate::dnsmasq::{self, HostChange};
 use crate::host::{Error, Host, Refused};
 use crate::metrics::Metrics;
 use crate::node::{Action, Segment};
-use crate::types::NetworkUid;
+use crate::types::{MacAddr, NetworkUid};
 
 /// What came of a plan.
 #[derive(Debug, Default)]
@@ -18,8 +18,23 @@ pub(super) struct Outcome {
     pub(super) refused: Vec<Refused>,
     /// Why it was not done to its end.
     pub(super) failure: Option<Failure>,
-    /// Whether it was done to its end: else it failed, or the agent is to stop.
-    pub(super) complete: bool,
+    /// Whether a server was started.
+    pub(super) started: bool,
+    /// The hosts that a running server has taken.
+    pub(super) taken: Vec<MacAddr>,
+}
+
+impl Outcome {
+    fn note(&mut self, action: &Action, refused: Vec<Refused>) {
+        match action {
+            Action::Server(dnsmasq::Action::Start(_)) => self.started = true,
+            Action::Server(dnsmasq::Action::AddHosts(changes)) => {
+                self.taken.extend(changes.iter().map(HostChange::mac));
+            }
+            _ => {}
+        }
+        self.refused.extend(refused);
+    }
 }
 
 /// An action that failed.
@@ -47,7 +62,7 @@ impl<H: Host> Executor<'_, H> {
         let (rules, rest): (Vec<_>, Vec<_>) =
             rest.into_iter().partition(|action| matches!(action, Action::AddChecksumRule(_)));
         self.sequence(segment, &first, &mut outcome).await;
-        if outcome.failure.is_some() {
+        if outcome.failure.is_some() || self.cancel.is_cancelled() {
             return outcome;
         }
         let rules = futures::future::join_all(rules.iter().map(|rule| self.act(rule)));
@@ -58,7 +73,6 @@ impl<H: Host> Executor<'_, H> {
                 Err(failure) => outcome.failure = outcome.failure.or(Some(failure)),
             }
         }
-        outcome.complete = outcome.failure.is_none() && !self.cancel.is_cancelled();
         outcome
     }
 
@@ -70,7 +84,7 @@ impl<H: Host> Executor<'_, H> {
             match self.act(action).await {
                 Ok((action, refused)) => {
                     segment.record(action);
-                    outcome.refused.extend(refused);
+                    outcome.note(action, refused);
                 }
                 Err(failure) => {
                     outcome.failure = Some(failure);

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::conditions::Progress;
 use crate::desired::Desired;
+use crate::dnsmasq::{self, OptionKey, Server};
 use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::types::MacAddr;
@@ -34,12 +35,38 @@ impl Reached<'_> {
     }
 }
 
+impl Reached<'_> {
+    /// Whether the server was told everything: its command line and all options.
+    fn is_current(&self) -> bool {
+        let wanted = self.desired.segment.as_ref().and_then(|segment| segment.server.as_ref());
+        let is = self.segment.and_then(|segment| segment.server.as_ref());
+        is.zip(wanted).is_some_and(|(is, shall)| {
+            let mut options = shall.options.values.iter();
+            is.process == shall.process
+                && options.all(|(key, value)| is.options.values.get(key) == Some(value))
+        })
+    }
+}
+
+/// Whether a host gets the options that it shall get, and no others of its own.
+fn same_options(is: &Server, shall: &Server, mac: MacAddr) -> bool {
+    let Some(host) = shall.hosts.entries.get(&mac) else { return true };
+    let of = |server: &Server| -> Vec<(OptionKey, String)> {
+        let own = server.options.values.range((host.tag.clone(), 0)..=(host.tag.clone(), u8::MAX));
+        own.map(|(key, value)| (key.clone(), value.clone())).collect()
+    };
+    let (mine, wanted) = (is.process.as_ref(), shall.process.as_ref());
+    let range =
+        mine.zip(wanted).is_some_and(|(is, shall)| dnsmasq::same_range(&is.argv, &shall.argv, host.ip));
+    range && of(is) == of(shall)
+}
+
 impl Progress for Reached<'_> {
     fn network(&self) -> Result<(), Problem> {
         match &self.desired.segment {
             // Subnets without DHCP only: there is nothing to serve.
             None => Ok(()),
-            Some(_) if self.failure.is_none() && self.is_connected() => Ok(()),
+            Some(_) if self.failure.is_none() && self.is_connected() && self.is_current() => Ok(()),
             Some(_) => Err(self.why_not()),
         }
     }
@@ -55,7 +82,9 @@ impl Progress for Reached<'_> {
         if let Some(refusal) = view.mac.and_then(|mac| self.refused.get(&mac)) {
             return Err(Problem::new(Reason::RefusedByServer, format!("dnsmasq: {refusal}")));
         }
-        let host = view.mac.is_none_or(|mac| is.hosts.entries.get(&mac) == shall.hosts.entries.get(&mac));
+        let host = view.mac.is_none_or(|mac| {
+            is.hosts.entries.get(&mac) == shall.hosts.entries.get(&mac) && same_options(is, shall, mac)
+        });
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));
         if host && names { Ok(()) } else { Err(self.why_not()) }
     }

@@ -32,10 +32,14 @@ use crate::types::{MacAddr, NetworkUid, ObjectName};
 const GATHER: Duration = Duration::from_millis(50);
 /// A server that was started anew for changes serves at least this many times as long as it was deaf.
 const SERVE_AT_LEAST: u32 = 10;
+/// … but no change waits longer than this for that.
+const SERVE_AT_MOST: Duration = Duration::from_secs(10);
 /// Reports of one network are at least this far apart.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// A process that ends sooner after its start did not do its work.
 const SHORT_LIFE: Duration = Duration::from_secs(10);
+/// A network that failed so often in a row holds nobody's start up any more.
+const ATTEMPTS: u32 = 5;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 const LAST_RETRY: Duration = Duration::from_secs(60);
 
@@ -50,6 +54,8 @@ pub(super) struct Worker<H> {
     unkept: bool,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
+    /// A running server refused something that it should have taken.
+    distrusted: bool,
     failures: u32,
     short_lives: u32,
     started: Option<Instant>,
@@ -86,6 +92,7 @@ impl<H: Host> Worker<H> {
             unkept: false,
             segment: None,
             refused: BTreeMap::new(),
+            distrusted: false,
             failures: 0,
             short_lives: 0,
             started: None,
@@ -149,7 +156,8 @@ impl<H: Host> Worker<H> {
         }
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         // To its end: it serves, or fails for a cause that is not ours.
-        let attempted = failure.as_ref().is_none_or(|problem| problem.reason != Reason::HostFailed);
+        let ours = failure.as_ref().is_some_and(|problem| problem.reason == Reason::HostFailed);
+        let attempted = !ours || self.failures > ATTEMPTS;
         match &inputs {
             Some(inputs) => next = next.no_later(self.say(inputs, &desired, failure.as_ref())),
             None if self.is_gone() => {
@@ -222,8 +230,8 @@ impl<H: Host> Worker<H> {
             warn!(error, "cannot observe");
             return (Some(host_failed(None, error)), Next::At(self.retry_at()));
         }
-        let began = Instant::now();
         let mut segment = self.segment.take().unwrap_or_default();
+        segment.server.iter_mut().for_each(|server| server.hosts.foreign |= self.distrusted);
         let may_restart = Instant::now() >= self.may_restart_at;
         let plan = plan(desired.segment.as_ref(), &segment, may_restart);
         if let Some(wait) = self.crash_loop(&plan.actions) {
@@ -237,11 +245,9 @@ impl<H: Host> Worker<H> {
         let takes_back = takes_back(&segment, &plan.actions);
         let outcome = self.act(&mut segment, plan.actions).await;
         // What a running process did not take, a fresh one may; what that did not take, none will.
-        let fresh = self.started.is_some_and(|at| at >= began);
-        let distrusted = !outcome.refused.is_empty() && !fresh;
-        segment.server.iter_mut().for_each(|server| server.hosts.foreign |= distrusted);
+        self.distrusted |= !outcome.refused.is_empty() && !outcome.started;
         self.segment = Some(segment);
-        let judged = self.judge(outcome, plan.postponed || distrusted);
+        let judged = self.judge(outcome, plan.postponed || self.distrusted);
         if takes_back && matches!(judged, (None, Next::Never)) {
             self.signal.observe_again();
             return (None, Next::At(Instant::now()));
@@ -257,7 +263,10 @@ impl<H: Host> Worker<H> {
         let known = self.segment.as_ref().and_then(|segment| segment.server.as_ref());
         let ran = known.is_some_and(|server| server.process.is_some());
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
-        let observed = self.context.host.observe(self.uid, bridge.map(|bridge| bridge.name.as_str())).await;
+        let bridge = bridge.map(|bridge| bridge.name.as_str());
+        let permit = self.context.looks.acquire().await;
+        let observed = self.context.host.observe(self.uid, bridge).await;
+        drop(permit);
         let observed = observed.inspect_err(|_| self.signal.observe_again())?;
         let runs = observed.server.as_ref().is_some_and(|server| server.process.is_some());
         if ran && !runs {
@@ -290,10 +299,8 @@ impl<H: Host> Worker<H> {
 
     async fn act(&mut self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
         if actions.is_empty() {
-            return Outcome { complete: true, ..Outcome::default() };
+            return Outcome::default();
         }
-        let began = Instant::now();
-        let starts = actions.iter().any(|a| matches!(a, Action::Server(dnsmasq::Action::Start(_))));
         let quick = |a: &Action| {
             use dnsmasq::Action as Server;
             matches!(
@@ -320,13 +327,17 @@ impl<H: Host> Worker<H> {
             label: &label,
             cancel: &self.cancel,
         };
+        // Not before: waiting for others says nothing of how long this server is deaf.
+        let began = Instant::now();
         let outcome = executor.execute(segment, actions).await;
         drop(permit);
-        if starts {
+        outcome.taken.iter().for_each(|mac| drop(self.refused.remove(mac)));
+        if outcome.started {
             let now = Instant::now();
             self.refused.clear();
+            self.distrusted = false;
             self.started = Some(now);
-            self.may_restart_at = now + GATHER.max(began.elapsed() * SERVE_AT_LEAST);
+            self.may_restart_at = now + (began.elapsed() * SERVE_AT_LEAST).clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
     }

@@ -7,7 +7,7 @@ use tracing::info;
 
 use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
-use crate::host::{AgentLock, LinuxHost};
+use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::serve::serve;
 use crate::source::directory::Directory;
@@ -17,6 +17,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let stop = stop_on_signal()?;
     let mut node = args.node.config()?;
     let _lock = AgentLock::take()?;
+    raise_descriptor_limit();
     let host = LinuxHost::new(&node.state)?;
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();

@@ -53,8 +53,11 @@ fn read(state: &Path) -> Result<Status> {
         let Some(uid) = name.strip_suffix(".json").and_then(|name| name.parse::<NetworkUid>().ok()) else {
             continue;
         };
-        if let Some(report) = durable::read::<NetworkReport>(&report::network_path(state, uid))? {
-            networks.push(Network { pid: pid(state, uid), report });
+        match durable::read::<NetworkReport>(&report::network_path(state, uid)) {
+            Ok(Some(report)) => networks.push(Network { pid: pid(state, uid), report }),
+            Ok(None) => {}
+            // The others are all the more worth seeing.
+            Err(error) => eprintln!("kube-dhcp: {error}; the agent writes it anew when it starts"),
         }
     }
     networks

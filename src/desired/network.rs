@@ -30,6 +30,12 @@ pub fn segment_id(network: &Network) -> SegmentId {
     (spec.physical_network_ref.name.clone(), spec.segmentation.vlan.map(|vlan| vlan.id))
 }
 
+/// Whether a network may compete for its segment: whoever is refused anyway keeps nobody from it.
+pub fn may_have_segment(network: &Network, physical: Option<&PhysicalNetwork>) -> bool {
+    validate::network(network).is_empty()
+        && physical.is_none_or(|physical| granted(network, physical).is_ok())
+}
+
 impl FromStr for Attachment {
     type Err = String;
 

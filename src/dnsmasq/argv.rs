@@ -3,6 +3,7 @@
 //!
 //! The line of a running process is its observed state: as long as it is equal, the process stays.
 
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use crate::node::INNER_DEVICE;
@@ -111,6 +112,18 @@ fn range(scope: &Scope) -> String {
     format!("--dhcp-range=set:{},tag:known,{net},static,{mask},{lease}", scope.key)
 }
 
+/// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
+/// has the address is the same.
+pub fn same_range(is: &[String], shall: &[String], ip: Ipv4Addr) -> bool {
+    let has = |arg: &&String| {
+        let fields: Vec<_> = arg.strip_prefix("--dhcp-range=").unwrap_or_default().split(',').collect();
+        let [_, _, net, _, mask, _] = fields[..] else { return false };
+        let bits = |text: &str| text.parse::<Ipv4Addr>().map(u32::from);
+        matches!((bits(net), bits(mask)), (Ok(net), Ok(mask)) if u32::from(ip) & mask == net)
+    };
+    shall.iter().find(has).is_none_or(|range| is.contains(range))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -133,6 +146,10 @@ mod tests {
         };
         let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
         let argv = argv(&service, &Layout::new(Path::new("/state"), uid));
+        let without: Vec<_> = argv.iter().filter(|arg| !arg.contains("10.0.1.0,")).cloned().collect();
+        assert!(same_range(&without, &argv, [10, 0, 0, 7].into()));
+        assert!(!same_range(&without, &argv, [10, 0, 1, 1].into()));
+        assert!(same_range(&argv, &argv, [10, 0, 1, 1].into()));
         insta::assert_snapshot!(argv.join("\n").replace(&uid.to_string(), "UID"), @r"
         dnsmasq
         --conf-file=/dev/null

@@ -12,7 +12,7 @@ mod plan;
 mod render;
 mod state;
 
-pub use argv::{Layout, argv};
+pub use argv::{Layout, argv, same_range};
 pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use log::{Refusal, refusals};
 pub use options::{OptionError, render_option};

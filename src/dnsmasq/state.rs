@@ -54,6 +54,15 @@ pub enum HostChange {
     Gone(MacAddr),
 }
 
+impl HostChange {
+    /// Whom it is about.
+    pub fn mac(&self) -> MacAddr {
+        match self {
+            Self::Set(mac, _) | Self::Gone(mac) => *mac,
+        }
+    }
+}
+
 /// The hosts' journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
@@ -151,7 +160,8 @@ impl OptionSet {
         let differing = wanted.iter().filter(|(key, value)| self.values.get(*key) != Some(value));
         let changes = differing.map(|(key, value)| (key.clone(), value.clone())).collect();
         let in_use = |key: &&OptionKey| tags.contains(key.0.as_str()) && !wanted.contains_key(*key);
-        let stuck = self.foreign || self.values.keys().any(|key| in_use(&key));
+        let many = self.lines > 2 * wanted.len() + Hosts::SPARE_LINES;
+        let stuck = self.foreign || many || self.values.keys().any(|key| in_use(&key));
         (changes, stuck)
     }
 }

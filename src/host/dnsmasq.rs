@@ -265,10 +265,12 @@ pub(super) fn trim_log(log: &Path) {
     if length(log) <= LOG_LENGTH {
         return;
     }
-    let truncated = || -> std::io::Result<()> {
-        fs::copy(log, log.with_extension("old"))?;
-        OpenOptions::new().write(true).open(log)?.set_len(0)
-    };
+    let old = log.with_extension("old");
+    // On a full disk there is no room for the old part; the log must be cut all the same.
+    if fs::copy(log, &old).is_err() {
+        let _ = fs::remove_file(&old);
+    }
+    let truncated = || OpenOptions::new().write(true).open(log)?.set_len(0);
     if let Err(error) = truncated() {
         tracing::debug!(log = %log.display(), %error, "cannot set the log aside");
     }

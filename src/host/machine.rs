@@ -65,6 +65,15 @@ pub fn ensure_inotify_instances(networks: usize) -> Result<(), Error> {
     raised.map_err(|source| Error::InotifyLimit { limit, wanted, source })
 }
 
+/// Lets this process have as many descriptors as it may: a network takes some, and 1,024 in all is a
+/// usual limit.
+pub fn raise_descriptor_limit() {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    // What is allowed already is allowed still.
+    let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
+}
+
 /// How many inotify instances a user may have.
 pub(super) fn inotify_instances() -> Result<usize, Error> {
     let path = Path::new(INOTIFY_INSTANCES);

@@ -33,7 +33,7 @@ use crate::types::{MacAddr, NetworkUid};
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use linux::LinuxHost;
-pub use machine::{AgentLock, bridge_filter_active, ensure_inotify_instances};
+pub use machine::{AgentLock, bridge_filter_active, ensure_inotify_instances, raise_descriptor_limit};
 
 /// What the loop needs of a node.
 pub trait Host: Send + Sync + 'static {

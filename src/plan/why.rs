@@ -81,10 +81,7 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
 
 /// The first few.
 fn macs(changes: &[HostChange]) -> String {
-    let mac = |change: &HostChange| match change {
-        HostChange::Set(mac, _) | HostChange::Gone(mac) => mac.to_string(),
-    };
-    let first: Vec<_> = changes.iter().take(3).map(mac).collect();
+    let first: Vec<_> = changes.iter().take(3).map(|change| change.mac().to_string()).collect();
     let more = changes.len().saturating_sub(first.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     format!("dnsmasq knows {}{more} otherwise", first.join(", "))

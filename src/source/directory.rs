@@ -17,7 +17,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::files::Files;
 use super::hints::{Hint, Watch};
-use super::last_good::{self, Keeper};
+use super::last_good::{self, Keeper, LastGood};
 use super::schema::{self, Validator};
 use super::state::State;
 use super::{Batch, Source};
@@ -79,8 +79,8 @@ impl Directory {
         let (hints, hinted) = mpsc::channel();
         let (batches, receiver) = async_mpsc::channel(1);
         let reader = Reader {
-            files: Files::new(dir),
-            state: State::restore(kept),
+            files: Files::resume(dir, &kept),
+            state: State::restore(kept.objects),
             validator: Validator::new()?,
             keeper: Keeper::start(path).map_err(Error::Thread)?,
             keep_at: None,
@@ -101,9 +101,9 @@ impl Directory {
         let path = state_dir.join(LAST_GOOD);
         let kept = last_good::peek(&path).map_err(|source| Error::LastGood { path, source })?;
         let validator = Validator::new()?;
-        let mut files = Files::new(dir);
+        let mut files = Files::resume(dir, &kept);
         files.list(&BTreeSet::new(), &validator);
-        Ok(State::restore(kept).update(&files, None, &validator).batch.unwrap_or_default())
+        Ok(State::restore(kept.objects).update(&files, None, &validator).batch.unwrap_or_default())
     }
 }
 
@@ -159,7 +159,7 @@ impl Reader {
             dirty = self.wait(hinted, relist);
         }
         if self.keep_at.is_some() {
-            self.keeper.keep(self.state.last_good());
+            self.keeper.keep(LastGood::new(self.files.device(), self.state.last_good()));
         }
     }
 
@@ -192,7 +192,7 @@ impl Reader {
         let mut dirty = Dirty::default();
         while !dirty.stop && !dirty.all && dirty.names.is_empty() {
             if self.keep_at.take_if(|at| *at <= Instant::now()).is_some() {
-                self.keeper.keep(self.state.last_good());
+                self.keeper.keep(LastGood::new(self.files.device(), self.state.last_good()));
             }
             let settled = self.busy.values().min().copied();
             let until = settled.map_or(relist, |at| at.min(relist));

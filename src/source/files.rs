@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::Problem;
+use super::last_good::LastGood;
 use super::manifest::Manifest;
 use super::schema::Validator;
 
@@ -75,15 +76,29 @@ pub(crate) struct Files {
     error: Option<String>,
     /// The file system that the directory was on.
     device: Option<u64>,
+    /// Whether there was anything in it when the program ran last.
+    had_some: bool,
 }
 
 impl Files {
+    /// The files of `dir`, which was as it is in `before` when the program ran last.
+    pub(crate) fn resume(dir: &Path, before: &LastGood) -> Self {
+        let had_some = !before.objects.is_empty();
+        Self { device: before.device, had_some, ..Self::new(dir) }
+    }
+
+    /// The file system that the directory is on.
+    pub(crate) fn device(&self) -> Option<u64> {
+        self.device
+    }
+
     pub(crate) fn new(dir: &Path) -> Self {
         Self {
             dir: dir.to_owned(),
             by_name: BTreeMap::new(),
             error: Some("not read yet".to_owned()),
             device: None,
+            had_some: false,
         }
     }
 
@@ -134,10 +149,13 @@ impl Files {
         let names = names(&self.dir)?;
         let device = fs::metadata(&self.dir)?.dev();
         let moved = self.device.is_some_and(|known| known != device);
-        if moved && names.is_empty() && !self.by_name.is_empty() {
-            return Err(io::Error::other("it is empty and on another file system than before"));
+        if moved && names.is_empty() && (self.had_some || !self.by_name.is_empty()) {
+            return Err(io::Error::other(
+                "it is empty and on another file system than before; what it declared stays until a manifest is in it",
+            ));
         }
         self.device = Some(device);
+        self.had_some = false;
         Ok(names)
     }
 
@@ -259,5 +277,23 @@ mod tests {
         assert_eq!(read(&path).unwrap_err().to_string(), "it is larger than 16 MiB");
         fs::write(&path, [0xff, 0xfe]).unwrap();
         assert!(read(&path).unwrap_err().to_string().contains("UTF-8"));
+    }
+
+    #[test]
+    fn an_unmounted_directory_is_not_an_empty_one_at_the_start_either() {
+        let dir = tempfile::tempdir().unwrap();
+        let device = fs::metadata(dir.path()).unwrap().dev();
+        let kept = serde_json::json!([{"key": {"kind": "Port", "namespace": "a", "name": "x"}, "file": "x.yaml",
+            "generation": 1, "value": {}}]);
+        let kept: Vec<crate::source::last_good::Kept> = serde_json::from_value(kept).unwrap();
+        let validator = Validator::new().unwrap();
+        let readable = |device, kept: &Vec<_>| {
+            let mut files = Files::resume(dir.path(), &LastGood::new(Some(device), kept.clone()));
+            files.list(&BTreeSet::new(), &validator);
+            files.readable()
+        };
+        assert!(!readable(device + 1, &kept));
+        assert!(readable(device, &kept));
+        assert!(readable(device + 1, &Vec::new()));
     }
 }

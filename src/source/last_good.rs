@@ -29,14 +29,24 @@ pub(crate) struct Kept {
     pub(crate) value: Packed,
 }
 
-#[derive(Serialize, Deserialize)]
-struct Content {
+/// What is kept over a restart.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LastGood {
     format: u32,
-    objects: Vec<Kept>,
+    /// The file system that the directory was on.
+    #[serde(default)]
+    pub(crate) device: Option<u64>,
+    pub(crate) objects: Vec<Kept>,
+}
+
+impl LastGood {
+    pub(crate) fn new(device: Option<u64>, objects: Vec<Kept>) -> Self {
+        Self { format: FORMAT, device, objects }
+    }
 }
 
 /// Reads the objects; a file that makes no sense counts as none.
-pub(crate) fn peek(path: &Path) -> io::Result<Vec<Kept>> {
+pub(crate) fn peek(path: &Path) -> io::Result<LastGood> {
     Ok(read(path)?.and_then(|text| parse(&text).ok()).unwrap_or_default())
 }
 
@@ -49,8 +59,8 @@ fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Reads the objects; a file that makes no sense is put aside, and there are none.
-pub(crate) fn load(path: &Path) -> io::Result<Vec<Kept>> {
-    let Some(text) = read(path)? else { return Ok(Vec::new()) };
+pub(crate) fn load(path: &Path) -> io::Result<LastGood> {
+    let Some(text) = read(path)? else { return Ok(LastGood::default()) };
     match parse(&text) {
         Ok(objects) => Ok(objects),
         Err(error) => {
@@ -58,13 +68,13 @@ pub(crate) fn load(path: &Path) -> io::Result<Vec<Kept>> {
             tracing::error!(path = %path.display(), aside = %aside.display(), %error,
                 "the last good objects cannot be read; the file is put aside");
             fs::rename(path, aside)?;
-            Ok(Vec::new())
+            Ok(LastGood::default())
         }
     }
 }
 
-fn parse(text: &[u8]) -> Result<Vec<Kept>, serde_json::Error> {
-    let content: Content = serde_json::from_slice(text)?;
+fn parse(text: &[u8]) -> Result<LastGood, serde_json::Error> {
+    let content: LastGood = serde_json::from_slice(text)?;
     if content.format != FORMAT {
         let message = format!("format {} is not {FORMAT}", content.format);
         return Err(serde::de::Error::custom(message));
@@ -72,13 +82,13 @@ fn parse(text: &[u8]) -> Result<Vec<Kept>, serde_json::Error> {
     for kept in &content.objects {
         Object::from_value(kept.key.kind, &kept.value.unpack())?;
     }
-    Ok(content.objects)
+    Ok(content)
 }
 
 /// Writes the objects, on a thread of its own; when dropped, waits until they are written.
 #[derive(Debug)]
 pub(crate) struct Keeper {
-    objects: Option<Sender<Vec<Kept>>>,
+    objects: Option<Sender<LastGood>>,
     thread: Option<JoinHandle<()>>,
 }
 
@@ -90,7 +100,7 @@ impl Keeper {
         Ok(Self { objects: Some(objects), thread: Some(thread) })
     }
 
-    pub(crate) fn keep(&self, objects: Vec<Kept>) {
+    pub(crate) fn keep(&self, objects: LastGood) {
         if let Some(sender) = &self.objects {
             // Fails only if the thread is gone, which it is never before us.
             let _ = sender.send(objects);
@@ -107,8 +117,8 @@ impl Drop for Keeper {
     }
 }
 
-fn write_all(path: &Path, receiver: &Receiver<Vec<Kept>>) {
-    let mut unwritten: Option<Vec<Kept>> = None;
+fn write_all(path: &Path, receiver: &Receiver<LastGood>) {
+    let mut unwritten: Option<LastGood> = None;
     loop {
         let next = match unwritten {
             Some(_) => receiver.recv_timeout(RETRY),
@@ -129,13 +139,8 @@ fn write_all(path: &Path, receiver: &Receiver<Vec<Kept>>) {
 }
 
 /// The file is whole at any time: it is replaced by one that is on disk already.
-fn write(path: &Path, objects: &[Kept]) -> io::Result<()> {
-    #[derive(Serialize)]
-    struct Borrowed<'a> {
-        format: u32,
-        objects: &'a [Kept],
-    }
-    let content = serde_json::to_vec(&Borrowed { format: FORMAT, objects })?;
+fn write(path: &Path, objects: &LastGood) -> io::Result<()> {
+    let content = serde_json::to_vec(objects)?;
     let beside = with_suffix(path, ".new");
     let mut file = File::create(&beside)?;
     file.write_all(&content)?;
@@ -171,14 +176,15 @@ mod tests {
     fn what_is_kept_is_loaded() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifests.json");
-        assert!(load(&path).unwrap().is_empty());
+        assert!(load(&path).unwrap().objects.is_empty());
         let keeper = Keeper::start(path.clone()).unwrap();
-        keeper.keep(vec![kept("a")]);
-        keeper.keep(vec![kept("a"), kept("b")]);
+        keeper.keep(LastGood::new(None, vec![kept("a")]));
+        keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
         drop(keeper);
         let loaded = load(&path).unwrap();
-        assert_eq!(loaded.len(), 2);
-        assert_eq!((loaded[1].key.name.as_str(), loaded[1].generation), ("b", 3));
+        let objects = &loaded.objects;
+        assert_eq!((loaded.device, objects.len()), (Some(7), 2));
+        assert_eq!((objects[1].key.name.as_str(), objects[1].generation), ("b", 3));
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 
@@ -189,7 +195,7 @@ mod tests {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("manifests.json");
             fs::write(&path, text).unwrap();
-            assert!(load(&path).unwrap().is_empty());
+            assert!(load(&path).unwrap().objects.is_empty());
             assert!(!path.exists());
             assert_eq!(fs::read_to_string(dir.path().join("manifests.json.corrupt")).unwrap(), text);
         }

@@ -47,8 +47,8 @@ pub(crate) struct Outcome {
 
 impl State {
     /// Starts with the objects that were good when the program ran last.
-    pub(crate) fn restore(last_good: Vec<Kept>) -> Self {
-        let served = last_good.into_iter().map(|kept| {
+    pub(crate) fn restore(objects: Vec<Kept>) -> Self {
+        let served = objects.into_iter().map(|kept| {
             let Kept { key, file, generation, value } = kept;
             (key, Served { file, value, generation, candidate: None, seen: 0 })
         });
