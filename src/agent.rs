@@ -186,21 +186,32 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    /// A worker ends when nothing of its network is wanted or there.
-    async fn ended(&mut self, ended: Result<NetworkUid, tokio::task::JoinError>) {
-        match ended {
-            Ok(uid) => {
-                self.workers.remove(&uid);
-                // It may have been wanted again just before.
-                let name = self.names.iter().find(|(_, other)| **other == uid).map(|(name, _)| name.clone());
-                if let Some(name) = name {
-                    self.signal(uid, Some(name)).change();
-                } else {
-                    self.sweep().await;
-                }
-            }
-            Err(e) => error!(error = &e as &(dyn std::error::Error + 'static), "a worker failed"),
+    /// A worker ends when nothing of its network is wanted or there. What ended together is swept up
+    /// together: a sweep looks at all links.
+    async fn ended(&mut self, ended: Ended) {
+        let mut gone = self.take_back(ended);
+        while let Some(ended) = self.tasks.try_join_next() {
+            gone |= self.take_back(ended);
         }
+        if gone {
+            self.sweep().await;
+        }
+    }
+
+    /// Whether a network is gone. It may have been wanted again just before.
+    fn take_back(&mut self, ended: Ended) -> bool {
+        let uid = match ended {
+            Ok(uid) => uid,
+            Err(e) => {
+                error!(error = &e as &(dyn std::error::Error + 'static), "a worker failed");
+                return false;
+            }
+        };
+        self.workers.remove(&uid);
+        let name = self.names.iter().find(|(_, other)| **other == uid).map(|(name, _)| name.clone());
+        let Some(name) = name else { return true };
+        self.signal(uid, Some(name)).change();
+        false
     }
 
     async fn resync(&mut self) {
@@ -248,6 +259,8 @@ impl<H: Host> Agent<H> {
         info!("stopped");
     }
 }
+
+type Ended = Result<NetworkUid, tokio::task::JoinError>;
 
 /// How long taking everything down may take: longer than a process that does not end at SIGTERM.
 const TAKE_DOWN: Duration = Duration::from_secs(20);

@@ -145,12 +145,10 @@ impl Ledger {
     const REMEMBERED: usize = 4_096;
 
     /// Makes the ledger agree with `claims` and says what each of them got, in their order. Who claims
-    /// nothing any more, or less, gives back; addresses of subnets that are gone are forgotten.
-    pub fn allocate(&mut self, pools: &[Pool], claims: &[Claim]) -> Vec<Given> {
-        self.0.retain(|ip, held| {
-            pools.iter().any(|pool| pool.subnet_name == held.subnet_name && pool.cidr.contains(ip))
-        });
-        let mut rounds: Vec<Round> = self.keep(claims);
+    /// nothing any more, or less, gives back, and so does everybody in a Subnet that is gone; in one
+    /// that is only `waiting` to be served all keep what they have.
+    pub fn allocate(&mut self, pools: &[Pool], waiting: &[String], claims: &[Claim]) -> Vec<Given> {
+        let mut rounds: Vec<Round> = self.keep(pools, waiting, claims);
         self.release_all_but(&rounds);
         let mut search = Search::new(self, pools);
         // What is asked for by name goes before what is taken where there is room.
@@ -168,17 +166,46 @@ impl Ledger {
         self.0.iter()
     }
 
+    /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
+    /// nobody could find again if the ledger were lost.
+    pub fn has_chosen(&self, before: &Self, asked: impl Fn(&str, Ipv4Addr) -> bool) -> bool {
+        let had = |ip: &Ipv4Addr, holder: &Holder| {
+            before.0.get(ip).is_some_and(|old| old.released.is_none() && old.holder == *holder)
+        };
+        self.0.iter().filter(|(ip, held)| held.released.is_none() && !had(ip, &held.holder)).any(
+            |(ip, held)| match &held.holder {
+                Holder::Port { name, .. } => !asked(name, *ip),
+                Holder::ServerSlot { .. } => true,
+            },
+        )
+    }
+
     /// How many addresses of a subnet are in use.
     pub fn used(&self, subnet_name: &str) -> usize {
         let used = |held: &&Allocation| held.subnet_name == subnet_name && held.released.is_none();
         self.0.values().filter(used).count()
     }
 
+    /// The claim of one who is to keep what it has and get no more.
+    pub fn holding(&self, holder: Holder) -> Claim {
+        let held = self.0.iter().filter(|(_, a)| a.released.is_none());
+        let own: Vec<_> = held.filter(|(_, a)| a.holder.identity() == holder.identity()).collect();
+        let wishes = own.iter().map(|(ip, _)| Wish::Exactly(**ip)).collect();
+        // As it is written down: its MAC, too, stays what it was.
+        Claim { holder: own.first().map_or(holder, |(_, a)| a.holder.clone()), wishes }
+    }
+
     /// Which wishes are met already.
-    fn keep(&self, claims: &[Claim]) -> Vec<Round> {
+    fn keep(&self, pools: &[Pool], waiting: &[String], claims: &[Claim]) -> Vec<Round> {
         let mut held: BTreeMap<_, Vec<Ipv4Addr>> = BTreeMap::new();
         for (ip, allocation) in self.0.iter().filter(|(_, a)| a.released.is_none()) {
-            held.entry(allocation.holder.identity()).or_default().push(*ip);
+            let is_its = |pool: &&Pool| pool.subnet_name == allocation.subnet_name && pool.cidr.contains(ip);
+            let server = matches!(allocation.holder, Holder::ServerSlot { .. });
+            // A gateway that was set after a server took its address is the router's.
+            let stays = pools.iter().find(is_its).is_some_and(|pool| !(server && pool.is_barred(*ip)));
+            if stays || waiting.contains(&allocation.subnet_name) {
+                held.entry(allocation.holder.identity()).or_default().push(*ip);
+            }
         }
         for ips in held.values_mut() {
             ips.sort_unstable_by_key(|ip| self.0.get(ip).map(|allocation| allocation.position));

@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::allocate::{Claim, Holder, Ledger, Wish};
+use crate::allocate::{Allocation, Claim, Holder, Ledger, Wish};
 use crate::api::{Network, PhysicalNetwork, Port, Subnet};
 use crate::dnsmasq::{self, Layout};
 use crate::node::{Bridge, Device, Family, Namespace, Segment, Sysctl};
@@ -54,6 +54,16 @@ pub struct Inputs {
     pub subnets: Vec<Arc<Subnet>>,
     /// Ports of the network, by name.
     pub ports: Vec<Arc<Port>>,
+}
+
+impl Inputs {
+    /// Whether the Port of this name asks for just this address.
+    pub fn asks_for(&self, port: &str, ip: Ipv4Addr) -> bool {
+        let at = self.ports.binary_search_by(|p| p.metadata.name.as_deref().unwrap_or_default().cmp(port));
+        let addresses = at.ok().and_then(|at| self.ports[at].spec.addresses.as_ref());
+        let texts = addresses.into_iter().flatten().filter_map(|address| address.ip.as_deref());
+        texts.filter_map(|text| text.parse().ok()).any(|asked: Ipv4Addr| asked == ip)
+    }
 }
 
 /// What a node shall hold for one network, and what is true of its objects so far.
@@ -131,25 +141,30 @@ fn served(
     ledger: &mut Ledger,
 ) -> Desired {
     let (mut subnets, mut subnet_views) = subnet::admit(inputs, ledger);
-    let (mut guests, mut ports) = port::admit(inputs, admitted.domain.as_ref(), ledger);
-    let servers = allocate(&mut subnets, &mut guests, ledger);
-    for (name, problem) in servers {
-        if let Some(view) = subnet_views.get_mut(&name) {
-            view.problem = Some(problem);
-        }
-    }
+    let mut ports = port::admit(inputs, admitted.domain.as_ref(), ledger);
+    allocate(&mut subnets, &subnet_views, &mut ports, ledger);
     for subnet in &subnets {
         let view = subnet_views.entry(subnet.pool.subnet_name.clone()).or_default();
+        view.problem = (subnet.scope && subnet.server.is_none()).then(|| subnet.no_server());
         view.gateway = subnet.gateway;
         view.total = subnet.pool.size();
         view.used = ledger.used(&subnet.pool.subnet_name) as u64;
     }
-    let service = service(admitted, &subnets, &guests);
-    ports.extend(guests.iter().map(|guest| (guest.name.clone(), guest.view(&subnets))));
-    let problem = subnets.is_empty().then(|| Problem::new(Reason::NoSubnet, no_subnet(inputs)));
+    let service = service(admitted, &subnets, &ports.guests);
+    let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
+    ports.views.extend(ports.guests.iter().map(view));
     let segment = (!service.scopes.is_empty()).then(|| segment(node, uid, admitted, &subnets, &service));
     let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
-    Desired { segment, problem, server_addresses, subnets: subnet_views, ports }
+    let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
+    Desired { segment, problem, server_addresses, subnets: subnet_views, ports: ports.views }
+}
+
+/// Why a network has no server although it should have one.
+fn nothing_to_serve(inputs: &Inputs, subnets: &[Served]) -> Option<Problem> {
+    if subnets.is_empty() {
+        return Some(Problem::new(Reason::NoSubnet, no_subnet(inputs)));
+    }
+    subnets.iter().find(|subnet| subnet.scope).map(Served::no_server)
 }
 
 fn no_subnet(inputs: &Inputs) -> String {
@@ -159,29 +174,36 @@ fn no_subnet(inputs: &Inputs) -> String {
     }
 }
 
-/// Returns what went wrong with the servers' own addresses, by Subnet.
-fn allocate(subnets: &mut [Served], guests: &mut [Guest], ledger: &mut Ledger) -> Vec<(String, Problem)> {
+/// Gives the server its address in each subnet with DHCP, and the guests theirs.
+fn allocate(
+    subnets: &mut [Served],
+    views: &BTreeMap<String, SubnetView>,
+    ports: &mut port::Ports,
+    ledger: &mut Ledger,
+) {
     let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
+    let waiting: Vec<_> =
+        views.iter().filter(|(_, view)| view.problem.is_some()).map(|(n, _)| n.clone()).collect();
     let with_dhcp: Vec<_> = subnets.iter_mut().filter(|subnet| subnet.scope).collect();
-    let wishes = with_dhcp.iter().map(|subnet| Wish::In(subnet.pool.subnet_name.clone())).collect();
-    let server = Claim { holder: Holder::ServerSlot { slot: 0 }, wishes };
-    let claims: Vec<_> =
-        std::iter::once(server).chain(guests.iter().map(|guest| guest.claim.clone())).collect();
-    let mut given = ledger.allocate(&pools, &claims).into_iter();
+    let slot = Holder::ServerSlot { slot: 0 };
+    let mut wishes: Vec<_> =
+        with_dhcp.iter().map(|subnet| Wish::In(subnet.pool.subnet_name.clone())).collect();
+    let in_waiting = |(_, held): &(&Ipv4Addr, &Allocation)| {
+        held.released.is_none() && held.holder == slot && waiting.contains(&held.subnet_name)
+    };
+    wishes.extend(ledger.iter().filter(in_waiting).map(|(ip, _)| Wish::Exactly(*ip)));
+    let server = Claim { holder: slot.clone(), wishes };
+    let guests = ports.guests.iter().map(|guest| guest.claim.clone());
+    let claims: Vec<_> = std::iter::once(server).chain(guests).chain(ports.holding.clone()).collect();
+    let mut given = ledger.allocate(&pools, &waiting, &claims).into_iter();
     let server = given.next().unwrap_or_default();
-    let mut problems = Vec::new();
     for subnet in with_dhcp {
         let name = &subnet.pool.subnet_name;
         subnet.server = server.addresses.iter().find(|(_, subnet)| subnet == name).map(|(ip, _)| *ip);
-        if subnet.server.is_none() {
-            let message = format!("no address is left in Subnet {name} for its DHCP server");
-            problems.push((name.clone(), Problem::new(Reason::PoolExhausted, message)));
-        }
     }
-    for (guest, given) in guests.iter_mut().zip(given) {
+    for (guest, given) in ports.guests.iter_mut().zip(given) {
         guest.given = given;
     }
-    problems
 }
 
 fn service(admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {

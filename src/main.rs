@@ -1,6 +1,7 @@
 //! The `kube-dhcp` program: parse, dispatch, exit code.
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use kube_dhcp::cli::{Cli, Command};
@@ -37,5 +38,16 @@ fn run(command: Command) -> anyhow::Result<()> {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .max_blocking_threads(BLOCKING)
+        .thread_keep_alive(KEEP_ALIVE)
+        .enable_all()
+        .build()
 }
+
+/// The work is waiting for the kernel and for dnsmasq. Each thread costs memory of its own, for its
+/// stack and for its part of the heap.
+const WORKERS: usize = 2;
+const BLOCKING: usize = 8;
+const KEEP_ALIVE: Duration = Duration::from_secs(1);

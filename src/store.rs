@@ -63,6 +63,11 @@ impl Store {
         dirty
     }
 
+    /// The network of this name.
+    pub fn network(&self, name: &ObjectName) -> Option<&Arc<Network>> {
+        self.networks.get(name)
+    }
+
     /// The objects of a network; `None`: it does not exist.
     pub fn inputs(&self, name: &ObjectName) -> Option<Inputs> {
         let network = self.networks.get(name)?.clone();

@@ -3,6 +3,10 @@
 //!
 //! Called by the sources before an object is let in, and by `desired`. Pure.
 
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
 use crate::api::{DhcpMode, DhcpOption, IdentityType, MetadataServiceType, Network, Port, Subnet};
 use crate::dhcp_options::ipv4_options;
 use crate::dnsmasq::render_option;
@@ -39,6 +43,7 @@ pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     if spec.cidr.ends_with("/32") {
         problems.push(not_supported("spec.cidr", "a /32 has no room for guests"));
     }
+    problems.extend(gateway(subnet));
     let servers = spec.dns.addresses.iter().flatten().enumerate();
     for (i, _) in servers.filter(|(_, address)| address.contains(':')) {
         problems.push(not_supported(
@@ -47,8 +52,7 @@ pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
         ));
     }
     for (i, pool) in spec.pools.iter().flatten().enumerate() {
-        let range: (Result<std::net::Ipv4Addr, _>, Result<std::net::Ipv4Addr, _>) =
-            (pool.first.parse(), pool.last.parse());
+        let range: (Result<Ipv4Addr, _>, Result<Ipv4Addr, _>) = (pool.first.parse(), pool.last.parse());
         if let (Ok(first), Ok(last)) = range
             && first > last
         {
@@ -60,6 +64,16 @@ pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     }
     problems.extend(options(&spec.options, "spec.options"));
     problems
+}
+
+/// A gateway that no packet can be sent to.
+fn gateway(subnet: &Subnet) -> Option<Problem> {
+    let gateway: Ipv4Addr = subnet.spec.gateway.address.as_ref()?.parse().ok()?;
+    let cidr: Ipv4Net = subnet.spec.cidr.parse().ok()?;
+    let edge = (gateway == cidr.network() || gateway == cidr.broadcast()) && cidr.prefix_len() < 31;
+    let nobody = gateway.is_unspecified() || gateway.is_broadcast() || gateway.is_multicast();
+    let message = format!("spec.gateway.address: {gateway} cannot be a router's address");
+    (edge || nobody || gateway.is_loopback()).then(|| Problem::new(Reason::InvalidValue, message))
 }
 
 /// A Port's own faults; each message begins with the field.

@@ -131,8 +131,8 @@ impl<H> Context<H> {
     }
 
     pub(super) fn uid(&self, name: &ObjectName) -> Option<NetworkUid> {
-        let inputs = self.store().inputs(name)?;
-        let uid = inputs.network.metadata.uid.as_deref().unwrap_or_default();
+        let network = self.store().network(name)?.clone();
+        let uid = network.metadata.uid.as_deref().unwrap_or_default();
         uid.parse().inspect_err(|e| warn!(network = %name, error = %e, "this Network has no usable UID")).ok()
     }
 

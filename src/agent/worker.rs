@@ -46,6 +46,8 @@ pub(super) struct Worker<H> {
     signal: Arc<Signal>,
     cancel: CancellationToken,
     ledger: Option<Ledger>,
+    /// The ledger is not on the disk yet.
+    unkept: bool,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     failures: u32,
@@ -81,6 +83,7 @@ impl<H: Host> Worker<H> {
             signal,
             cancel,
             ledger: None,
+            unkept: false,
             segment: None,
             refused: BTreeMap::new(),
             failures: 0,
@@ -135,10 +138,15 @@ impl<H: Host> Worker<H> {
         };
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
         self.context.set_bridge(self.uid, bridge.map(|bridge| bridge.name.as_str()));
-        let (failure, mut next) = match allocated {
+        let (mut failure, mut next) = match allocated {
             Ok(()) => self.mend(&desired).await,
             Err(problem) => (Some(problem), Next::At(self.retry_at())),
         };
+        if inputs.is_some()
+            && let Err(problem) = self.keep().await
+        {
+            (failure, next) = (Some(problem), next.no_later(Next::At(self.retry_at())));
+        }
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         // To its end: it serves, or fails for a cause that is not ours.
         let attempted = failure.as_ref().is_none_or(|problem| problem.reason != Reason::HostFailed);
@@ -157,7 +165,8 @@ impl<H: Host> Worker<H> {
         next
     }
 
-    /// What shall be; what was newly allocated is on the disk before anybody is told.
+    /// What shall be; an address that we chose is on the disk before anybody is told. One that was
+    /// asked for by name is found again from the objects: it is kept after the guest was served.
     fn decide(&mut self, inputs: &Inputs) -> (Desired, Result<(), Problem>) {
         let path = ledger_path(&self.context.config.node.state, self.uid);
         let unreadable = |e: durable::Error| {
@@ -175,16 +184,34 @@ impl<H: Host> Worker<H> {
         };
         let mut ledger = before.clone();
         let desired = desired(&self.context.node(), self.uid, inputs, &mut ledger);
-        if ledger != before
-            && let Err(e) = durable::write(&path, &ledger, Survives::PowerFailure)
-        {
-            self.context.metrics.failed("write-allocations");
+        self.unkept |= ledger != before;
+        let must = self.unkept && ledger.has_chosen(&before, |port, ip| inputs.asks_for(port, ip));
+        if must && let Err(e) = durable::write(&path, &ledger, Survives::PowerFailure) {
             self.ledger = Some(before);
-            let message = format!("{e}: {}", cause(&e));
-            return (desired, Err(Problem::new(Reason::HostFailed, message)));
+            return (desired, Err(self.not_kept(&e)));
         }
+        self.unkept &= !must;
         self.ledger = Some(ledger);
         (desired, Ok(()))
+    }
+
+    /// Writes the ledger, if it is not on the disk. Not on a thread that others need.
+    async fn keep(&mut self) -> Result<(), Problem> {
+        let Some(ledger) = self.ledger.clone().filter(|_| self.unkept) else { return Ok(()) };
+        let path = ledger_path(&self.context.config.node.state, self.uid);
+        let write = move || durable::write(&path, &ledger, Survives::PowerFailure);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(())) => self.unkept = false,
+            Ok(Err(e)) => return Err(self.not_kept(&e)),
+            // Only while the runtime ends.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    fn not_kept(&self, error: &durable::Error) -> Problem {
+        self.context.metrics.failed("write-allocations");
+        Problem::new(Reason::HostFailed, format!("{error}: {}", cause(error)))
     }
 
     /// Brings the node to what shall be, as far as it goes now.
@@ -272,11 +299,18 @@ impl<H: Host> Worker<H> {
             matches!(
                 a,
                 Action::Server(
-                    Server::AddHosts(_) | Server::AddOptions(_) | Server::WriteNames(_) | Server::Release(..)
-                )
+                    Server::AddHosts(_)
+                        | Server::AddOptions(_)
+                        | Server::WriteNames(_)
+                        | Server::Release(..)
+                        | Server::Stop
+                        | Server::Remove
+                ) | Action::DeleteDevice
+                    | Action::DeleteNamespace
             )
         };
-        // A change of a running server never waits for networks that are built.
+        // A change of a running server never waits for networks that are built; and the kernel takes
+        // many networks down in the time of one, if they come together.
         let permit = if actions.iter().all(quick) { None } else { Some(self.context.heavy.acquire().await) };
         let label = self.name.as_ref().map_or_else(|| self.uid.to_string(), ToString::to_string);
         let executor = Executor {
@@ -337,6 +371,7 @@ impl<H: Host> Worker<H> {
             }
         }
         self.ledger = None;
+        self.unkept = false;
         info!("nothing of the network is left");
     }
 

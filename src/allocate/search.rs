@@ -45,7 +45,7 @@ impl<'p> Search<'p> {
     fn own(&self, ledger: &Ledger, pools: &[&'p Pool], holder: &Holder) -> Option<(Ipv4Addr, &'p Pool)> {
         let free = |ip: &&Ipv4Addr| ledger.0.get(ip).is_some_and(|a| a.released.is_some());
         self.had.get(holder)?.iter().filter(free).find_map(|ip| {
-            let pool = pools.iter().find(|pool| pool.cidr.contains(ip))?;
+            let pool = pools.iter().find(|pool| pool.cidr.contains(ip) && pool.offers(*ip))?;
             Some((*ip, *pool))
         })
     }

@@ -31,57 +31,73 @@ fn slash29() -> Vec<Pool> {
 
 #[test]
 fn the_lowest_never_used_address_comes_first_and_the_gateway_never() {
-    let given = Ledger::default().allocate(&slash29(), &[any("x"), any("y")]);
+    let given = Ledger::default().allocate(&slash29(), &[], &[any("x"), any("y")]);
     assert_eq!(ips(&given), ["10.0.0.2", "10.0.0.3"]);
 }
 
 #[test]
 fn a_wish_for_an_address_goes_before_one_for_any() {
     let wish = claim(port("y"), &[Wish::Exactly([10, 0, 0, 2].into())]);
-    let given = Ledger::default().allocate(&slash29(), &[any("x"), wish]);
+    let given = Ledger::default().allocate(&slash29(), &[], &[any("x"), wish]);
     assert_eq!(ips(&given), ["10.0.0.3", "10.0.0.2"]);
 }
 
 #[test]
 fn what_was_given_stays() {
     let mut ledger = Ledger::default();
-    ledger.allocate(&slash29(), &[any("x"), any("y")]);
+    ledger.allocate(&slash29(), &[], &[any("x"), any("y")]);
     let before = ledger.clone();
-    assert_eq!(ips(&ledger.allocate(&slash29(), &[any("y"), any("x")])), ["10.0.0.3", "10.0.0.2"]);
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[], &[any("y"), any("x")])), ["10.0.0.3", "10.0.0.2"]);
     assert_eq!(ledger, before);
+}
+
+#[test]
+fn only_what_nobody_asked_for_by_name_is_chosen() {
+    let wanted = [10, 0, 0, 5].into();
+    let exact = claim(port("e"), &[Wish::Exactly(wanted)]);
+    let asked = |name: &str, ip| (name, ip) == ("e", wanted);
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[], std::slice::from_ref(&exact));
+    assert!(!ledger.has_chosen(&Ledger::default(), asked));
+    let before = ledger.clone();
+    ledger.allocate(&slash29(), &[], &[exact, any("x")]);
+    assert!(ledger.has_chosen(&before, asked));
+    let before = ledger.clone();
+    ledger.allocate(&slash29(), &[], &[any("x")]);
+    assert!(!ledger.has_chosen(&before, asked), "a release chooses nothing");
 }
 
 #[test]
 fn never_used_goes_before_released_and_the_longest_released_first() {
     let mut ledger = Ledger::default();
-    ledger.allocate(&slash29(), &[any("x"), any("y")]);
-    ledger.allocate(&slash29(), &[any("y")]);
-    ledger.allocate(&slash29(), &[]);
+    ledger.allocate(&slash29(), &[], &[any("x"), any("y")]);
+    ledger.allocate(&slash29(), &[], &[any("y")]);
+    ledger.allocate(&slash29(), &[], &[]);
     let four = [any("p"), any("q"), any("r"), any("s"), any("t")];
     assert_eq!(
-        ips(&ledger.allocate(&slash29(), &four)),
+        ips(&ledger.allocate(&slash29(), &[], &four)),
         ["10.0.0.4", "10.0.0.5", "10.0.0.6", "10.0.0.2", "10.0.0.3"]
     );
-    let exhausted = ledger.allocate(&slash29(), &[&four[..], &[any("u")]].concat());
+    let exhausted = ledger.allocate(&slash29(), &[], &[&four[..], &[any("u")]].concat());
     assert_eq!(exhausted[5].errors, [AllocateError::PoolExhausted(vec!["a".into()])]);
 }
 
 #[test]
 fn a_port_of_the_same_name_and_mac_gets_its_own_back() {
     let mut ledger = Ledger::default();
-    ledger.allocate(&slash29(), &[any("x"), any("y")]);
-    ledger.allocate(&slash29(), &[]);
-    assert_eq!(ips(&ledger.allocate(&slash29(), &[any("y")])), ["10.0.0.3"]);
+    ledger.allocate(&slash29(), &[], &[any("x"), any("y")]);
+    ledger.allocate(&slash29(), &[], &[]);
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[], &[any("y")])), ["10.0.0.3"]);
 }
 
 #[test]
 fn a_released_address_can_be_wished_for_and_a_held_one_not() {
     let mut ledger = Ledger::default();
-    ledger.allocate(&slash29(), &[any("x")]);
+    ledger.allocate(&slash29(), &[], &[any("x")]);
     let wish = claim(port("y"), &[Wish::Exactly([10, 0, 0, 2].into())]);
-    let given = ledger.allocate(&slash29(), &[any("x"), wish.clone()]);
+    let given = ledger.allocate(&slash29(), &[], &[any("x"), wish.clone()]);
     assert_eq!(given[1].errors, [AllocateError::AddressInUse([10, 0, 0, 2].into(), port("x"))]);
-    assert_eq!(ips(&ledger.allocate(&slash29(), &[wish])), ["10.0.0.2"]);
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[], &[wish])), ["10.0.0.2"]);
 }
 
 #[test]
@@ -92,7 +108,7 @@ fn wishes_that_cannot_be_met_say_why() {
         Wish::Exactly([10, 1, 0, 1].into()),
         Wish::In("b".into()),
     ];
-    let given = Ledger::default().allocate(&slash29(), &[claim(port("x"), &wishes)]);
+    let given = Ledger::default().allocate(&slash29(), &[], &[claim(port("x"), &wishes)]);
     let expected = [
         AllocateError::AddressReserved([10, 0, 0, 0].into()),
         AllocateError::AddressReserved([10, 0, 0, 7].into()),
@@ -106,18 +122,49 @@ fn wishes_that_cannot_be_met_say_why() {
 fn a_full_subnet_is_followed_by_the_next_and_a_changed_wish_gives_back() {
     let pools = [pool("a", "10.0.0.0/31", None), pool("b", "10.0.1.0/30", None)];
     let mut ledger = Ledger::default();
-    let given = ledger.allocate(&pools, &[any("x"), any("y"), any("z")]);
+    let given = ledger.allocate(&pools, &[], &[any("x"), any("y"), any("z")]);
     assert_eq!(ips(&given), ["10.0.0.0", "10.0.0.1", "10.0.1.1"]);
     let moved = claim(port("x"), &[Wish::Exactly([10, 0, 1, 2].into())]);
-    ledger.allocate(&pools, &[moved, any("y"), any("z")]);
+    ledger.allocate(&pools, &[], &[moved, any("y"), any("z")]);
     assert_eq!((ledger.used("a"), ledger.used("b")), (1, 2));
+}
+
+#[test]
+fn a_subnet_that_comes_back_gives_everybody_their_own_and_one_that_waits_takes_nothing_away() {
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[], &[any("x"), any("y")]);
+    let before = ledger.clone();
+    ledger.allocate(&[], &["a".into()], &[any("y"), any("x")]);
+    assert_eq!(ledger.used("a"), before.used("a"));
+    ledger.allocate(&[], &[], &[any("x"), any("y")]);
+    assert_eq!(ledger.used("a"), 0);
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[], &[any("y"), any("x")])), ["10.0.0.3", "10.0.0.2"]);
+}
+
+#[test]
+fn who_is_only_to_hold_keeps_what_it_has() {
+    let mut ledger = Ledger::default();
+    ledger.allocate(&slash29(), &[], &[any("x")]);
+    let before = ledger.clone();
+    let holding = ledger.holding(port("x"));
+    ledger.allocate(&slash29(), &[], &[holding]);
+    assert_eq!(ledger, before);
+}
+
+#[test]
+fn a_server_leaves_an_address_that_became_the_gateways() {
+    let server = claim(Holder::ServerSlot { slot: 0 }, &[Wish::In("a".into())]);
+    let mut ledger = Ledger::default();
+    assert_eq!(ips(&ledger.allocate(&slash29(), &[], std::slice::from_ref(&server))), ["10.0.0.2"]);
+    let moved = [pool("a", "10.0.0.0/29", Some([10, 0, 0, 2]))];
+    assert_eq!(ips(&ledger.allocate(&moved, &[], &[server])), ["10.0.0.1"]);
 }
 
 #[test]
 fn a_large_pool_costs_nothing() {
     let pools = [pool("a", "10.0.0.0/8", Some([10, 0, 0, 1]))];
     let claims: Vec<_> = (0..5_000).map(|n| any(&format!("p{n}"))).collect();
-    let given = Ledger::default().allocate(&pools, &claims);
+    let given = Ledger::default().allocate(&pools, &[], &claims);
     assert_eq!(given[4_999].addresses[0].0, Ipv4Addr::new(10, 0, 19, 137));
     assert_eq!(pools[0].size(), (1 << 24) - 3);
 }
@@ -139,7 +186,7 @@ proptest! {
         let mut ledger = Ledger::default();
         for step in steps {
             let claims: Vec<_> = step.iter().map(|(n, wishes)| claim(port(&n.to_string()), wishes)).collect();
-            let given = ledger.allocate(&pools, &claims);
+            let given = ledger.allocate(&pools, &[], &claims);
             let all: Vec<_> = given.iter().flat_map(|g| &g.addresses).collect();
             let distinct: BTreeSet<_> = all.iter().map(|(ip, _)| ip).collect();
             prop_assert_eq!(all.len(), distinct.len());
@@ -147,7 +194,7 @@ proptest! {
             for (claim, given) in claims.iter().zip(&given) {
                 prop_assert_eq!(claim.wishes.len(), given.addresses.len() + given.errors.len());
             }
-            let again = ledger.clone().allocate(&pools, &claims);
+            let again = ledger.clone().allocate(&pools, &[], &claims);
             prop_assert_eq!(again, given);
             let text = serde_json::to_string(&ledger).unwrap();
             prop_assert_eq!(serde_json::from_str::<Ledger>(&text).unwrap(), ledger.clone());

@@ -1,6 +1,6 @@
 //! Which ports of a network are served, how and under which names.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use super::network::parsed;
@@ -24,50 +24,70 @@ pub(super) struct Guest {
     dhcp: bool,
     hostname: Option<HostName>,
     dns_names: Vec<DomainName>,
+    /// A name that it does not get; everything else it does.
+    nameless: Option<Problem>,
     options: Options,
     key: String,
 }
 
+/// What became of a network's ports.
+pub(super) struct Ports {
+    /// Those that are accepted.
+    pub(super) guests: Vec<Guest>,
+    /// What is to be said of the others.
+    pub(super) views: BTreeMap<String, PortView>,
+    /// The others keep what they have: it may be another's change that is in their way.
+    pub(super) holding: Vec<Claim>,
+}
+
 /// Those that hold addresses go first, then by name: a new one with the same MAC harms no old one.
-pub(super) fn admit(
-    inputs: &Inputs,
-    domain: Option<&DomainName>,
-    ledger: &Ledger,
-) -> (Vec<Guest>, BTreeMap<String, PortView>) {
-    let holders: std::collections::BTreeSet<_> = ledger
-        .iter()
-        .filter(|(_, held)| held.released.is_none())
-        .filter_map(|(_, held)| match &held.holder {
-            Holder::Port { name, mac_address } => Some((name.as_str(), *mac_address)),
-            Holder::ServerSlot { .. } => None,
-        })
-        .collect();
-    let mut guests = Vec::new();
-    let mut views = BTreeMap::new();
+pub(super) fn admit(inputs: &Inputs, domain: Option<&DomainName>, ledger: &Ledger) -> Ports {
+    let mut ports = Ports { guests: Vec::new(), views: BTreeMap::new(), holding: Vec::new() };
     for port in &inputs.ports {
         let name = port.metadata.name.clone().unwrap_or_default();
         match Guest::new(&name, port, domain) {
-            Ok(guest) => guests.push(guest),
-            Err(problem) => {
-                views.insert(name, PortView { problem: Some(problem), ..PortView::default() });
-            }
+            Ok(guest) => ports.guests.push(guest),
+            Err(problem) => ports.reject(name, problem, ledger),
         }
     }
-    guests.sort_by_cached_key(|guest| {
-        (!holders.contains(&(guest.name.as_str(), guest.mac)), guest.name.clone())
-    });
-    let mut macs: BTreeMap<MacAddr, String> = BTreeMap::new();
-    guests.retain(|guest| {
-        let Some(mac) = guest.mac else { return true };
-        let Some(other) = macs.get(&mac) else {
-            macs.insert(mac, guest.name.clone());
-            return true;
-        };
-        let problem = Problem::new(Reason::DuplicateMAC, format!("{mac} is the MAC address of Port {other}"));
-        views.insert(guest.name.clone(), PortView { problem: Some(problem), ..PortView::default() });
-        false
-    });
-    (guests, views)
+    ports.sort(ledger);
+    ports.one_for_each_mac(ledger);
+    ports
+}
+
+impl Ports {
+    fn reject(&mut self, name: String, problem: Problem, ledger: &Ledger) {
+        let holding = ledger.holding(Holder::Port { name: name.clone(), mac_address: None });
+        let held = ledger.iter().filter(|(ip, _)| holding.wishes.contains(&Wish::Exactly(**ip)));
+        let addresses = held.map(|(ip, held)| (*ip, held.subnet_name.clone())).collect();
+        self.holding.push(holding);
+        self.views.insert(name, PortView { problem: Some(problem), addresses, ..PortView::default() });
+    }
+
+    fn sort(&mut self, ledger: &Ledger) {
+        let held = ledger.iter().filter(|(_, held)| held.released.is_none());
+        let holders: BTreeSet<_> = held
+            .filter_map(|(_, held)| match &held.holder {
+                Holder::Port { name, mac_address } => Some((name.as_str(), *mac_address)),
+                Holder::ServerSlot { .. } => None,
+            })
+            .collect();
+        let new = |guest: &Guest| !holders.contains(&(guest.name.as_str(), guest.mac));
+        self.guests.sort_by_cached_key(|guest| (new(guest), guest.name.clone()));
+    }
+
+    fn one_for_each_mac(&mut self, ledger: &Ledger) {
+        let mut macs: BTreeMap<MacAddr, String> = BTreeMap::new();
+        for guest in std::mem::take(&mut self.guests) {
+            let Some((mac, other)) = guest.mac.and_then(|mac| Some((mac, macs.get(&mac)?))) else {
+                macs.extend(guest.mac.map(|mac| (mac, guest.name.clone())));
+                self.guests.push(guest);
+                continue;
+            };
+            let message = format!("{mac} is the MAC address of Port {other}");
+            self.reject(guest.name, Problem::new(Reason::DuplicateMAC, message), ledger);
+        }
+    }
 }
 
 impl Guest {
@@ -76,6 +96,7 @@ impl Guest {
             return Err(problem);
         }
         let spec = &port.spec;
+        let names: Vec<_> = spec.dns_names.iter().map(|name| dns_name(name, domain)).collect();
         let mac: Option<MacAddr> = spec.mac_address.as_deref().map(parsed).transpose()?;
         Ok(Self {
             name: name.to_owned(),
@@ -87,7 +108,8 @@ impl Guest {
             mac,
             dhcp: spec.dhcp == PortDhcp::Enabled && mac.is_some(),
             hostname: spec.hostname.as_deref().map(parsed).transpose()?,
-            dns_names: spec.dns_names.iter().map(|name| dns_name(name, domain)).collect::<Result<_, _>>()?,
+            nameless: names.iter().find_map(|name| name.clone().err()),
+            dns_names: names.into_iter().flatten().collect(),
             options: ipv4_options(&spec.options, "spec.options").0,
             key: key("p", port.metadata.uid.as_deref()),
         })
@@ -121,23 +143,38 @@ impl Guest {
         Some(Reservation { key, mac, ip, hostname: self.hostname(ip), options })
     }
 
-    pub(super) fn view(&self, subnets: &[Served]) -> PortView {
-        let unallocated = self.given.errors.first().map(unallocated);
-        let silent = self.dhcp && self.offered(subnets).is_none() && unallocated.is_none();
-        let unserved = silent.then(|| {
-            let message = match self.given.addresses.len() {
-                0 => "the Port asks for DHCP and for no address",
-                _ => "none of the Port's addresses is in a Subnet with DHCP",
-            };
-            Problem::new(Reason::NoSubnet, message)
-        });
+    pub(super) fn view(&self, subnets: &[Served], domain: Option<&DomainName>) -> PortView {
+        let unserved = self.silent(subnets).or_else(|| self.nameless.clone());
         PortView {
             mac: self.mac.filter(|_| self.dhcp),
             addresses: self.given.addresses.clone(),
             problem: None,
-            unallocated,
-            unserved,
+            unallocated: self.given.errors.first().map(unallocated),
+            unserved: unserved.or_else(|| self.too_long(domain)),
         }
+    }
+
+    /// Why DHCP does not answer although it was asked to.
+    fn silent(&self, subnets: &[Served]) -> Option<Problem> {
+        if !self.dhcp || self.offered(subnets).is_some() {
+            return None;
+        }
+        let has =
+            |subnet: &&Served| self.given.addresses.iter().any(|(_, name)| *name == subnet.pool.subnet_name);
+        if let Some(subnet) = subnets.iter().filter(|subnet| subnet.scope).find(has) {
+            return Some(subnet.no_server());
+        }
+        let message = match self.given.addresses.len() {
+            0 => "the Port asks for DHCP and for no address",
+            _ => "none of the Port's addresses is in a Subnet with DHCP",
+        };
+        Some(Problem::new(Reason::NoSubnet, message))
+    }
+
+    fn too_long(&self, domain: Option<&DomainName>) -> Option<Problem> {
+        let full = |ip: &Ipv4Addr| domain?.child(&self.hostname(*ip)).err();
+        let error = self.given.addresses.iter().find_map(|(ip, _)| full(ip))?;
+        Some(Problem::new(Reason::InvalidValue, format!("spec.hostname, with the Network's domain: {error}")))
     }
 }
 

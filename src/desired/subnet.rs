@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 
 use super::network::{Admitted, parsed};
 use super::{Inputs, SubnetView};
-use crate::allocate::{Holder, Ledger, Pool};
+use crate::allocate::{Ledger, Pool};
 use crate::api::{DhcpMode, GatewayType, Subnet, SubnetDnsType};
 use crate::dhcp_options::ipv4_options;
 use crate::reason::{Problem, Reason};
@@ -30,14 +30,17 @@ pub(super) struct Served {
     dns: Option<Vec<Ipv4Addr>>,
 }
 
-/// Those that were served before go first, then by name: a new one that overlaps harms no old one.
+/// Those in which somebody has an address go first, then by name: a new one that overlaps harms no old
+/// one.
 pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<String, SubnetView>) {
-    let known = |name: &str| {
-        let slot = |holder: &Holder| matches!(holder, Holder::ServerSlot { .. });
-        ledger.iter().any(|(_, held)| held.subnet_name == name && slot(&held.holder))
+    let known = |name: &str, subnet: &Subnet| {
+        let cidr: Option<Ipv4Net> = subnet.spec.cidr.parse().ok();
+        let inside = |ip: &Ipv4Addr| cidr.is_some_and(|cidr| cidr.contains(ip));
+        let mut held = ledger.iter().filter(|(_, held)| held.released.is_none());
+        held.any(|(ip, held)| held.subnet_name == name && inside(ip))
     };
     let mut order: Vec<_> = inputs.subnets.iter().map(|subnet| (name_of(subnet), subnet)).collect();
-    order.sort_by_key(|(name, _)| (!known(name), name.clone()));
+    order.sort_by_cached_key(|(name, subnet)| (!known(name, subnet), name.clone()));
     let (mut served, mut views) = (Vec::<Served>::new(), BTreeMap::new());
     for (name, subnet) in order {
         let admitted = Served::new(&name, subnet).and_then(|new| new.beside(&served));
@@ -105,6 +108,12 @@ impl Served {
                 Err(Problem::new(Reason::SubnetsOverlap, message))
             }
         }
+    }
+
+    /// Said where the pools have no room for the DHCP server.
+    pub(super) fn no_server(&self) -> Problem {
+        let message = format!("no address is left in Subnet {} for its DHCP server", self.pool.subnet_name);
+        Problem::new(Reason::PoolExhausted, message)
     }
 
     pub(super) fn device_address(&self) -> Option<Ipv4Net> {

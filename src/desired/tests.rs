@@ -158,7 +158,7 @@ fn a_bad_object_harms_no_other() {
     let found = run(&inputs(&json!({"dns": {"domain": "example.org"}}), &subnets, &ports));
     let of = |name: &str| {
         let view = &found.ports[name];
-        reason(view.problem.as_ref().or(view.unallocated.as_ref()))
+        reason(view.problem.as_ref().or(view.unallocated.as_ref()).or(view.unserved.as_ref()))
     };
     assert_eq!(
         ["a", "b", "c", "d", "e"].map(of),
@@ -166,7 +166,8 @@ fn a_bad_object_harms_no_other() {
     );
     assert!(found.ports["b"].problem.as_ref().unwrap().message.contains("Port a"));
     assert_eq!(reason(found.subnets["x4"].problem.as_ref()), "SubnetsOverlap");
-    assert_eq!(found.segment.unwrap().server.unwrap().hosts.entries.len(), 2);
+    // c is answered: it only lacks the name that it may not have.
+    assert_eq!(found.segment.unwrap().server.unwrap().hosts.entries.len(), 3);
 }
 
 #[test]
@@ -179,6 +180,52 @@ fn who_was_first_stays_when_a_double_comes_with_a_lower_name() {
     assert_eq!(reason(found.ports["a"].problem.as_ref()), "DuplicateMAC");
     assert_eq!(found.ports["z"].problem, None);
     assert_eq!(reason(found.subnets["a4"].problem.as_ref()), "SubnetsOverlap");
+}
+
+#[test]
+fn what_stands_in_a_ports_way_takes_no_address_from_it() {
+    let mut ledger = Ledger::default();
+    let ports = [("a", mac(1)), ("b", mac(2))];
+    desired(&node(), uid(), &inputs(&json!({}), &[v4()], &ports), &mut ledger);
+    let before = ledger.clone();
+    let double = inputs(&json!({}), &[v4()], &[("a", mac(1)), ("b", mac(1))]);
+    let found = desired(&node(), uid(), &double, &mut ledger);
+    assert_eq!(reason(found.ports["b"].problem.as_ref()), "DuplicateMAC");
+    assert_eq!(ledger, before);
+}
+
+#[test]
+fn a_subnet_without_dhcp_is_not_displaced_by_a_new_one() {
+    let mut ledger = Ledger::default();
+    let old = || ("z4", json!({"cidr": "10.0.0.0/24", "dhcp": {"mode": "Disabled"}}));
+    let ports = [("x", json!({"addresses": [{"subnetRef": {"name": "z4"}}]}))];
+    desired(&node(), uid(), &inputs(&json!({}), &[old()], &ports), &mut ledger);
+    let new = ("a4", json!({"cidr": "10.0.0.0/16"}));
+    let found = desired(&node(), uid(), &inputs(&json!({}), &[new, old()], &ports), &mut ledger);
+    assert_eq!(reason(found.subnets["a4"].problem.as_ref()), "SubnetsOverlap");
+    assert_eq!(found.ports["x"].addresses.len(), 1);
+}
+
+#[test]
+fn a_pool_without_room_for_the_server_says_so() {
+    let subnet = json!({"cidr": "10.0.0.0/30", "gateway": {"type": "None"}});
+    let port =
+        |ip: &str| json!({"addresses": [{"ip": ip}], "macAddress": format!("02:00:00:00:00:0{}", &ip[7..])});
+    let ports = [("x", port("10.0.0.1")), ("y", port("10.0.0.2"))];
+    let found = run(&inputs(&json!({}), &[("v4", subnet)], &ports));
+    assert_eq!(reason(found.problem.as_ref()), "PoolExhausted");
+    assert_eq!(reason(found.ports["x"].unserved.as_ref()), "PoolExhausted");
+    assert_eq!(reason(found.subnets["v4"].problem.as_ref()), "PoolExhausted");
+}
+
+#[test]
+fn a_gateway_that_cannot_be_one_harms_its_subnet_only() {
+    for address in ["10.1.0.255", "10.1.0.0", "127.0.0.1", "224.0.0.1", "0.0.0.0"] {
+        let bad = ("w4", json!({"cidr": "10.1.0.0/24", "gateway": {"type": "Address", "address": address}}));
+        let found = run(&inputs(&json!({}), &[v4(), bad], &[]));
+        assert_eq!(reason(found.subnets["w4"].problem.as_ref()), "InvalidValue", "{address}");
+        assert_eq!(found.subnets["v4"].problem, None);
+    }
 }
 
 #[test]

@@ -5,14 +5,13 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
+use super::packed::Packed;
 use super::{Object, ObjectKey};
 
 /// The format of the file.
@@ -27,7 +26,7 @@ pub(crate) struct Kept {
     pub(crate) key: ObjectKey,
     pub(crate) file: String,
     pub(crate) generation: i64,
-    pub(crate) value: Arc<Value>,
+    pub(crate) value: Packed,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -71,7 +70,7 @@ fn parse(text: &[u8]) -> Result<Vec<Kept>, serde_json::Error> {
         return Err(serde::de::Error::custom(message));
     }
     for kept in &content.objects {
-        Object::from_value(kept.key.kind, &kept.value)?;
+        Object::from_value(kept.key.kind, &kept.value.unpack())?;
     }
     Ok(content.objects)
 }
@@ -163,7 +162,7 @@ mod tests {
             key: ObjectKey { kind: Kind::Port, namespace: "default".into(), name: name.into() },
             file: "a.yaml".into(),
             generation: 3,
-            value: Arc::new(json!({"apiVersion": crate::api::API_VERSION, "kind": "Port",
+            value: Packed::from(&json!({"apiVersion": crate::api::API_VERSION, "kind": "Port",
                 "metadata": {"name": name, "namespace": "default"}, "spec": {"networkRef": {"name": "n"}}})),
         }
     }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use super::packed::Packed;
 use super::schema::{FieldError, Validator};
 use super::yaml::{self, Data, Node};
 use super::{Kind, ObjectKey, Problem};
@@ -48,9 +49,9 @@ pub struct Candidate {
     /// Which one it is.
     pub key: ObjectKey,
     /// The object with its defaults; `None` if it is not valid.
-    pub value: Option<Value>,
+    pub value: Option<Packed>,
     /// The object as it was written, to know it again in a list.
-    written: Option<Value>,
+    written: Option<String>,
     line: usize,
     faults: Vec<Fault>,
 }
@@ -264,7 +265,7 @@ impl<'a> Reader<'a> {
         {
             return Arc::clone(known);
         }
-        let written = listed.then(|| value.clone());
+        let written = listed.then(|| value.to_string());
         let (value, errors) = self.check(key.kind, value, faults);
         let faults = errors
             .into_iter()
@@ -284,18 +285,18 @@ impl<'a> Reader<'a> {
         kind: Kind,
         mut value: Value,
         mut errors: Vec<FieldError>,
-    ) -> (Option<Value>, Vec<FieldError>) {
+    ) -> (Option<Packed>, Vec<FieldError>) {
         if let Err(more) = self.validator.validate(kind, &mut value, None) {
             errors.extend(more);
         }
-        (errors.is_empty().then_some(value), errors)
+        (errors.is_empty().then(|| Packed::from(&value)), errors)
     }
 
     fn known_item(&mut self, value: &Value) -> Option<&'a Arc<Candidate>> {
         let before = self.before;
         let items = self.items.get_or_insert_with(|| {
             let valid = before.objects().filter(|o| o.candidate.value.is_some());
-            valid.filter_map(|o| Some((o.candidate.written.as_ref()?.to_string(), o.candidate))).collect()
+            valid.filter_map(|o| Some((o.candidate.written.clone()?, o.candidate))).collect()
         });
         items.get(&value.to_string()).copied()
     }

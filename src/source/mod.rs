@@ -22,6 +22,7 @@ mod files;
 mod hints;
 mod last_good;
 mod metadata;
+mod packed;
 mod scalar;
 mod state;
 mod structure;

@@ -11,6 +11,7 @@ use serde_json::Value;
 use super::files::{Files, ManifestFile};
 use super::last_good::Kept;
 use super::manifest::{Candidate, Placed};
+use super::packed::Packed;
 use super::schema::{FieldError, Validator};
 use super::{Batch, Event, Object, ObjectKey, Problem, object_uid};
 
@@ -27,7 +28,7 @@ pub(crate) struct State {
 #[derive(Debug)]
 struct Served {
     file: String,
-    value: Arc<Value>,
+    value: Packed,
     generation: i64,
     /// The parsed document that it is of, to see at once that nothing changed.
     candidate: Option<Arc<Candidate>>,
@@ -60,7 +61,7 @@ impl State {
             key: key.clone(),
             file: served.file.clone(),
             generation: served.generation,
-            value: Arc::clone(&served.value),
+            value: served.value.clone(),
         });
         kept.collect()
     }
@@ -148,14 +149,15 @@ impl State {
                 return Ok(());
             }
             Some(served) => {
-                validator.validate(candidate.key.kind, &mut value.clone(), Some(&served.value))?;
-                served.generation + i64::from(served.value.get("spec") != value.get("spec"))
+                let (old, mut new) = (served.value.unpack(), value.unpack());
+                validator.validate(candidate.key.kind, &mut new, Some(&old))?;
+                served.generation + i64::from(old.get("spec") != new.get("spec"))
             }
             None => 1,
         };
         let served = Served {
             file: file.to_owned(),
-            value: Arc::new(value.clone()),
+            value: value.clone(),
             generation,
             candidate: Some(Arc::clone(candidate)),
             seen: self.pass,
@@ -209,14 +211,14 @@ struct Pass<'a> {
 }
 
 impl Served {
-    fn is(&self, candidate: &Arc<Candidate>, value: &Value) -> bool {
+    fn is(&self, candidate: &Arc<Candidate>, value: &Packed) -> bool {
         let same = self.candidate.as_ref().is_some_and(|c| Arc::ptr_eq(c, candidate));
-        same || *self.value == *value
+        same || self.value == *value
     }
 
     /// The object with the metadata that an API server would have added.
     fn object(&self, key: &ObjectKey) -> Result<Object, serde_json::Error> {
-        let mut value = (*self.value).clone();
+        let mut value = self.value.unpack();
         if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
             let uid = object_uid(key.kind, &key.namespace, &key.name);
             metadata.insert("uid".into(), uid.into());
