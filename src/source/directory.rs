@@ -34,10 +34,6 @@ const SETTLE: Duration = Duration::from_secs(1);
 /// A file that lost its name gets this long for another one, lest its objects go and come back.
 const RENAME: Duration = Duration::from_millis(1);
 
-/// The last good objects are kept so long after a change: all of them are written, and guests wait for
-/// the change.
-const KEEP: Duration = Duration::from_secs(1);
-
 /// The file in the state directory that holds the last good objects.
 const LAST_GOOD: &str = "manifests.json";
 
@@ -83,7 +79,6 @@ impl Directory {
             state: State::restore(kept.objects),
             validator: Validator::new()?,
             keeper: Keeper::start(path).map_err(Error::Thread)?,
-            keep_at: None,
             watch: Watch::new(dir, hints.clone()),
             busy: BTreeMap::new(),
             dir: dir.to_owned(),
@@ -132,8 +127,6 @@ struct Reader {
     state: State,
     validator: Validator,
     keeper: Keeper,
-    /// When the last good objects are to be kept, if others than are kept.
-    keep_at: Option<Instant>,
     watch: Watch,
     /// Files that are open for writing, with the time at which they are read all the same.
     busy: BTreeMap<String, Instant>,
@@ -158,9 +151,6 @@ impl Reader {
             }
             dirty = self.wait(hinted, relist);
         }
-        if self.keep_at.is_some() {
-            self.keeper.keep(LastGood::new(self.files.device(), self.state.last_good()));
-        }
     }
 
     /// Looks at what is dirty and tells what follows; false if nobody listens any more.
@@ -182,7 +172,7 @@ impl Reader {
             return false;
         }
         if outcome.changed {
-            self.keep_at.get_or_insert_with(|| Instant::now() + KEEP);
+            self.keeper.keep(LastGood::new(self.files.device(), self.state.last_good()));
         }
         true
     }
@@ -191,14 +181,10 @@ impl Reader {
     fn wait(&mut self, hinted: &Receiver<Hint>, relist: Instant) -> Dirty {
         let mut dirty = Dirty::default();
         while !dirty.stop && !dirty.all && dirty.names.is_empty() {
-            if self.keep_at.take_if(|at| *at <= Instant::now()).is_some() {
-                self.keeper.keep(LastGood::new(self.files.device(), self.state.last_good()));
-            }
             let settled = self.busy.values().min().copied();
             let until = settled.map_or(relist, |at| at.min(relist));
             let rewatch = (!self.watch.is_on()).then(|| Instant::now() + REWATCH);
             let until = rewatch.map_or(until, |at| at.min(until));
-            let until = self.keep_at.map_or(until, |at| at.min(until));
             match hinted.recv_timeout(until.saturating_duration_since(Instant::now())) {
                 Ok(Hint::Removed(name)) => {
                     self.note(Hint::Removed(name), &mut dirty);

@@ -17,6 +17,9 @@ use super::{Object, ObjectKey};
 /// The format of the file.
 const FORMAT: u32 = 1;
 
+/// As `nice` counts.
+const LEAST_PRIORITY: i32 = 19;
+
 /// When a write that failed is tried again.
 const RETRY: Duration = Duration::from_secs(10);
 
@@ -118,6 +121,7 @@ impl Drop for Keeper {
 }
 
 fn write_all(path: &Path, receiver: &Receiver<LastGood>) {
+    give_way();
     let mut unwritten: Option<LastGood> = None;
     loop {
         let next = match unwritten {
@@ -135,6 +139,14 @@ fn write_all(path: &Path, receiver: &Receiver<LastGood>) {
             tracing::error!(path = %path.display(), %error, "the last good objects cannot be written");
             unwritten = Some(objects);
         }
+    }
+}
+
+/// All objects are written for each change, at the moment at which others serve that change: they go
+/// first. Without it the work is the same, only in the way.
+fn give_way() {
+    if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LEAST_PRIORITY) {
+        tracing::debug!(%error, "the thread of the last good objects keeps its priority");
     }
 }
 

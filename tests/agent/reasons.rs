@@ -162,11 +162,17 @@ fn what_refers_to_nothing_says_so_until_it_is_there() {
         ("addresses: [{ip: 10.0.0.0}]", "AddressReserved", "10.0.0.0"),
         ("addresses: [{subnetRef: {name: other}}]", "SubnetNotFound", "other"),
         ("addresses: [{ip: 10.0.0.10}]", "AddressInUse", "DHCP server"),
-        ("dnsNames: [www.example.com]", "NameOutsideDomain", "www.example.com"),
     ] {
         site.write("d.yaml", &port("vm2", "lan", Mac::nth(2), spec));
         assert_not_ready(&site, "Port", "vm2", reason, part);
         assert!(site.guest(2).silent(), "{spec}");
     }
+    // It only lacks the name that it may not have.
+    site.write(
+        "d.yaml",
+        &port("vm2", "lan", Mac::nth(2), "dnsNames: [www.example.com]\naddresses: [{ip: 10.0.0.30}]"),
+    );
+    assert_not_ready(&site, "Port", "vm2", "NameOutsideDomain", "www.example.com");
+    site.until_leased(&site.guest(2), Ipv4Addr::new(10, 0, 0, 30));
     site.until_leased(&site.guest(1), Ipv4Addr::new(10, 0, 0, 20));
 }
