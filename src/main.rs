@@ -38,12 +38,13 @@ fn run(command: Command) -> anyhow::Result<()> {
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .max_blocking_threads(BLOCKING)
-        .thread_keep_alive(KEEP_ALIVE)
-        .enable_all()
-        .build()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.max_blocking_threads(BLOCKING).thread_keep_alive(KEEP_ALIVE).enable_all();
+    // Somebody who asks for a number gets it.
+    if std::env::var_os("TOKIO_WORKER_THREADS").is_none() {
+        builder.worker_threads(WORKERS);
+    }
+    builder.build()
 }
 
 /// The work is waiting for the kernel and for dnsmasq. Each thread costs memory of its own, for its
