@@ -5,7 +5,9 @@
 
 mod context;
 mod execute;
+mod kept;
 mod progress;
+mod voice;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -211,6 +213,7 @@ impl<H: Host> Agent<H> {
     async fn resync(&mut self) {
         self.context.refresh_node();
         self.context.save_segments();
+        self.context.expire_ledgers();
         for signal in self.workers.values() {
             signal.observe();
         }
@@ -259,3 +262,9 @@ type Ended = Result<NetworkUid, tokio::task::JoinError>;
 
 /// How long taking everything down may take: longer than a process that does not end at SIGTERM.
 const TAKE_DOWN: Duration = Duration::from_secs(20);
+
+/// An error and all that stands behind it, in one line.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |e| e.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}

@@ -238,8 +238,23 @@ impl Ledger {
         Round { met }
     }
 
+    /// Everybody gives back; whether anybody had anything.
+    pub fn release_all(&mut self) -> bool {
+        let in_use = self.0.values().any(|allocation| allocation.released.is_none());
+        self.release_but(&BTreeSet::new());
+        in_use
+    }
+
+    /// Nothing is in it, not even a memory.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     fn release_all_but(&mut self, rounds: &[Round]) {
-        let kept: BTreeSet<_> = rounds.iter().flat_map(Round::addresses).collect();
+        self.release_but(&rounds.iter().flat_map(Round::addresses).collect());
+    }
+
+    fn release_but(&mut self, kept: &BTreeSet<Ipv4Addr>) {
         let mut next = self.0.values().filter_map(|a| a.released).max().map_or(0, |n| n + 1);
         for (ip, allocation) in &mut self.0 {
             if allocation.released.is_none() && !kept.contains(ip) {

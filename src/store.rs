@@ -40,6 +40,11 @@ impl Store {
         self.networks.keys()
     }
 
+    /// All networks' UIDs.
+    pub fn uids(&self) -> impl Iterator<Item = &str> {
+        self.networks.values().filter_map(|network| network.metadata.uid.as_deref())
+    }
+
     /// Takes changes in; says which networks they touch.
     pub fn apply(&mut self, events: Vec<Event>) -> Dirty {
         let mut dirty = Dirty::new();

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
 use super::Error;
+use crate::allocate::Ledger;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
 use crate::desired::{Inputs, NodeConfig, PortView, SegmentId, SubnetView};
@@ -195,10 +196,26 @@ impl<H> Context<H> {
     /// The networks that our own files speak of: one may be gone but for these.
     pub(super) fn remembered(&self) -> BTreeSet<NetworkUid> {
         let state = &self.config.node.state;
-        let directories = [report::directory(state), ledgers(state)];
-        let files = directories.iter().filter_map(|directory| std::fs::read_dir(directory).ok()).flatten();
-        let uid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok();
-        files.flatten().filter_map(uid).collect()
+        let in_use = |uid: &NetworkUid| match durable::read::<Ledger>(&ledger_path(state, *uid)) {
+            Ok(ledger) => ledger.is_some_and(|ledger| ledger.iter().any(|(_, held)| held.released.is_none())),
+            Err(_) => true,
+        };
+        let ledgers = uids_in(&ledgers(state)).into_iter().map(|(uid, _)| uid).filter(in_use);
+        uids_in(&report::directory(state)).into_iter().map(|(uid, _)| uid).chain(ledgers).collect()
+    }
+
+    /// Forgets who had which address of networks that are gone for long.
+    pub(super) fn expire_ledgers(&self) {
+        let known: BTreeSet<_> = self.store().uids().map(str::to_owned).collect();
+        let expired = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > REMEMBERED);
+        for (uid, modified) in uids_in(&ledgers(&self.config.node.state)) {
+            if !known.contains(&uid.to_string())
+                && expired(modified)
+                && let Err(e) = durable::remove(&ledger_path(&self.config.node.state, uid))
+            {
+                warn!(error = &e as &(dyn std::error::Error + 'static), "cannot forget a network");
+            }
+        }
     }
 
     pub(super) fn set_bridge(&self, uid: NetworkUid, bridge: Option<&str>) {
@@ -287,11 +304,24 @@ fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<P
     ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
 }
 
-fn names(metadata: &kube::core::ObjectMeta) -> (String, String) {
+/// Namespace and name of an object.
+pub(super) fn names(metadata: &kube::core::ObjectMeta) -> (String, String) {
     (metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
 }
 
 const LOOKS: usize = 32;
+
+/// How long a network that is gone may come back and find everybody at their addresses.
+const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The networks that have a file in a directory of ours, and when it was written.
+fn uids_in(directory: &Path) -> Vec<(NetworkUid, SystemTime)> {
+    let entry = |entry: std::fs::DirEntry| {
+        let uid = entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()?;
+        Some((uid, entry.metadata().ok()?.modified().ok()?))
+    };
+    std::fs::read_dir(directory).into_iter().flatten().flatten().filter_map(entry).collect()
+}
 
 /// Enough to overlap the kernel's waits, few enough that a start does not starve what runs.
 const HEAVY: usize = 8;

@@ -132,3 +132,16 @@ impl<H: Host> Executor<'_, H> {
         }
     }
 }
+
+/// Whether an address is taken from a host of a running server. The host may have a lease for it since
+/// anybody last looked: guests get leases without our being told.
+pub(super) fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
+    let hosts = segment.server.as_ref().map(|server| &server.hosts.entries);
+    let had = |change: &dnsmasq::HostChange| match change {
+        dnsmasq::HostChange::Gone(_) => true,
+        dnsmasq::HostChange::Set(mac, _) => hosts.is_some_and(|hosts| hosts.contains_key(mac)),
+    };
+    actions.iter().any(|action| {
+        matches!(action, Action::Server(dnsmasq::Action::AddHosts(changes)) if changes.iter().any(had))
+    })
+}

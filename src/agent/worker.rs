@@ -12,20 +12,19 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::context::{Context, Signal, conditions_of, ledger_path};
-use super::execute::{Executor, Failure, Outcome};
+use super::context::{Context, Signal};
+use super::execute::{Executor, Failure, Outcome, takes_back};
+use super::kept::{Failed, Kept};
 use super::progress::Reached;
-use crate::allocate::Ledger;
-use crate::api::{PortStatus, SubnetStatus};
-use crate::conditions;
-use crate::desired::{Desired, Inputs, desired};
+use super::voice::{Voice, is_ready};
+use crate::desired::{Desired, Inputs};
 use crate::dnsmasq;
 use crate::durable::{self, Survives};
 use crate::host::{self, Host};
-use crate::node::{Action, Segment, namespace_name, outer_device};
+use crate::node::{Action, Segment};
 use crate::plan::plan;
 use crate::reason::{Problem, Reason};
-use crate::report::{self, DeviceReport, NetworkReport, ObjectReport};
+use crate::report::{self, NetworkReport};
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 /// A port's restart waits at least this long after the one before, so that changes gather.
@@ -49,9 +48,7 @@ pub(super) struct Worker<H> {
     name: Option<ObjectName>,
     signal: Arc<Signal>,
     cancel: CancellationToken,
-    ledger: Option<Ledger>,
-    /// The ledger is not on the disk yet.
-    unkept: bool,
+    kept: Kept,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     /// A running server refused something that it should have taken.
@@ -82,14 +79,14 @@ impl<H: Host> Worker<H> {
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
+        let kept = Kept::new(&context.config.node.state, uid);
         Self {
             context,
             uid,
             name,
             signal,
             cancel,
-            ledger: None,
-            unkept: false,
+            kept,
             segment: None,
             refused: BTreeMap::new(),
             distrusted: false,
@@ -139,20 +136,24 @@ impl<H: Host> Worker<H> {
     async fn pass(&mut self) -> Next {
         let began = Instant::now();
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
-        let (desired, allocated) = match &inputs {
-            Some(inputs) => self.decide(inputs),
+        let (desired, kept) = match &inputs {
+            Some(inputs) => match self.kept.decide(&self.context.node(), inputs).await {
+                Ok(desired) => (desired, Ok(())),
+                Err(Failed { desired, problem }) => (desired, Err(problem)),
+            },
             None => (Desired::default(), Ok(())),
         };
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
         self.context.set_bridge(self.uid, bridge.map(|bridge| bridge.name.as_str()));
-        let (mut failure, mut next) = match allocated {
+        let (mut failure, mut next) = match kept {
             Ok(()) => self.mend(&desired).await,
-            Err(problem) => (Some(problem), Next::At(self.retry_at())),
+            Err(problem) => self.not_kept(problem),
         };
         if inputs.is_some()
-            && let Err(problem) = self.keep().await
+            && let Err(problem) = self.kept.keep().await
         {
-            (failure, next) = (Some(problem), next.no_later(Next::At(self.retry_at())));
+            let (problem, at) = self.not_kept(problem);
+            (failure, next) = (problem, next.no_later(at));
         }
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         // To its end: it serves, or fails for a cause that is not ours.
@@ -173,53 +174,9 @@ impl<H: Host> Worker<H> {
         next
     }
 
-    /// What shall be; an address that we chose is on the disk before anybody is told. One that was
-    /// asked for by name is found again from the objects: it is kept after the guest was served.
-    fn decide(&mut self, inputs: &Inputs) -> (Desired, Result<(), Problem>) {
-        let path = ledger_path(&self.context.config.node.state, self.uid);
-        let unreadable = |e: durable::Error| {
-            let cause = std::error::Error::source(&e).map_or_else(String::new, |cause| format!(": {cause}"));
-            Problem::new(Reason::StateUnreadable, format!("{e}{cause}"))
-        };
-        let before = match self.ledger.take().map_or_else(|| durable::read(&path), |ledger| Ok(Some(ledger)))
-        {
-            Ok(ledger) => ledger.unwrap_or_default(),
-            Err(e) => {
-                let problem = unreadable(e);
-                let desired = Desired { problem: Some(problem.clone()), ..Desired::default() };
-                return (desired, Err(problem));
-            }
-        };
-        let mut ledger = before.clone();
-        let desired = desired(&self.context.node(), self.uid, inputs, &mut ledger);
-        self.unkept |= ledger != before;
-        let must = self.unkept && ledger.has_chosen(&before, |port, ip| inputs.asks_for(port, ip));
-        if must && let Err(e) = durable::write(&path, &ledger, Survives::PowerFailure) {
-            self.ledger = Some(before);
-            return (desired, Err(self.not_kept(&e)));
-        }
-        self.unkept &= !must;
-        self.ledger = Some(ledger);
-        (desired, Ok(()))
-    }
-
-    /// Writes the ledger, if it is not on the disk. Not on a thread that others need.
-    async fn keep(&mut self) -> Result<(), Problem> {
-        let Some(ledger) = self.ledger.clone().filter(|_| self.unkept) else { return Ok(()) };
-        let path = ledger_path(&self.context.config.node.state, self.uid);
-        let write = move || durable::write(&path, &ledger, Survives::PowerFailure);
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => self.unkept = false,
-            Ok(Err(e)) => return Err(self.not_kept(&e)),
-            // Only while the runtime ends.
-            Err(_) => {}
-        }
-        Ok(())
-    }
-
-    fn not_kept(&self, error: &durable::Error) -> Problem {
+    fn not_kept(&mut self, problem: Problem) -> (Option<Problem>, Next) {
         self.context.metrics.failed("write-allocations");
-        Problem::new(Reason::HostFailed, format!("{error}: {}", cause(error)))
+        (Some(problem), Next::At(self.retry_at()))
     }
 
     /// Brings the node to what shall be, as far as it goes now.
@@ -371,18 +328,16 @@ impl<H: Host> Worker<H> {
         self.segment.as_ref().is_some_and(Segment::is_absent)
     }
 
-    /// The network is no more: nothing of ours speaks of it. Not when all is only taken down for now.
+    /// The network is no more: nothing of ours speaks of it. Its addresses stay in use when all is only
+    /// taken down for now.
     fn forget(&mut self) {
         let report = report::network_path(&self.context.config.node.state, self.uid);
-        let ledger = ledger_path(&self.context.config.node.state, self.uid);
-        let files = if self.context.is_taking_down() { vec![report] } else { vec![report, ledger] };
-        for file in files {
-            if let Err(e) = durable::remove(&file) {
+        let released = if self.context.is_taking_down() { Ok(()) } else { self.kept.release() };
+        for done in [durable::remove(&report), released] {
+            if let Err(e) = done {
                 warn!(error = &e as &(dyn std::error::Error + 'static), "cannot forget the network");
             }
         }
-        self.ledger = None;
-        self.unkept = false;
         info!("nothing of the network is left");
     }
 
@@ -392,12 +347,17 @@ impl<H: Host> Worker<H> {
         if now < self.may_report_at {
             return Next::At(self.may_report_at);
         }
-        let report = self.report(inputs, desired, failure);
-        let ready = |conditions: &[k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition]| {
-            conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+        let (segment, refused) = (self.segment.as_ref(), &self.refused);
+        let voice = Voice {
+            uid: self.uid,
+            node: &self.context.config.node_name,
+            reached: Reached { desired, segment, failure, refused },
+            said: self.said.as_ref(),
+            now: Timestamp::now(),
         };
+        let report = voice.report(inputs);
         let ports = report.status.ports.unwrap_or_default();
-        self.count(i64::from(ready(&report.status.conditions)), ports.total.into(), ports.ready.into());
+        self.count(i64::from(is_ready(&report.status.conditions)), ports.total.into(), ports.ready.into());
         if self.said.as_ref() == Some(&report) {
             return Next::Never;
         }
@@ -411,54 +371,6 @@ impl<H: Host> Worker<H> {
         self.may_report_at = now + REPORT_EVERY;
         self.said = Some(report);
         Next::Never
-    }
-
-    fn report(&self, inputs: &Inputs, desired: &Desired, failure: Option<&Problem>) -> NetworkReport {
-        let reached = Reached { desired, segment: self.segment.as_ref(), failure, refused: &self.refused };
-        let name = self.name.clone().unwrap_or_else(|| ObjectName::new("", ""));
-        let now = Timestamp::now();
-        let generation = |meta: &kube::core::ObjectMeta| meta.generation.unwrap_or(0);
-        let said = self.said.as_ref();
-        let before = said.map_or(&[][..], |report| &report.status.conditions[..]);
-        let node = &self.context.config.node_name;
-        let status =
-            conditions::network(desired, &reached, node, generation(&inputs.network.metadata), now, before);
-        let subnets = inputs.subnets.iter().filter_map(|subnet| {
-            let subnet_name = subnet.metadata.name.clone()?;
-            let old = said.map_or(&[][..], |r| {
-                conditions_of(&r.subnets, &name.namespace, &subnet_name, |s: &SubnetStatus| &s.conditions)
-            });
-            let view = desired.subnets.get(&subnet_name).cloned().unwrap_or_default();
-            let status = conditions::subnet(&view, &reached, generation(&subnet.metadata), now, old);
-            Some(ObjectReport {
-                namespace: name.namespace.clone(),
-                name: subnet_name,
-                mac_address: None,
-                status,
-            })
-        });
-        let ports = inputs.ports.iter().filter_map(|port| {
-            let port_name = port.metadata.name.clone()?;
-            let old = said.map_or(&[][..], |r| {
-                conditions_of(&r.ports, &name.namespace, &port_name, |s: &PortStatus| &s.conditions)
-            });
-            let view = desired.ports.get(&port_name).cloned().unwrap_or_default();
-            let status = conditions::port(&port_name, &view, &reached, generation(&port.metadata), now, old);
-            let mac_address = port.spec.mac_address.clone();
-            Some(ObjectReport { namespace: name.namespace.clone(), name: port_name, mac_address, status })
-        });
-        let (subnets, ports) = (subnets.collect(), ports.collect());
-        let device =
-            desired.segment.as_ref().and(self.segment.as_ref()).and_then(|segment| device(self.uid, segment));
-        NetworkReport {
-            namespace: name.namespace.clone(),
-            name: name.name,
-            uid: self.uid,
-            device,
-            status,
-            subnets,
-            ports,
-        }
     }
 
     /// Brings the sums over all networks up to date with this one's part.
@@ -481,31 +393,8 @@ impl Next {
     }
 }
 
-/// Whether an address is taken from a host of a running server. The host may have a lease for it since
-/// anybody last looked: guests get leases without our being told.
-fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
-    let hosts = segment.server.as_ref().map(|server| &server.hosts.entries);
-    let had = |change: &dnsmasq::HostChange| match change {
-        dnsmasq::HostChange::Gone(_) => true,
-        dnsmasq::HostChange::Set(mac, _) => hosts.is_some_and(|hosts| hosts.contains_key(mac)),
-    };
-    actions.iter().any(|action| {
-        matches!(action, Action::Server(dnsmasq::Action::AddHosts(changes)) if changes.iter().any(had))
-    })
-}
-
 fn retry_after(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16))).min(LAST_RETRY)
-}
-
-fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {
-    let device = segment.device.as_ref()?;
-    Some(DeviceReport {
-        name: outer_device(uid),
-        mac_address: device.mac.to_string(),
-        attachment: format!("bridge:{}", device.bridge.as_deref().unwrap_or("none")),
-        namespace: namespace_name(uid),
-    })
 }
 
 fn host_failed(action: Option<&Action>, error: &(dyn std::error::Error + 'static)) -> Problem {
@@ -514,16 +403,9 @@ fn host_failed(action: Option<&Action>, error: &(dyn std::error::Error + 'static
         _ => Reason::HostFailed,
     };
     let did = action.map_or_else(|| "look at the network".to_owned(), ToString::to_string);
-    let cause = cause(error);
-    let message = if cause.is_empty() { error.to_string() } else { format!("{error}: {cause}") };
+    let message = super::chain(error);
     match reason {
         Reason::BridgeNotFound => Problem::new(reason, message),
         _ => Problem::new(reason, format!("cannot {did}: {message}")),
     }
-}
-
-/// What stands behind an error, in one line.
-fn cause(error: &(dyn std::error::Error + 'static)) -> String {
-    let chain = std::iter::successors(error.source(), |e| e.source());
-    chain.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

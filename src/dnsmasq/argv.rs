@@ -85,7 +85,7 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv
 }
 
-const FIXED: [&str; 11] = [
+const FIXED: [&str; 12] = [
     "dnsmasq",
     "--conf-file=/dev/null",
     "--no-hosts",
@@ -97,6 +97,8 @@ const FIXED: [&str; 11] = [
     "--dhcp-ignore=tag:!known",
     // The default is 1,000; a lease is only ever given to a port.
     "--dhcp-lease-max=16777216",
+    // A line for each packet would let a guest fill the disk.
+    "--quiet-dhcp",
     // Names without a dot are the network's own; without the second, their missing types are refused
     // where there is no forwarder.
     "--local=//",
@@ -160,6 +162,7 @@ mod tests {
         --dhcp-authoritative
         --dhcp-ignore=tag:!known
         --dhcp-lease-max=16777216
+        --quiet-dhcp
         --local=//
         --domain-needed
         --interface=dhcp0

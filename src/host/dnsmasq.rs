@@ -230,7 +230,10 @@ fn holds(leases: &Path, mac: MacAddr, ip: Ipv4Addr) -> Result<bool, Error> {
 /// What dnsmasq said since `log` of lines that it did not take.
 fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
     let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
-    let refused = dnsmasq::refusals(&text).into_iter().map(|refusal| {
+    // Nothing else is opened that a log names: guests write there, too.
+    let watched = [layout.hosts(), layout.options(), layout.names()];
+    let is_ours = |file: &str| watched.iter().any(|directory| Path::new(file).parent() == Some(directory));
+    let refused = dnsmasq::refusals(&text, is_ours).into_iter().map(|refusal| {
         let file = Path::new(&refusal.file);
         let text = files::read(file).unwrap_or_default();
         let line = text.lines().nth(refusal.line.wrapping_sub(1)).unwrap_or_default();

@@ -1,0 +1,94 @@
+//! The ledger of one network, in memory and on the disk.
+//!
+//! Used by its worker. What we chose for somebody is on the disk before anybody is told.
+
+use std::path::PathBuf;
+
+use crate::allocate::Ledger;
+use crate::desired::{Desired, Inputs, NodeConfig, desired};
+use crate::durable::{self, Survives};
+use crate::reason::{Problem, Reason};
+use crate::types::NetworkUid;
+
+use super::context::ledger_path;
+
+/// Who has, and had, which address.
+#[derive(Debug)]
+pub(super) struct Kept {
+    uid: NetworkUid,
+    path: PathBuf,
+    ledger: Option<Ledger>,
+    /// The file does not have it yet.
+    unkept: bool,
+}
+
+impl Kept {
+    pub(super) fn new(state: &std::path::Path, uid: NetworkUid) -> Self {
+        Self { uid, path: ledger_path(state, uid), ledger: None, unkept: false }
+    }
+
+    /// What shall be. An address that we chose is on the disk then; one that was asked for by name is
+    /// found again from the objects: [`keep`](Self::keep) writes it after the guest was served.
+    pub(super) async fn decide(&mut self, node: &NodeConfig, inputs: &Inputs) -> Result<Desired, Failed> {
+        let before = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => self.read()?,
+        };
+        let mut ledger = before.clone();
+        let desired = desired(node, self.uid, inputs, &mut ledger);
+        self.unkept |= ledger != before;
+        let must = self.unkept && ledger.has_chosen(&before, |port, ip| inputs.asks_for(port, ip));
+        self.ledger = Some(ledger);
+        if must && let Err(problem) = self.keep().await {
+            self.ledger = Some(before);
+            return Err(Failed { desired, problem });
+        }
+        Ok(desired)
+    }
+
+    fn read(&self) -> Result<Ledger, Failed> {
+        let ledger = durable::read(&self.path).map_err(|e| {
+            let problem = Problem::new(Reason::StateUnreadable, super::chain(&e));
+            Failed { desired: Desired { problem: Some(problem.clone()), ..Desired::default() }, problem }
+        })?;
+        Ok(ledger.unwrap_or_default())
+    }
+
+    /// Writes the ledger, if the file does not have it. Not on a thread that others need.
+    pub(super) async fn keep(&mut self) -> Result<(), Problem> {
+        let Some(ledger) = self.ledger.clone().filter(|_| self.unkept) else { return Ok(()) };
+        let path = self.path.clone();
+        let write = move || durable::write(&path, &ledger, Survives::PowerFailure);
+        match tokio::task::spawn_blocking(write).await {
+            Ok(Ok(())) => self.unkept = false,
+            Ok(Err(e)) => return Err(Problem::new(Reason::HostFailed, super::chain(&e))),
+            // Only while the runtime ends.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The network is gone: everybody gives back, and is remembered for a while. A network that was only
+    /// away for a moment, as in a replaced manifest, finds everybody at their addresses.
+    pub(super) fn release(&mut self) -> Result<(), durable::Error> {
+        let mut ledger: Ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => durable::read(&self.path)?.unwrap_or_default(),
+        };
+        self.unkept = false;
+        if ledger.is_empty() {
+            return durable::remove(&self.path);
+        }
+        if ledger.release_all() {
+            durable::write(&self.path, &ledger, Survives::PowerFailure)
+        } else {
+            Ok(())
+        }
+    }
+}
+
+/// Nothing may be done: it would not be written down.
+pub(super) struct Failed {
+    pub(super) desired: Desired,
+    pub(super) problem: Problem,
+}

@@ -1,0 +1,82 @@
+//! What is to be said of one network and its objects.
+//!
+//! Called by its worker after each pass; what was said before keeps its times.
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::core::ObjectMeta;
+
+use super::context::{conditions_of, names};
+use super::progress::Reached;
+use crate::api::{Port, PortStatus, Subnet, SubnetStatus};
+use crate::conditions;
+use crate::desired::Inputs;
+use crate::node::{Segment, namespace_name, outer_device};
+use crate::report::{DeviceReport, NetworkReport, ObjectReport};
+use crate::types::NetworkUid;
+
+/// Makes the report of one network.
+pub(super) struct Voice<'a> {
+    pub(super) uid: NetworkUid,
+    pub(super) node: &'a str,
+    pub(super) reached: Reached<'a>,
+    /// What was said last.
+    pub(super) said: Option<&'a NetworkReport>,
+    pub(super) now: Timestamp,
+}
+
+impl Voice<'_> {
+    /// The whole report.
+    pub(super) fn report(&self, inputs: &Inputs) -> NetworkReport {
+        let (namespace, name) = names(&inputs.network.metadata);
+        let before = self.said.map_or(&[][..], |report| &report.status.conditions[..]);
+        let generation = generation(&inputs.network.metadata);
+        let Reached { desired, segment, .. } = self.reached;
+        NetworkReport {
+            namespace,
+            name,
+            uid: self.uid,
+            device: desired.segment.as_ref().and(segment).and_then(|segment| device(self.uid, segment)),
+            status: conditions::network(desired, &self.reached, self.node, generation, self.now, before),
+            subnets: inputs.subnets.iter().map(|subnet| self.subnet(subnet)).collect(),
+            ports: inputs.ports.iter().map(|port| self.port(port)).collect(),
+        }
+    }
+
+    fn subnet(&self, subnet: &Subnet) -> ObjectReport<SubnetStatus> {
+        let (namespace, name) = names(&subnet.metadata);
+        let old =
+            self.said.map_or(&[][..], |r| conditions_of(&r.subnets, &namespace, &name, |s| &s.conditions));
+        let view = self.reached.desired.subnets.get(&name).cloned().unwrap_or_default();
+        let status = conditions::subnet(&view, &self.reached, generation(&subnet.metadata), self.now, old);
+        ObjectReport { namespace, name, mac_address: None, status }
+    }
+
+    fn port(&self, port: &Port) -> ObjectReport<PortStatus> {
+        let (namespace, name) = names(&port.metadata);
+        let old =
+            self.said.map_or(&[][..], |r| conditions_of(&r.ports, &namespace, &name, |s| &s.conditions));
+        let view = self.reached.desired.ports.get(&name).cloned().unwrap_or_default();
+        let status = conditions::port(&name, &view, &self.reached, generation(&port.metadata), self.now, old);
+        ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
+    }
+}
+
+fn generation(metadata: &ObjectMeta) -> i64 {
+    metadata.generation.unwrap_or(0)
+}
+
+/// Whether a network or port is ready, by what is said of it.
+pub(super) fn is_ready(conditions: &[Condition]) -> bool {
+    conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {
+    let device = segment.device.as_ref()?;
+    Some(DeviceReport {
+        name: outer_device(uid),
+        mac_address: device.mac.to_string(),
+        attachment: format!("bridge:{}", device.bridge.as_deref().unwrap_or("none")),
+        namespace: namespace_name(uid),
+    })
+}
