@@ -28,11 +28,19 @@ impl Kept {
     }
 
     /// What shall be. An address that we chose is on the disk then; one that was asked for by name is
-    /// found again from the objects: [`keep`](Self::keep) writes it after the guest was served.
-    pub(super) async fn decide(&mut self, node: &NodeConfig, inputs: &Inputs) -> Result<Desired, Failed> {
-        let before = match self.ledger.take() {
-            Some(ledger) => ledger,
-            None => self.read()?,
+    /// found again from the objects: [`keep`](Self::keep) writes it after the guest was served. With a
+    /// problem nothing may be done: it would not be written down.
+    pub(super) async fn decide(
+        &mut self,
+        node: &NodeConfig,
+        inputs: &Inputs,
+    ) -> (Desired, Result<(), Problem>) {
+        let before = match self.ledger.take().map_or_else(|| self.read(), Ok) {
+            Ok(ledger) => ledger,
+            Err(problem) => {
+                let desired = Desired { problem: Some(problem.clone()), ..Desired::default() };
+                return (desired, Err(problem));
+            }
         };
         let mut ledger = before.clone();
         let desired = desired(node, self.uid, inputs, &mut ledger);
@@ -41,17 +49,15 @@ impl Kept {
         self.ledger = Some(ledger);
         if must && let Err(problem) = self.keep().await {
             self.ledger = Some(before);
-            return Err(Failed { desired, problem });
+            return (desired, Err(problem));
         }
-        Ok(desired)
+        (desired, Ok(()))
     }
 
-    fn read(&self) -> Result<Ledger, Failed> {
-        let ledger = durable::read(&self.path).map_err(|e| {
-            let problem = Problem::new(Reason::StateUnreadable, super::chain(&e));
-            Failed { desired: Desired { problem: Some(problem.clone()), ..Desired::default() }, problem }
-        })?;
-        Ok(ledger.unwrap_or_default())
+    fn read(&self) -> Result<Ledger, Problem> {
+        let ledger = durable::read(&self.path);
+        let unreadable = |e: durable::Error| Problem::new(Reason::StateUnreadable, super::chain(&e));
+        Ok(ledger.map_err(unreadable)?.unwrap_or_default())
     }
 
     /// Writes the ledger, if the file does not have it. Not on a thread that others need.
@@ -85,10 +91,4 @@ impl Kept {
             Ok(())
         }
     }
-}
-
-/// Nothing may be done: it would not be written down.
-pub(super) struct Failed {
-    pub(super) desired: Desired,
-    pub(super) problem: Problem,
 }

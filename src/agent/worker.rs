@@ -14,7 +14,7 @@ use tracing::{debug, info, warn};
 
 use super::context::{Context, Signal};
 use super::execute::{Executor, Failure, Outcome, takes_back};
-use super::kept::{Failed, Kept};
+use super::kept::Kept;
 use super::progress::Reached;
 use super::voice::{Voice, is_ready};
 use crate::desired::{Desired, Inputs};
@@ -104,43 +104,25 @@ impl<H: Host> Worker<H> {
     pub(super) async fn run(mut self) -> NetworkUid {
         let path = report::network_path(&self.context.config.node.state, self.uid);
         self.said = durable::read(&path).unwrap_or_default();
-        loop {
+        let mut next = Next::Never;
+        while !matches!(next, Next::End) {
             // Cancel-safe: a wake-up that is not taken stays.
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 () = self.signal.woken() => {}
+                () = next.due() => {}
             }
-            if self.work().await.is_break() {
-                break;
-            }
+            next = self.pass().await;
         }
         self.count(0, 0, 0);
         self.uid
-    }
-
-    /// Passes until there is nothing more to do than to wait to be woken.
-    async fn work(&mut self) -> std::ops::ControlFlow<()> {
-        loop {
-            match self.pass().await {
-                Next::Never => return std::ops::ControlFlow::Continue(()),
-                Next::End => return std::ops::ControlFlow::Break(()),
-                Next::At(when) => tokio::select! {
-                    () = self.cancel.cancelled() => return std::ops::ControlFlow::Break(()),
-                    () = self.signal.woken() => {}
-                    () = tokio::time::sleep_until(when) => {}
-                },
-            }
-        }
     }
 
     async fn pass(&mut self) -> Next {
         let began = Instant::now();
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
         let (desired, kept) = match &inputs {
-            Some(inputs) => match self.kept.decide(&self.context.node(), inputs).await {
-                Ok(desired) => (desired, Ok(())),
-                Err(Failed { desired, problem }) => (desired, Err(problem)),
-            },
+            Some(inputs) => self.kept.decide(&self.context.node(), inputs).await,
             None => (Desired::default(), Ok(())),
         };
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
@@ -384,6 +366,14 @@ impl<H: Host> Worker<H> {
 }
 
 impl Next {
+    /// Returns when it is time; never, if there is none.
+    async fn due(&self) {
+        match self {
+            Self::At(when) => tokio::time::sleep_until(*when).await,
+            Self::Never | Self::End => std::future::pending().await,
+        }
+    }
+
     fn no_later(self, other: Self) -> Self {
         match (self, other) {
             (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
