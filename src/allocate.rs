@@ -5,6 +5,7 @@
 //! left, the one that was released longest ago.
 
 mod search;
+mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,6 +15,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use search::Search;
+use turn::Turn;
 
 use crate::types::{Ipv4Range, MacAddr};
 
@@ -359,26 +361,6 @@ struct Round {
 impl Round {
     fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.met.iter().filter_map(|met| met.as_ref()?.as_ref().ok().copied())
-    }
-}
-
-/// Whose turn it is to get one of the addresses that its holder has.
-#[derive(Clone, Copy, PartialEq)]
-enum Turn {
-    Exact,
-    Same,
-    Subnet,
-    Any,
-}
-
-impl Turn {
-    fn has(self, wish: &Wish) -> bool {
-        match self {
-            Self::Exact => matches!(wish, Wish::Exactly(_)),
-            Self::Same => true,
-            Self::Subnet => matches!(wish, Wish::In(_)),
-            Self::Any => *wish == Wish::Any,
-        }
     }
 }
 

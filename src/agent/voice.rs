@@ -11,7 +11,9 @@ use super::progress::Reached;
 use crate::api::{Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
 use crate::desired::Inputs;
-use crate::node::{Segment, namespace_name, outer_device};
+use crate::host;
+use crate::node::{Action, Segment, namespace_name, outer_device};
+use crate::reason::{Problem, Reason};
 use crate::report::{DeviceReport, NetworkReport, ObjectReport};
 use crate::types::NetworkUid;
 
@@ -79,4 +81,18 @@ fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {
         attachment: format!("bridge:{}", device.bridge.as_deref().unwrap_or("none")),
         namespace: namespace_name(uid),
     })
+}
+
+/// The problem that an action, or looking, ended with.
+pub(super) fn host_failed(action: Option<&Action>, error: &(dyn std::error::Error + 'static)) -> Problem {
+    let reason = match error.downcast_ref() {
+        Some(host::Error::BridgeMissing(_)) => Reason::BridgeNotFound,
+        _ => Reason::HostFailed,
+    };
+    let did = action.map_or_else(|| "look at the network".to_owned(), ToString::to_string);
+    let message = super::chain(error);
+    match reason {
+        Reason::BridgeNotFound => Problem::new(reason, message),
+        _ => Problem::new(reason, format!("cannot {did}: {message}")),
+    }
 }

@@ -16,7 +16,7 @@ use super::context::{Context, Signal};
 use super::execute::{Executor, Failure, Outcome, takes_back};
 use super::kept::Kept;
 use super::progress::Reached;
-use super::voice::{Voice, is_ready};
+use super::voice::{Voice, host_failed, is_ready};
 use crate::desired::{Desired, Inputs};
 use crate::dnsmasq;
 use crate::durable::{self, Survives};
@@ -385,17 +385,4 @@ impl Next {
 
 fn retry_after(failures: u32) -> Duration {
     FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16))).min(LAST_RETRY)
-}
-
-fn host_failed(action: Option<&Action>, error: &(dyn std::error::Error + 'static)) -> Problem {
-    let reason = match error.downcast_ref() {
-        Some(host::Error::BridgeMissing(_)) => Reason::BridgeNotFound,
-        _ => Reason::HostFailed,
-    };
-    let did = action.map_or_else(|| "look at the network".to_owned(), ToString::to_string);
-    let message = super::chain(error);
-    match reason {
-        Reason::BridgeNotFound => Problem::new(reason, message),
-        _ => Problem::new(reason, format!("cannot {did}: {message}")),
-    }
 }
