@@ -155,7 +155,7 @@ fn spawn(program: &Path, argv: &[String]) -> std::io::Result<Output> {
     command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = {
-        let _starting = super::machine::starting();
+        let _starting = super::gate::starting();
         command.spawn()?
     };
     child.wait_with_output()

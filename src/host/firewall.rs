@@ -21,6 +21,8 @@ pub(super) const COMMENT: &str = "kube-dhcp";
 /// iptables' exit code for "try again".
 const RESOURCE_PROBLEM: i32 = 4;
 const TRIES: u32 = 5;
+/// How long iptables may wait for another one; the crate would have it wait for ever.
+const WAIT_SECONDS: u32 = 3;
 
 /// What is known of the node's iptables, and, where the kernel cannot be asked, of its rules.
 #[derive(Default)]
@@ -86,8 +88,11 @@ impl Firewall {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        let make =
-            move || iptables::new(family == Family::V6).map(Arc::new).map_err(|e| failure(family, &*e));
+        let make = move || {
+            let made = iptables::new(family == Family::V6).map_err(|e| failure(family, &*e))?;
+            // The rule says how long.
+            Ok(Arc::new(IPTables { has_wait: false, ..made }))
+        };
         cell.get_or_try_init(|| super::machine::blocking(make)).await
     }
 
@@ -145,8 +150,14 @@ fn has(iptables: &IPTables, family: Family, legacy: bool) -> Result<bool, Error>
     if !legacy {
         return in_kernel(family);
     }
-    let _starting = super::machine::starting();
-    iptables.exists("mangle", "POSTROUTING", &rule(family)).map_err(|e| failure(family, &*e))
+    patiently(family, || {
+        // The crate's own question takes "try again" for a no.
+        let output = iptables.execute("mangle", &format!("-C POSTROUTING {}", rule(family)))?;
+        if output.status.code() == Some(RESOURCE_PROBLEM) {
+            return Err(IptablesError::from(output).into());
+        }
+        Ok(output.status.success())
+    })
 }
 
 fn in_kernel(family: Family) -> Result<bool, Error> {
@@ -157,15 +168,22 @@ fn in_kernel(family: Family) -> Result<bool, Error> {
     super::nft::has_rule(family).map_err(|e| Error::ListRules(name, e))
 }
 
-/// On a thread of its own, so it may sleep: another iptables holds the lock, or the kernel is not ready.
 fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
+    patiently(family, || iptables.append("mangle", "POSTROUTING", &rule(family)))
+}
+
+/// On a thread of its own, so it may sleep: another iptables holds the lock, or the kernel is not ready.
+fn patiently<T>(family: Family, run: impl Fn() -> Result<T, Box<dyn std::error::Error>>) -> Result<T, Error> {
     let mut tries = 1..=TRIES;
     loop {
-        let appended = {
-            let _starting = super::machine::starting();
-            iptables.append("mangle", "POSTROUTING", &rule(family))
+        let ran = {
+            let _starting = super::gate::starting();
+            run()
         };
-        let Err(error) = appended else { return Ok(()) };
+        let error = match ran {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
         let busy = error.downcast_ref::<IptablesError>().is_some_and(|e| e.code == RESOURCE_PROBLEM);
         match tries.next() {
             Some(n) if busy => std::thread::sleep(Duration::from_millis(10) * n),
@@ -176,7 +194,9 @@ fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
 
 fn rule(family: Family) -> String {
     let port = family.client_port();
-    format!("-p udp --dport {port} -m comment --comment {COMMENT} -j CHECKSUM --checksum-fill")
+    format!(
+        "-p udp --dport {port} -m comment --comment {COMMENT} -j CHECKSUM --checksum-fill --wait {WAIT_SECONDS}"
+    )
 }
 
 /// A node without IPv6 needs no rule for it, and cannot have one.

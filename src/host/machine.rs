@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::FlockOperation;
 
@@ -124,21 +123,6 @@ pub(super) fn find_program(name: &str) -> Option<(PathBuf, FileId)> {
         let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
         is_program.then(|| (program, super::files::id(&metadata)))
     })
-}
-
-/// Shared by those who start programs, held alone by who has a file open that dnsmasq will watch: a
-/// child inherits that file until it becomes the program, and dnsmasq would read it again when the
-/// child's copy is closed, perhaps after a newer one.
-static STARTING: RwLock<()> = RwLock::new(());
-
-/// For as long as a program is being started.
-pub(super) fn starting() -> RwLockReadGuard<'static, ()> {
-    STARTING.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// For as long as a file is open that dnsmasq will watch.
-pub(super) fn writing() -> RwLockWriteGuard<'static, ()> {
-    STARTING.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs what may wait for a disk or for the kernel where that delays no other task.
