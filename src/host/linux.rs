@@ -111,7 +111,7 @@ impl LinuxHost {
         let (netns, outer) = (netns::open(uid)?, outer_device(uid));
         let bridge = link::bridge(&self.handle, bridge).await?;
         self.delete_device(uid).await?;
-        link::create_pair(&self.handle, &outer, &netns, mac, mtu, bridge.index).await?;
+        link::create_pair(&self.handle, &outer, &netns, mac, mtu, &bridge).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
         link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
         self.monitor.expect(&outer, uid, bridge.index);
@@ -140,14 +140,17 @@ impl LinuxHost {
         let bridge = link::bridge(&self.handle, bridge).await?;
         let outer = outer_device(uid);
         self.monitor.forget(&outer);
-        link::attach(&self.handle, &outer, bridge.index).await?;
+        link::attach(&self.handle, &outer, &bridge).await?;
         self.monitor.expect(&outer, uid, bridge.index);
         Ok(())
     }
 
     async fn set_mtu(&self, uid: NetworkUid, mtu: u32) -> Result<(), Error> {
         link::set_mtu(&netns::open(uid)?.connect().await?, INNER_DEVICE, mtu).await?;
-        link::set_mtu(&self.handle, &outer_device(uid), mtu).await
+        let outer = outer_device(uid);
+        let (_, bridge) = observe::outside(&self.handle, &outer).await?;
+        let mtu = bridge.map_or(mtu, |bridge| link::outer_mtu(mtu, &bridge));
+        link::set_mtu(&self.handle, &outer, mtu).await
     }
 
     /// With the loopback, through which we speak to dnsmasq.

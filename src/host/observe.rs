@@ -78,8 +78,8 @@ pub(super) fn device(inside: &Inside, outer: Option<&Link>, bridge: Option<&Link
     let Some(mac) = inner.mac else { return Some(half()) };
     Some(Device {
         mac,
-        // One that nobody wants, if the ends differ.
-        mtu: if inner.mtu == outer.mtu { inner.mtu } else { 0 },
+        // One that nobody wants, if the outer end lets less through. It may let through more.
+        mtu: if inner.mtu <= outer.mtu { inner.mtu } else { 0 },
         bridge: bridge.map(|bridge| bridge.name.clone()),
         up: inner.up && outer.up && inside.loopback_up,
         addresses: inside.addresses.clone(),
