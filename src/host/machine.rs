@@ -14,6 +14,9 @@ const LOCK: &str = "/run/kube-dhcp/agent.lock";
 const INOTIFY_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 const IPV6: &str = "/proc/sys/net/ipv6";
 
+/// Enough for more networks than a node can have.
+const DESCRIPTORS: u64 = 65_536;
+
 /// Inotify instances that others of the same user may need.
 const OTHERS: usize = 64;
 
@@ -64,11 +67,12 @@ pub fn ensure_inotify_instances(networks: usize) -> Result<(), Error> {
     raised.map_err(|source| Error::InotifyLimit { limit, wanted, source })
 }
 
-/// Lets this process have as many descriptors as it may: a network takes some, and 1,024 in all is a
-/// usual limit.
+/// Lets this process have more descriptors: a network takes some, and 1,024 in all is a usual limit.
+/// Not without end: dnsmasq inherits the limit, and closes as many when it starts.
 pub fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let most = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    let raised = rustix::process::Rlimit { current: Some(most), maximum: limit.maximum };
     // What is allowed already is allowed still.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
 }
