@@ -253,12 +253,18 @@ impl<H: Host> Agent<H> {
             self.sweep().await;
         }
         self.cancel.cancel();
-        while self.tasks.join_next().await.is_some() {}
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(LAST_ACTIONS, all).await.is_err() {
+            warn!("some actions do not end; the next start sees what came of them");
+        }
         info!("stopped");
     }
 }
 
 type Ended = Result<NetworkUid, tokio::task::JoinError>;
+
+/// How long the actions that are being done may go on.
+const LAST_ACTIONS: Duration = Duration::from_secs(10);
 
 /// How long taking everything down may take: longer than a process that does not end at SIGTERM.
 const TAKE_DOWN: Duration = Duration::from_secs(20);

@@ -1,6 +1,6 @@
 //! Doing a plan: one action after the other, the firewall's waits beside the rest.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -10,6 +10,10 @@ use crate::host::{Error, Host, Refused};
 use crate::metrics::Metrics;
 use crate::node::{Action, Segment};
 use crate::types::{MacAddr, NetworkUid};
+
+/// How long an action may take: longer than whatever it waits for, each with a limit of its own. Beyond
+/// it something hangs, and only its own network is to wait for that.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What came of a plan.
 #[derive(Debug, Default)]
@@ -96,7 +100,8 @@ impl<H: Host> Executor<'_, H> {
 
     async fn act<'b>(&self, action: &'b Action) -> Result<(&'b Action, Vec<Refused>), Failure> {
         let started = Instant::now();
-        let applied = self.host.apply(self.uid, self.label, action).await;
+        let applied = tokio::time::timeout(PATIENCE, self.host.apply(self.uid, self.label, action)).await;
+        let applied = applied.unwrap_or(Err(Error::TookTooLong(PATIENCE.as_secs())));
         let milliseconds = started.elapsed().as_secs_f64() * 1_000.0;
         match applied {
             Ok(applied) => {

@@ -7,8 +7,12 @@ use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::ask::Line;
 use super::machine::{blocking, find_dnsmasq, inotify_instances};
@@ -27,6 +31,8 @@ const NEW: &str = ".new";
 const LOG_LENGTH: u64 = 1 << 20;
 /// How often a release is sent, or a start tried.
 const TRIES: u32 = 3;
+/// How long dnsmasq may take to become a daemon.
+const PATIENCE: Duration = Duration::from_secs(30);
 /// `strerror(EADDRINUSE)` in the locale that dnsmasq is given.
 const IN_USE: &str = "Address already in use";
 
@@ -155,9 +161,21 @@ fn spawn(program: &Path, argv: &[String]) -> std::io::Result<Output> {
     command.arg0(name).args(arguments).env("LC_ALL", "C").stdin(Stdio::null());
     command.stdout(Stdio::piped()).stderr(Stdio::piped());
     let child = {
-        let _starting = super::machine::starting();
+        let _starting = super::gate::starting();
         command.spawn()?
     };
+    finish(child, PATIENCE)
+}
+
+/// One that hangs is ended, and not listened to: a child of its own may have its pipes open for ever.
+fn finish(mut child: Child, patience: Duration) -> std::io::Result<Output> {
+    let pidfd = pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?;
+    let patience = Timespec::try_from(patience).map_err(std::io::Error::other)?;
+    if poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&patience)) == Ok(0) {
+        child.kill()?;
+        child.wait()?;
+        return Err(std::io::Error::other(format!("it took longer than {} s", patience.tv_sec)));
+    }
     child.wait_with_output()
 }
 
@@ -276,5 +294,22 @@ pub(super) fn trim_log(log: &Path) {
     let truncated = || OpenOptions::new().write(true).open(log)?.set_len(0);
     if let Err(error) = truncated() {
         tracing::debug!(log = %log.display(), %error, "cannot set the log aside");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_start_that_hangs_is_given_up() {
+        let finish = |line: &str, patience| {
+            let mut shell = Command::new("sh");
+            let child = shell.args(["-c", line]).stdout(Stdio::piped()).spawn().unwrap();
+            finish(child, patience)
+        };
+        assert_eq!(finish("echo well", PATIENCE).unwrap().stdout, b"well\n");
+        let error = finish("sleep 2 & wait", Duration::from_millis(50)).unwrap_err();
+        assert_eq!(error.to_string(), "it took longer than 0 s");
     }
 }

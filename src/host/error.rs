@@ -130,6 +130,9 @@ pub enum Error {
     /// Whether it has read a change is not known.
     #[error("dnsmasq answered no DNS query for {0} s")]
     Deaf(u64),
+    /// The kernel or a program does not come back: in seconds.
+    #[error("took longer than {0} s")]
+    TookTooLong(u64),
     /// Made by a [`DryRun`](super::DryRun).
     #[error("failed as ordered")]
     Ordered,

@@ -26,7 +26,7 @@ pub(super) fn directory(path: &Path) -> Result<(), Error> {
 /// Writes `text` to `beside` and makes that `path`. A short file never gets there.
 pub(super) fn replace(path: &Path, beside: &Path, text: &str) -> Result<(), Error> {
     let write = || {
-        let _alone = super::machine::writing();
+        let _alone = super::gate::writing();
         let mut file = File::create(beside)?;
         file.set_permissions(Permissions::from_mode(FILE_MODE))?;
         file.write_all(text.as_bytes())

@@ -3,9 +3,9 @@
 //! Devices of virtual machines leave UDP checksums to hardware that is not there; some DHCP clients
 //! drop such answers (Neutron has the same rules).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use iptables::IPTables;
 use iptables::error::IptablesError;
@@ -21,6 +21,11 @@ pub(super) const COMMENT: &str = "kube-dhcp";
 /// iptables' exit code for "try again".
 const RESOURCE_PROBLEM: i32 = 4;
 const TRIES: u32 = 5;
+/// How long iptables may wait for another one; the crate would have it wait for ever.
+const WAIT_SECONDS: u32 = 3;
+
+/// How long a rule is believed to be there still, where looking for it takes a process.
+const KNOWN_FOR: Duration = Duration::from_secs(5 * 60);
 
 /// What is known of the node's iptables, and, where the kernel cannot be asked, of its rules.
 #[derive(Default)]
@@ -29,7 +34,26 @@ pub(super) struct Firewall {
     v6: OnceCell<Arc<IPTables>>,
     legacy: OnceCell<bool>,
     /// With the legacy backend: the namespaces that have a rule.
-    known: Mutex<BTreeSet<(FileId, Family)>>,
+    known: Mutex<Known>,
+}
+
+/// The rules that were seen, and when.
+#[derive(Default)]
+struct Known(BTreeMap<(FileId, Family), Instant>);
+
+impl Known {
+    /// Whether it was seen lately. One that is forgotten is looked for again.
+    fn holds(&mut self, rule: (FileId, Family), now: Instant) -> bool {
+        if self.0.get(&rule).is_some_and(|seen| now.duration_since(*seen) >= KNOWN_FOR) {
+            self.0.remove(&rule);
+        }
+        self.0.contains_key(&rule)
+    }
+
+    /// One that is known already has not been seen again.
+    fn note(&mut self, rule: (FileId, Family), now: Instant) {
+        self.0.entry(rule).or_insert(now);
+    }
 }
 
 impl Firewall {
@@ -44,7 +68,7 @@ impl Firewall {
             .run(move || if has(&iptables, family, legacy)? { Ok(()) } else { append(&iptables, family) })
             .await??;
         if legacy {
-            self.known().insert((netns.id, family));
+            self.known().note((netns.id, family), Instant::now());
         }
         Ok(())
     }
@@ -56,7 +80,7 @@ impl Firewall {
         }
         let mut unknown = Vec::new();
         for family in Family::ALL {
-            if !is_absent(family) && !self.known().contains(&(netns.id, family)) {
+            if !is_absent(family) && !self.known().holds((netns.id, family), Instant::now()) {
                 unknown.push((family, Arc::clone(self.iptables(family).await?)));
             }
         }
@@ -66,17 +90,20 @@ impl Firewall {
     /// Takes in what was found.
     pub(super) async fn found(&self, netns: &Netns, rules: &BTreeSet<Family>) -> Result<(), Error> {
         if self.is_legacy().await? {
-            self.known().extend(rules.iter().map(|family| (netns.id, *family)));
+            let mut known = self.known();
+            for family in rules {
+                known.note((netns.id, *family), Instant::now());
+            }
         }
         Ok(())
     }
 
     /// The namespace is gone; its number may come again.
     pub(super) fn forget(&self, netns: &Netns) {
-        self.known().retain(|(id, _)| *id != netns.id);
+        self.known().0.retain(|(id, _), _| *id != netns.id);
     }
 
-    fn known(&self) -> std::sync::MutexGuard<'_, BTreeSet<(FileId, Family)>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -86,8 +113,11 @@ impl Firewall {
             Family::V4 => &self.v4,
             Family::V6 => &self.v6,
         };
-        let make =
-            move || iptables::new(family == Family::V6).map(Arc::new).map_err(|e| failure(family, &*e));
+        let make = move || {
+            let made = iptables::new(family == Family::V6).map_err(|e| failure(family, &*e))?;
+            // The rule says how long.
+            Ok(Arc::new(IPTables { has_wait: false, ..made }))
+        };
         cell.get_or_try_init(|| super::machine::blocking(make)).await
     }
 
@@ -145,8 +175,14 @@ fn has(iptables: &IPTables, family: Family, legacy: bool) -> Result<bool, Error>
     if !legacy {
         return in_kernel(family);
     }
-    let _starting = super::machine::starting();
-    iptables.exists("mangle", "POSTROUTING", &rule(family)).map_err(|e| failure(family, &*e))
+    patiently(family, || {
+        // The crate's own question takes "try again" for a no.
+        let output = iptables.execute("mangle", &format!("-C POSTROUTING {}", rule(family)))?;
+        if output.status.code() == Some(RESOURCE_PROBLEM) {
+            return Err(IptablesError::from(output).into());
+        }
+        Ok(output.status.success())
+    })
 }
 
 fn in_kernel(family: Family) -> Result<bool, Error> {
@@ -157,15 +193,22 @@ fn in_kernel(family: Family) -> Result<bool, Error> {
     super::nft::has_rule(family).map_err(|e| Error::ListRules(name, e))
 }
 
-/// On a thread of its own, so it may sleep: another iptables holds the lock, or the kernel is not ready.
 fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
+    patiently(family, || iptables.append("mangle", "POSTROUTING", &rule(family)))
+}
+
+/// On a thread of its own, so it may sleep: another iptables holds the lock, or the kernel is not ready.
+fn patiently<T>(family: Family, run: impl Fn() -> Result<T, Box<dyn std::error::Error>>) -> Result<T, Error> {
     let mut tries = 1..=TRIES;
     loop {
-        let appended = {
-            let _starting = super::machine::starting();
-            iptables.append("mangle", "POSTROUTING", &rule(family))
+        let ran = {
+            let _starting = super::gate::starting();
+            run()
         };
-        let Err(error) = appended else { return Ok(()) };
+        let error = match ran {
+            Ok(value) => return Ok(value),
+            Err(error) => error,
+        };
         let busy = error.downcast_ref::<IptablesError>().is_some_and(|e| e.code == RESOURCE_PROBLEM);
         match tries.next() {
             Some(n) if busy => std::thread::sleep(Duration::from_millis(10) * n),
@@ -176,7 +219,9 @@ fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
 
 fn rule(family: Family) -> String {
     let port = family.client_port();
-    format!("-p udp --dport {port} -m comment --comment {COMMENT} -j CHECKSUM --checksum-fill")
+    format!(
+        "-p udp --dport {port} -m comment --comment {COMMENT} -j CHECKSUM --checksum-fill --wait {WAIT_SECONDS}"
+    )
 }
 
 /// A node without IPv6 needs no rule for it, and cannot have one.
@@ -194,4 +239,19 @@ fn command(family: Family) -> &'static str {
 /// The crate's errors cannot leave their thread.
 fn failure(family: Family, error: &dyn std::error::Error) -> Error {
     Error::Firewall { command: command(family), message: error.to_string().trim().to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_is_looked_for_again_some_time() {
+        let (mut known, rule, start) = (Known::default(), ((1, 2), Family::V4), Instant::now());
+        assert!(!known.holds(rule, start));
+        known.note(rule, start);
+        assert!(known.holds(rule, start + KNOWN_FOR / 2));
+        known.note(rule, start + KNOWN_FOR / 2);
+        assert!(!known.holds(rule, start + KNOWN_FOR));
+    }
 }

@@ -142,7 +142,7 @@ pub(super) async fn create_pair(
     netns: &Netns,
     mac: MacAddr,
     mtu: u32,
-    bridge: u32,
+    bridge: &Link,
 ) -> Result<(), Error> {
     let inner = LinkUnspec::new_with_name(INNER_DEVICE)
         .address(mac.octets().to_vec())
@@ -150,8 +150,8 @@ pub(super) async fn create_pair(
         .setns_by_fd(netns.raw_fd());
     let pair = LinkMessageBuilder::<LinkVeth>::new(outer, INNER_DEVICE)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inner.build())))
-        .mtu(mtu)
-        .controller(bridge);
+        .mtu(outer_mtu(mtu, bridge))
+        .controller(bridge.index);
     create(handle, outer, pair.build()).await
 }
 
@@ -167,9 +167,19 @@ pub(super) async fn finish_outer(
     change(handle, name, message.alias(alias(label, uid)).up().build()).await
 }
 
+/// What an outer end has where the inner one has `mtu`: a bridge takes on the smallest MTU of its ports,
+/// and its other ports are not ours to slow down.
+pub(super) fn outer_mtu(mtu: u32, bridge: &Link) -> u32 {
+    mtu.max(bridge.mtu)
+}
+
 /// Makes it a port of a bridge.
-pub(super) async fn attach(handle: &Handle, name: &str, bridge: u32) -> Result<(), Error> {
-    let message = LinkUnspec::new_with_name(name).controller(bridge);
+pub(super) async fn attach(handle: &Handle, name: &str, bridge: &Link) -> Result<(), Error> {
+    let port = get(handle, name).await?.ok_or_else(|| Error::NoLink(name.to_owned()))?;
+    if port.mtu < bridge.mtu {
+        set_mtu(handle, name, bridge.mtu).await?;
+    }
+    let message = LinkUnspec::new_with_name(name).controller(bridge.index);
     change(handle, name, message.build()).await
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use rtnetlink::Handle;
 use tokio::sync::mpsc;
 
-use super::dnsmasq::Driver;
+use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
 use super::machine::blocking;
 use super::monitor::Monitor;
@@ -32,12 +32,14 @@ pub struct LinuxHost {
     monitor: Monitor,
     removals: Removals,
     events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
+    /// Somebody who only looks changes nothing, not even a long log.
+    acts: bool,
 }
 
 impl LinuxHost {
     /// Makes the state directory and finds the processes that run. In the context of a runtime.
     pub fn new(state: &Path) -> Result<Self, Error> {
-        Self::look(&machine::state_directory(state)?)
+        Ok(Self { acts: true, ..Self::look(&machine::state_directory(state)?)? })
     }
 
     /// As [`new`](Self::new), for one who only observes: makes nothing, and the state directory need
@@ -53,7 +55,8 @@ impl LinuxHost {
         let removals = Removals::start(handle.clone());
         let driver = Driver { state: state.clone(), processes };
         let events = Mutex::new(Some(receiver));
-        Ok(Self { state, handle, firewall: Firewall::default(), driver, monitor, removals, events })
+        let firewall = Firewall::default();
+        Ok(Self { state, handle, firewall, driver, monitor, removals, events, acts: false })
     }
 
     /// The state directory, by its one name: it is part of command lines.
@@ -111,7 +114,7 @@ impl LinuxHost {
         let (netns, outer) = (netns::open(uid)?, outer_device(uid));
         let bridge = link::bridge(&self.handle, bridge).await?;
         self.delete_device(uid).await?;
-        link::create_pair(&self.handle, &outer, &netns, mac, mtu, bridge.index).await?;
+        link::create_pair(&self.handle, &outer, &netns, mac, mtu, &bridge).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
         link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
         self.monitor.expect(&outer, uid, bridge.index);
@@ -140,14 +143,17 @@ impl LinuxHost {
         let bridge = link::bridge(&self.handle, bridge).await?;
         let outer = outer_device(uid);
         self.monitor.forget(&outer);
-        link::attach(&self.handle, &outer, bridge.index).await?;
+        link::attach(&self.handle, &outer, &bridge).await?;
         self.monitor.expect(&outer, uid, bridge.index);
         Ok(())
     }
 
     async fn set_mtu(&self, uid: NetworkUid, mtu: u32) -> Result<(), Error> {
         link::set_mtu(&netns::open(uid)?.connect().await?, INNER_DEVICE, mtu).await?;
-        link::set_mtu(&self.handle, &outer_device(uid), mtu).await
+        let outer = outer_device(uid);
+        let (_, bridge) = observe::outside(&self.handle, &outer).await?;
+        let mtu = bridge.map_or(mtu, |bridge| link::outer_mtu(mtu, &bridge));
+        link::set_mtu(&self.handle, &outer, mtu).await
     }
 
     /// With the loopback, through which we speak to dnsmasq.
@@ -211,7 +217,13 @@ impl Host for LinuxHost {
         };
         let (layout, processes, inner) =
             (Layout::new(&self.state, uid), self.driver.processes.of(uid), netns.clone());
-        let server = blocking(move || observe::server(&layout, &processes, inner.as_ref()));
+        let acts = self.acts;
+        let server = blocking(move || {
+            if acts {
+                dnsmasq::trim_log(&layout.log());
+            }
+            observe::server(&layout, &processes, inner.as_ref())
+        });
         let outer = outer_device(uid);
         let outside = observe::outside(&self.handle, &outer);
         let inside = self.observe_inside(netns.as_ref());

@@ -4,7 +4,6 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use rustix::fs::FlockOperation;
 
@@ -14,6 +13,9 @@ use super::netns::FileId;
 const LOCK: &str = "/run/kube-dhcp/agent.lock";
 const INOTIFY_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
 const IPV6: &str = "/proc/sys/net/ipv6";
+
+/// Enough for more networks than a node can have.
+const DESCRIPTORS: u64 = 65_536;
 
 /// Inotify instances that others of the same user may need.
 const OTHERS: usize = 64;
@@ -65,11 +67,12 @@ pub fn ensure_inotify_instances(networks: usize) -> Result<(), Error> {
     raised.map_err(|source| Error::InotifyLimit { limit, wanted, source })
 }
 
-/// Lets this process have as many descriptors as it may: a network takes some, and 1,024 in all is a
-/// usual limit.
+/// Lets this process have more descriptors: a network takes some, and 1,024 in all is a usual limit.
+/// Not without end: dnsmasq inherits the limit, and closes as many when it starts.
 pub fn raise_descriptor_limit() {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
-    let raised = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let most = limit.maximum.map_or(DESCRIPTORS, |maximum| maximum.min(DESCRIPTORS));
+    let raised = rustix::process::Rlimit { current: Some(most), maximum: limit.maximum };
     // What is allowed already is allowed still.
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, raised);
 }
@@ -124,21 +127,6 @@ pub(super) fn find_program(name: &str) -> Option<(PathBuf, FileId)> {
         let is_program = metadata.is_file() && metadata.permissions().mode() & 0o111 != 0;
         is_program.then(|| (program, super::files::id(&metadata)))
     })
-}
-
-/// Shared by those who start programs, held alone by who has a file open that dnsmasq will watch: a
-/// child inherits that file until it becomes the program, and dnsmasq would read it again when the
-/// child's copy is closed, perhaps after a newer one.
-static STARTING: RwLock<()> = RwLock::new(());
-
-/// For as long as a program is being started.
-pub(super) fn starting() -> RwLockReadGuard<'static, ()> {
-    STARTING.read().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// For as long as a file is open that dnsmasq will watch.
-pub(super) fn writing() -> RwLockWriteGuard<'static, ()> {
-    STARTING.write().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Runs what may wait for a disk or for the kernel where that delays no other task.

@@ -10,6 +10,7 @@ mod dry_run;
 mod error;
 mod files;
 mod firewall;
+mod gate;
 mod link;
 mod linux;
 mod machine;

@@ -68,6 +68,10 @@ async fn watch(
     events: mpsc::Sender<NetworkUid>,
 ) {
     while let Some((message, _)) = messages.next().await {
+        if matches!(message.payload, NetlinkPayload::Overrun(_)) {
+            suspect_all(&devices, &events);
+            continue;
+        }
         let Some((name, uid)) = suspect(message, &devices) else { continue };
         // Messages of our own doing may come late: what counts is how it is now.
         let now = link::get(&handle, &name).await.ok().flatten();
@@ -76,6 +80,13 @@ async fn watch(
             lock(&devices).remove(&name);
             super::tell(&events, uid);
         }
+    }
+}
+
+/// The kernel had more to say than there was room for: what was lost may be of any device.
+fn suspect_all(devices: &Devices, events: &mpsc::Sender<NetworkUid>) {
+    for (uid, _) in lock(devices).values() {
+        super::tell(events, *uid);
     }
 }
 
@@ -92,4 +103,24 @@ fn suspect(message: NetlinkMessage<RouteNetlinkMessage>, devices: &Devices) -> O
 
 fn is_well(link: &Link, bridge: u32) -> bool {
     link.up && link.controller == Some(bridge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lost_messages_are_an_event_of_every_network() {
+        let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
+        let handle = rtnetlink::new_connection().unwrap().1;
+        let devices = Arc::new(Mutex::new(HashMap::from([("kd1".to_owned(), (uid, 1))])));
+        let (sender, mut events) = mpsc::channel(1);
+        let (lost, messages) = futures::channel::mpsc::unbounded();
+        let payload = NetlinkPayload::Overrun(Vec::new());
+        let message = NetlinkMessage::new(rtnetlink::packet_core::NetlinkHeader::default(), payload);
+        lost.unbounded_send((message, SocketAddr::new(0, 0))).unwrap();
+        drop(lost);
+        watch(messages, handle, devices, sender).await;
+        assert_eq!(events.recv().await, Some(uid));
+    }
 }

@@ -1,6 +1,6 @@
 //! One network as it is, put together from the kernel, the files and the processes.
 //!
-//! Starts no process and writes no file, but for a log that has become too long.
+//! Writes no file, and starts no process but the legacy iptables.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use super::link::{self, Link};
 use super::machine::find_dnsmasq;
 use super::netns::{self, LOOPBACK, Netns};
 use super::process::Process;
-use super::{Error, dnsmasq as driver, files, firewall, machine, route};
+use super::{Error, files, firewall, machine, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
 use crate::node::{Device, INNER_DEVICE, Namespace, Sysctl};
 use crate::types::{DomainName, MacAddr};
@@ -78,8 +78,8 @@ pub(super) fn device(inside: &Inside, outer: Option<&Link>, bridge: Option<&Link
     let Some(mac) = inner.mac else { return Some(half()) };
     Some(Device {
         mac,
-        // One that nobody wants, if the ends differ.
-        mtu: if inner.mtu == outer.mtu { inner.mtu } else { 0 },
+        // One that nobody wants, if the outer end lets less through. It may let through more.
+        mtu: if inner.mtu <= outer.mtu { inner.mtu } else { 0 },
         bridge: bridge.map(|bridge| bridge.name.clone()),
         up: inner.up && outer.up && inside.loopback_up,
         addresses: inside.addresses.clone(),
@@ -112,7 +112,6 @@ pub(super) fn server(
     if processes.is_empty() && !directory.try_exists().map_err(Error::read(directory))? {
         return Ok(None);
     }
-    driver::trim_log(&layout.log());
     let (hosts, options, names) = memory(layout)?;
     let leases = dnsmasq::leases(&files::read(&layout.leases())?);
     let process = match processes {

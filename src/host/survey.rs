@@ -44,6 +44,9 @@ fn network_of(pid: i32, state: &Path, named: &HashMap<FileId, NetworkUid>) -> Op
     let argv = command_line(pid)?;
     let pid_file = argv.iter().find_map(|arg| arg.strip_prefix("--pid-file="))?;
     let uid = served(pid_file)?;
+    if !is_dnsmasq(&fs::read_link(proc(pid, "exe")).ok()?) {
+        return None;
+    }
     let inside = identity(pid, "ns/net").and_then(|id| named.get(&id)).copied();
     if Path::new(pid_file) == Layout::new(state, uid).pid() {
         // Another machine's containers may use the same paths: it must be ours by something else, too.
@@ -59,6 +62,12 @@ fn served(pid_file: &str) -> Option<NetworkUid> {
     let directory = Path::new(pid_file).parent()?;
     let is_ours = directory.parent()?.file_name()? == "networks";
     is_ours.then(|| directory.file_name()?.to_str()?.parse().ok()).flatten()
+}
+
+/// By the program, not by the command line: who traces a dnsmasq has the same one.
+fn is_dnsmasq(program: &Path) -> bool {
+    // The kernel's word for a program that was replaced since, as by an upgrade.
+    matches!(program.file_name().and_then(|name| name.to_str()), Some("dnsmasq" | "dnsmasq (deleted)"))
 }
 
 fn has_pid_file(pid_file: &str, pid: i32) -> bool {
@@ -78,6 +87,18 @@ fn identity(pid: i32, name: &str) -> Option<FileId> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_dnsmasq_is_one() {
+        for (program, expected) in [
+            ("/usr/sbin/dnsmasq", true),
+            ("/usr/sbin/dnsmasq (deleted)", true),
+            ("/usr/bin/strace", false),
+            ("/usr/bin/dnsmasq-stats", false),
+        ] {
+            assert_eq!(is_dnsmasq(Path::new(program)), expected, "{program}");
+        }
+    }
 
     #[test]
     fn only_a_pid_file_of_the_layout_names_a_network() {

@@ -78,6 +78,20 @@ fn a_stranger_in_our_namespace_is_stopped() {
     });
 }
 
+#[test]
+fn who_only_has_the_command_line_of_a_dnsmasq_is_left_alone() {
+    inside("agent::who_only_has_the_command_line_of_a_dnsmasq_is_left_alone", async {
+        let pid_file = format!("--pid-file={STATE}/networks/{}/pid", uid(1));
+        let line = ["-c", "read wait", "dnsmasq", &pid_file];
+        let mut command = std::process::Command::new("sh");
+        let mut other = command.args(line).stdin(std::process::Stdio::piped()).spawn().unwrap();
+        let host = LinuxHost::new(Path::new(STATE)).unwrap();
+        assert!(host.networks().await.unwrap().is_empty());
+        other.kill().unwrap();
+        other.wait().unwrap();
+    });
+}
+
 /// Set where the test is the agent that will be killed.
 const VICTIM: &str = "KUBE_DHCP_TEST_VICTIM";
 

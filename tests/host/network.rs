@@ -141,3 +141,31 @@ fn what_cannot_be_done_says_why() {
         assert!(full.contains("cannot write /run/state/networks/"), "{full}");
     });
 }
+
+#[test]
+fn a_bridge_keeps_its_mtu() {
+    inside("network::a_bridge_keeps_its_mtu", async {
+        let host = LinuxHost::new(Path::new(STATE)).unwrap();
+        // Not set by hand, it follows the smallest of its ports.
+        for (bridge, port, mtu) in [("br0", "p0", 9000), ("br1", "p1", 4000)] {
+            sh(&format!(
+                "ip link add {bridge} type bridge; ip link set {bridge} up
+                 ip link add {port} mtu {mtu} type veth peer name peer-{port}; ip link set {port} master {bridge} up"
+            ));
+        }
+        let mtu_of = |device: &str| sh(&format!("cat /sys/class/net/{device}/mtu")).trim().to_owned();
+        let mut wanted = desired(uid(1), &service([1]));
+        for mtu in [1400, 1300, 9500] {
+            wanted.device.as_mut().unwrap().mtu = mtu;
+            settle(&host, uid(1), &wanted).await;
+            assert_eq!(mtu_of("br0"), "9000", "with a network of {mtu}");
+            assert_eq!(in_netns(uid(1), "cat /sys/class/net/dhcp0/mtu").trim(), mtu.to_string());
+        }
+        wanted.device.as_mut().unwrap().mtu = 1400;
+        settle(&host, uid(1), &wanted).await;
+        // As when it is moved from a bridge with a small MTU.
+        sh(&format!("ip link set {0} nomaster mtu 1400", outer_device(uid(1))));
+        apply(&host, uid(1), &Action::AttachDevice("br1".into())).await;
+        assert_eq!(mtu_of("br1"), "4000");
+    });
+}

@@ -64,3 +64,17 @@ fn changes_are_taken_and_leases_released_without_a_restart() {
         assert_eq!(leases, BTreeMap::from([(ip(2), mac(2)), (ip(4), mac(4))]));
     });
 }
+
+#[test]
+fn who_only_looks_leaves_a_long_log_alone() {
+    inside("server::who_only_looks_leaves_a_long_log_alone", async {
+        let directory = format!("{STATE}/networks/{}", uid(1));
+        let log = dnsmasq::Layout::new(Path::new(STATE), uid(1)).log();
+        let host = LinuxHost::new(Path::new(STATE)).unwrap();
+        sh(&format!("mkdir -p {directory}; head -c 2000000 /dev/zero > {}", log.display()));
+        observe(&LinuxHost::look(Path::new(STATE)).unwrap(), uid(1)).await;
+        assert_eq!(log.metadata().unwrap().len(), 2_000_000);
+        observe(&host, uid(1)).await;
+        assert_eq!(log.metadata().unwrap().len(), 0);
+    });
+}
