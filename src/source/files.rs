@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Problem;
 use super::last_good::LastGood;
@@ -21,6 +22,20 @@ const MAX_BYTES: u64 = 16 << 20;
 /// A file that changed less than this ago may change again without a new time stamp.
 const TIME_STAMP_GRAIN: Duration = Duration::from_secs(1);
 
+/// A file that nobody is known to have closed is taken for whole when it is the same for so long.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+
+/// What is known about the writers of a file that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It was closed or got its name: it is whole.
+    Closed,
+    /// Somebody writes to it, and may have cut off what was there.
+    Open,
+    /// Nothing.
+    Unknown,
+}
+
 /// What is known of one file.
 #[derive(Debug, Default)]
 pub(crate) struct ManifestFile {
@@ -32,12 +47,32 @@ pub(crate) struct ManifestFile {
     pub(crate) error: Option<String>,
     /// By what a file is known to be unchanged; `None` if that cannot be said.
     stamp: Option<Stamp>,
+    /// To know the text again.
+    digest: Option<u64>,
+    /// Since when it is as it is, if that may be half of a text.
+    doubt: Option<Instant>,
 }
 
 impl ManifestFile {
     /// Whether there may be more objects in it than can be told.
     pub(crate) fn hides_objects(&self) -> bool {
-        self.error.is_some() || self.manifest.unreadable()
+        self.error.is_some() || self.manifest.unreadable() || self.doubt.is_some()
+    }
+
+    /// Whether a second look can tell that it is whole.
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.error.is_none() && self.doubt.is_some()
+    }
+
+    /// Judges whether it is whole; `same` if its text is that of the last look.
+    fn weigh(&mut self, look: Look, same: bool) {
+        let now = Instant::now();
+        self.doubt = match (look, self.doubt) {
+            (Look::Closed, _) => None,
+            (Look::Unknown, None) if same => None,
+            (Look::Unknown, Some(since)) if same => (now.duration_since(since) < SETTLE).then_some(since),
+            _ => Some(now),
+        };
     }
 }
 
@@ -112,6 +147,17 @@ impl Files {
         self.by_name.iter().map(|(name, file)| (name.as_str(), file))
     }
 
+    /// The files of these names, or all, in the order of their names.
+    pub(crate) fn of<'a>(
+        &'a self,
+        names: Option<&'a BTreeSet<String>>,
+    ) -> impl Iterator<Item = (&'a str, &'a ManifestFile)> {
+        let all = names.is_none().then(|| self.iter());
+        let some = names.into_iter().flatten();
+        let some = some.filter_map(|name| Some((name.as_str(), self.get(name)?)));
+        all.into_iter().flatten().chain(some)
+    }
+
     /// The file of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&ManifestFile> {
         self.by_name.get(name)
@@ -127,8 +173,8 @@ impl Files {
         }))
     }
 
-    /// Looks at all files; those of `busy` are being written to and are left as they are.
-    pub(crate) fn list(&mut self, busy: &BTreeSet<String>, validator: &Validator) {
+    /// Looks at all files; those for which `how` says nothing are left as they are.
+    pub(crate) fn list(&mut self, how: impl Fn(&str) -> Option<Look>, validator: &Validator) {
         let names = match self.names() {
             Ok(names) => names,
             Err(error) => {
@@ -138,8 +184,10 @@ impl Files {
         };
         self.error = None;
         self.by_name.retain(|name, _| names.contains(name));
-        for name in names.difference(busy) {
-            self.look(name, false, validator);
+        for name in &names {
+            if let Some(look) = how(name) {
+                self.look(name, look, false, validator);
+            }
         }
     }
 
@@ -159,12 +207,13 @@ impl Files {
         Ok(names)
     }
 
-    /// Looks at one file that is said to have changed.
-    pub(crate) fn refresh(&mut self, name: &str, validator: &Validator) {
-        self.look(name, true, validator);
+    /// Looks at one file that may have changed.
+    pub(crate) fn refresh(&mut self, name: &str, look: Look, validator: &Validator) {
+        // For a second look its time stamps do.
+        self.look(name, look, look != Look::Unknown, validator);
     }
 
-    fn look(&mut self, name: &str, changed: bool, validator: &Validator) {
+    fn look(&mut self, name: &str, look: Look, changed: bool, validator: &Validator) {
         let path = self.dir.join(name);
         let known = self.by_name.get(name).and_then(|file| file.stamp);
         let metadata = match fs::metadata(&path) {
@@ -175,17 +224,26 @@ impl Files {
             self.by_name.remove(name);
         } else if changed || known != Some(Stamp::of(&metadata)) {
             match read(&path) {
-                Ok(text) => self.store(name, &text, Stamp::settled(&metadata), validator),
+                Ok(text) => {
+                    let same = self.store(name, &text, validator);
+                    let file = self.entry(name);
+                    file.stamp = Stamp::settled(&metadata);
+                    file.weigh(look, same);
+                }
                 Err(error) => self.failed(name, &error),
             }
+        } else {
+            self.entry(name).weigh(look, true);
         }
     }
 
-    fn store(&mut self, name: &str, text: &str, stamp: Option<Stamp>, validator: &Validator) {
+    /// Takes over what is in a file; whether it is what was there before.
+    fn store(&mut self, name: &str, text: &str, validator: &Validator) -> bool {
         let file = self.entry(name);
+        let digest = Some(digest(text));
         file.manifest = Manifest::parse(text, &file.manifest, validator);
         file.error = None;
-        file.stamp = stamp;
+        std::mem::replace(&mut file.digest, digest) == digest
     }
 
     /// A file that is gone is gone; one that cannot be read keeps what was in it.
@@ -205,6 +263,12 @@ impl Files {
             .entry(name.to_owned())
             .or_insert_with(|| ManifestFile { path, ..ManifestFile::default() })
     }
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn unreadable(file: String, message: &str) -> Problem {
@@ -264,7 +328,7 @@ mod tests {
         for (target, readable) in [(full.as_path(), true), (Path::new("/proc"), false), (&full, true)] {
             let _ = fs::remove_file(&dir);
             std::os::unix::fs::symlink(target, &dir).unwrap();
-            files.list(&BTreeSet::new(), &validator);
+            files.list(|_| Some(Look::Unknown), &validator);
             assert_eq!((files.readable(), files.iter().count()), (readable, 1));
         }
     }
@@ -289,7 +353,7 @@ mod tests {
         let validator = Validator::new().unwrap();
         let readable = |device, kept: &Vec<_>| {
             let mut files = Files::resume(dir.path(), &LastGood::new(Some(device), kept.clone()));
-            files.list(&BTreeSet::new(), &validator);
+            files.list(|_| Some(Look::Unknown), &validator);
             files.readable()
         };
         assert!(!readable(device + 1, &kept));

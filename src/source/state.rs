@@ -78,7 +78,7 @@ impl State {
         self.pass += 1;
         let mut pass = Pass::default();
         pass.problems.extend(files.problems());
-        for (name, file) in in_scope(files, scope) {
+        for (name, file) in files.of(scope) {
             for placed in file.manifest.objects() {
                 if !self.claim(placed.candidate, &mut pass) {
                     pass.problems.push(duplicate(files, &file.path, placed));
@@ -100,8 +100,7 @@ impl State {
         };
         self.pass > 0
             && self.problems.is_empty()
-            && !in_scope(files, Some(names))
-                .any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
+            && !files.of(Some(names)).any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
     }
 
     fn outcome(&mut self, mut pass: Pass<'_>) -> Outcome {
@@ -187,17 +186,6 @@ impl State {
         pass.changed |= !gone.is_empty();
         pass.events.extend(gone.into_iter().map(Event::Delete));
     }
-}
-
-/// The files that are to be looked at, in the order of their names.
-fn in_scope<'a>(
-    files: &'a Files,
-    scope: Option<&'a BTreeSet<String>>,
-) -> impl Iterator<Item = (&'a str, &'a ManifestFile)> {
-    let all = scope.is_none().then(|| files.iter());
-    let some = scope.into_iter().flatten();
-    let some = some.filter_map(|name| Some((name.as_str(), files.get(name)?)));
-    all.into_iter().flatten().chain(some)
 }
 
 /// What one look at the files has brought so far.
