@@ -246,14 +246,21 @@ impl Files {
         std::mem::replace(&mut file.digest, digest) == digest
     }
 
-    /// A file that is gone is gone; one that cannot be read keeps what was in it.
+    /// A file that is gone is gone; one that cannot be read keeps what was in it, and so does a
+    /// link into a file system that is not mounted.
     fn failed(&mut self, name: &str, error: &io::Error) {
-        if error.kind() == io::ErrorKind::NotFound && self.dir.is_dir() {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        let there = fs::symlink_metadata(self.dir.join(name)).is_ok();
+        if missing && !there && self.dir.is_dir() {
             self.by_name.remove(name);
             return;
         }
         let file = self.entry(name);
-        file.error = Some(format!("the file cannot be read: {error}"));
+        file.error = Some(if missing && there {
+            "the file cannot be read: the link leads nowhere".to_owned()
+        } else {
+            format!("the file cannot be read: {error}")
+        });
         file.stamp = None;
     }
 

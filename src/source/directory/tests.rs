@@ -360,3 +360,19 @@ async fn a_start_while_a_file_is_half_written_takes_two_looks() {
     drop(file);
     assert_eq!(events(&next(&mut source).await), ["+a=w@2"]);
 }
+
+#[tokio::test]
+async fn a_link_that_leads_nowhere_deletes_nothing() {
+    let setup = Setup::new();
+    let share = setup.root.path().join("share");
+    fs::create_dir(&share).unwrap();
+    fs::write(share.join("a.yaml"), port("a", "x")).unwrap();
+    symlink(share.join("a.yaml"), setup.dir.join("a.yaml")).unwrap();
+    drop(setup.start().await);
+    fs::rename(&share, setup.root.path().join("away")).unwrap();
+    let (mut source, first) = setup.start().await;
+    assert_eq!(events(&first), ["+a=x@1"]);
+    assert_eq!(problems(&first), ["/a.yaml: the file cannot be read: the link leads nowhere"]);
+    fs::remove_file(setup.dir.join("a.yaml")).unwrap();
+    assert_eq!(events(&next(&mut source).await), ["-a"]);
+}
