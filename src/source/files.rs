@@ -111,15 +111,15 @@ pub(crate) struct Files {
     error: Option<String>,
     /// The file system that the directory was on.
     device: Option<u64>,
-    /// Whether there was anything in it when the program ran last.
-    had_some: bool,
+    /// The files that had objects when the program ran last, until the directory is read.
+    before: BTreeSet<String>,
 }
 
 impl Files {
     /// The files of `dir`, which was as it is in `before` when the program ran last.
     pub(crate) fn resume(dir: &Path, before: &LastGood) -> Self {
-        let had_some = !before.objects.is_empty();
-        Self { device: before.device, had_some, ..Self::new(dir) }
+        let files = before.objects.iter().map(|kept| kept.file.clone()).collect();
+        Self { device: before.device, before: files, ..Self::new(dir) }
     }
 
     /// The file system that the directory is on.
@@ -133,7 +133,7 @@ impl Files {
             by_name: BTreeMap::new(),
             error: Some("not read yet".to_owned()),
             device: None,
-            had_some: false,
+            before: BTreeSet::new(),
         }
     }
 
@@ -197,13 +197,14 @@ impl Files {
         let names = names(&self.dir)?;
         let device = fs::metadata(&self.dir)?.dev();
         let moved = self.device.is_some_and(|known| known != device);
-        if moved && names.is_empty() && (self.had_some || !self.by_name.is_empty()) {
+        let mut known = self.by_name.keys().chain(&self.before).peekable();
+        if moved && known.peek().is_some() && !known.any(|name| names.contains(name)) {
             return Err(io::Error::other(
-                "it is empty and on another file system than before; what it declared stays until a manifest is in it",
+                "it is on another file system than before and has none of its files; what it declared stays until one of them is in it",
             ));
         }
         self.device = Some(device);
-        self.had_some = false;
+        self.before.clear();
         Ok(names)
     }
 
@@ -366,5 +367,12 @@ mod tests {
         assert!(!readable(device + 1, &kept));
         assert!(readable(device, &kept));
         assert!(readable(device + 1, &Vec::new()));
+        // What lies under the mount point is not what was in the directory.
+        fs::write(dir.path().join("stray.yaml"), "").unwrap();
+        assert!(!readable(device + 1, &kept));
+        assert!(readable(device, &kept));
+        assert!(readable(device + 1, &Vec::new()));
+        fs::write(dir.path().join("x.yaml"), "").unwrap();
+        assert!(readable(device + 1, &kept));
     }
 }
