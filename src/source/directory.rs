@@ -70,11 +70,12 @@ impl Directory {
             Error::LastGood { path, source }
         })?;
         let (hints, hinted) = mpsc::channel();
+        let validator = Validator::new()?;
         let (batches, receiver) = async_mpsc::channel(1);
         let reader = Reader {
             files: Files::resume(dir, &kept),
-            state: State::restore(kept.objects),
-            validator: Validator::new()?,
+            state: State::restore(kept.objects, &validator),
+            validator,
             keeper: Keeper::start(path).map_err(Error::Thread)?,
             watch: Watch::new(dir, hints.clone()),
             open: BTreeSet::new(),
@@ -96,7 +97,10 @@ impl Directory {
         let validator = Validator::new()?;
         let mut files = Files::resume(dir, &kept);
         files.list(|_| Some(Look::Unknown), &validator);
-        Ok(State::restore(kept.objects).update(&files, None, &validator).batch.unwrap_or_default())
+        Ok(State::restore(kept.objects, &validator)
+            .update(&files, None, &validator)
+            .batch
+            .unwrap_or_default())
     }
 }
 
