@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc as async_mpsc;
 
-use super::files::Files;
+use super::files::{Files, Look, SETTLE};
 use super::hints::{Hint, Watch};
 use super::last_good::{self, Keeper, LastGood};
 use super::schema::{self, Validator};
@@ -27,9 +27,6 @@ const RELIST: Duration = Duration::from_secs(30);
 
 /// As long as the directory cannot be watched, it is looked at this often.
 const REWATCH: Duration = Duration::from_millis(200);
-
-/// A file that somebody has open is read when it is closed, or when nothing was written for so long.
-const SETTLE: Duration = Duration::from_secs(1);
 
 /// A file that lost its name gets this long for another one, lest its objects go and come back.
 const RENAME: Duration = Duration::from_millis(1);
@@ -73,14 +70,16 @@ impl Directory {
             Error::LastGood { path, source }
         })?;
         let (hints, hinted) = mpsc::channel();
+        let validator = Validator::new()?;
         let (batches, receiver) = async_mpsc::channel(1);
         let reader = Reader {
             files: Files::resume(dir, &kept),
-            state: State::restore(kept.objects),
-            validator: Validator::new()?,
+            state: State::restore(kept.objects, &validator),
+            validator,
             keeper: Keeper::start(path).map_err(Error::Thread)?,
             watch: Watch::new(dir, hints.clone()),
-            busy: BTreeMap::new(),
+            open: BTreeSet::new(),
+            due: BTreeMap::new(),
             dir: dir.to_owned(),
             batches,
         };
@@ -97,8 +96,11 @@ impl Directory {
         let kept = last_good::peek(&path).map_err(|source| Error::LastGood { path, source })?;
         let validator = Validator::new()?;
         let mut files = Files::resume(dir, &kept);
-        files.list(&BTreeSet::new(), &validator);
-        Ok(State::restore(kept.objects).update(&files, None, &validator).batch.unwrap_or_default())
+        files.list(|_| Some(Look::Unknown), &validator);
+        Ok(State::restore(kept.objects, &validator)
+            .update(&files, None, &validator)
+            .batch
+            .unwrap_or_default())
     }
 }
 
@@ -128,8 +130,11 @@ struct Reader {
     validator: Validator,
     keeper: Keeper,
     watch: Watch,
-    /// Files that are open for writing, with the time at which they are read all the same.
-    busy: BTreeMap<String, Instant>,
+    /// Files that somebody wrote to and did not close yet.
+    open: BTreeSet<String>,
+    /// Files that are looked at even without an event, and when: open ones when nothing was written
+    /// for a while, and those for which one look was not enough.
+    due: BTreeMap<String, Instant>,
     batches: async_mpsc::Sender<Batch>,
 }
 
@@ -137,7 +142,7 @@ struct Reader {
 #[derive(Default)]
 struct Dirty {
     all: bool,
-    names: BTreeSet<String>,
+    names: BTreeMap<String, Look>,
     stop: bool,
 }
 
@@ -156,15 +161,14 @@ impl Reader {
     /// Looks at what is dirty and tells what follows; false if nobody listens any more.
     fn pass(&mut self, dirty: &Dirty) -> bool {
         if dirty.all {
-            // Watched before it is read: a change in between is seen twice rather than never.
-            self.watch.renew();
-            let busy = self.busy.keys().cloned().collect();
-            self.files.list(&busy, &self.validator);
+            self.list();
         }
-        for name in &dirty.names {
-            self.files.refresh(name, &self.validator);
+        for (name, look) in &dirty.names {
+            self.files.refresh(name, *look, &self.validator);
         }
-        let changed = (!dirty.all).then_some(&dirty.names);
+        let names: BTreeSet<String> = dirty.names.keys().cloned().collect();
+        let changed = (!dirty.all).then_some(&names);
+        self.look_again(changed);
         let outcome = self.state.update(&self.files, changed, &self.validator);
         if let Some(batch) = outcome.batch
             && self.batches.blocking_send(batch).is_err()
@@ -177,11 +181,35 @@ impl Reader {
         true
     }
 
+    fn list(&mut self) {
+        // Watched before it is read: a change in between is seen twice rather than never.
+        if self.watch.renew() {
+            self.open.clear();
+        }
+        let (open, due) = (&self.open, &self.due);
+        let how = |name: &str| match (open.contains(name), due.contains_key(name)) {
+            (true, true) => None,
+            (true, false) => Some(Look::Open),
+            (false, _) => Some(Look::Unknown),
+        };
+        self.files.list(how, &self.validator);
+    }
+
+    /// Sees to a second look at files of which nobody knows whether they are whole.
+    fn look_again(&mut self, names: Option<&BTreeSet<String>>) {
+        let at = Instant::now() + SETTLE;
+        for (name, file) in self.files.of(names) {
+            if file.in_doubt() && !self.open.contains(name) {
+                self.due.entry(name.to_owned()).or_insert(at);
+            }
+        }
+    }
+
     /// Waits until something is to be looked at.
     fn wait(&mut self, hinted: &Receiver<Hint>, relist: Instant) -> Dirty {
         let mut dirty = Dirty::default();
         while !dirty.stop && !dirty.all && dirty.names.is_empty() {
-            let settled = self.busy.values().min().copied();
+            let settled = self.due.values().min().copied();
             let until = settled.map_or(relist, |at| at.min(relist));
             let rewatch = (!self.watch.is_on()).then(|| Instant::now() + REWATCH);
             let until = rewatch.map_or(until, |at| at.min(until));
@@ -203,27 +231,45 @@ impl Reader {
     fn note(&mut self, hint: Hint, dirty: &mut Dirty) {
         match hint {
             Hint::Changed(name) | Hint::Removed(name) => {
-                self.busy.remove(&name);
-                dirty.names.insert(name);
+                self.open.remove(&name);
+                self.due.remove(&name);
+                dirty.names.insert(name, Look::Closed);
             }
             Hint::Created(name) if is_link(&self.dir.join(&name)) => {
-                dirty.names.insert(name);
+                dirty.names.insert(name, Look::Closed);
             }
             Hint::Created(name) | Hint::Written(name) => {
                 dirty.names.remove(&name);
-                self.busy.insert(name, Instant::now() + SETTLE);
+                self.due.insert(name.clone(), Instant::now() + SETTLE);
+                self.open.insert(name);
+            }
+            Hint::Touched(name) => {
+                let look = self.without_event(&name);
+                dirty.names.entry(name).or_insert(look);
             }
             Hint::Relist => dirty.all = true,
+            Hint::Lost => {
+                self.open.clear();
+                dirty.all = true;
+            }
             Hint::Stop => dirty.stop = true,
         }
+    }
+
+    fn without_event(&self, name: &str) -> Look {
+        if self.open.contains(name) { Look::Open } else { Look::Unknown }
     }
 
     fn note_time(&mut self, relist: Instant, dirty: &mut Dirty) {
         let now = Instant::now();
         dirty.all = relist <= now || !self.watch.is_on();
-        let settled = self.busy.iter().filter(|(_, at)| **at <= now);
-        dirty.names.extend(settled.map(|(name, _)| name.clone()));
-        self.busy.retain(|_, at| *at > now);
+        let settled = self.due.iter().filter(|(_, at)| **at <= now);
+        let settled: Vec<String> = settled.map(|(name, _)| name.clone()).collect();
+        self.due.retain(|_, at| *at > now);
+        for name in settled {
+            let look = self.without_event(&name);
+            dirty.names.insert(name, look);
+        }
     }
 }
 

@@ -5,10 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::Problem;
 use super::last_good::LastGood;
@@ -21,6 +22,20 @@ const MAX_BYTES: u64 = 16 << 20;
 /// A file that changed less than this ago may change again without a new time stamp.
 const TIME_STAMP_GRAIN: Duration = Duration::from_secs(1);
 
+/// A file that nobody is known to have closed is taken for whole when it is the same for so long.
+pub(crate) const SETTLE: Duration = Duration::from_secs(1);
+
+/// What is known about the writers of a file that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Look {
+    /// It was closed or got its name: it is whole.
+    Closed,
+    /// Somebody writes to it, and may have cut off what was there.
+    Open,
+    /// Nothing.
+    Unknown,
+}
+
 /// What is known of one file.
 #[derive(Debug, Default)]
 pub(crate) struct ManifestFile {
@@ -32,12 +47,32 @@ pub(crate) struct ManifestFile {
     pub(crate) error: Option<String>,
     /// By what a file is known to be unchanged; `None` if that cannot be said.
     stamp: Option<Stamp>,
+    /// To know the text again.
+    digest: Option<u64>,
+    /// Since when it is as it is, if that may be half of a text.
+    doubt: Option<Instant>,
 }
 
 impl ManifestFile {
     /// Whether there may be more objects in it than can be told.
     pub(crate) fn hides_objects(&self) -> bool {
-        self.error.is_some() || self.manifest.unreadable()
+        self.error.is_some() || self.manifest.unreadable() || self.doubt.is_some()
+    }
+
+    /// Whether a second look can tell that it is whole.
+    pub(crate) fn in_doubt(&self) -> bool {
+        self.error.is_none() && self.doubt.is_some()
+    }
+
+    /// Judges whether it is whole; `same` if its text is that of the last look.
+    fn weigh(&mut self, look: Look, same: bool) {
+        let now = Instant::now();
+        self.doubt = match (look, self.doubt) {
+            (Look::Closed, _) => None,
+            (Look::Unknown, None) if same => None,
+            (Look::Unknown, Some(since)) if same => (now.duration_since(since) < SETTLE).then_some(since),
+            _ => Some(now),
+        };
     }
 }
 
@@ -76,15 +111,15 @@ pub(crate) struct Files {
     error: Option<String>,
     /// The file system that the directory was on.
     device: Option<u64>,
-    /// Whether there was anything in it when the program ran last.
-    had_some: bool,
+    /// The files that had objects when the program ran last, until the directory is read.
+    before: BTreeSet<String>,
 }
 
 impl Files {
     /// The files of `dir`, which was as it is in `before` when the program ran last.
     pub(crate) fn resume(dir: &Path, before: &LastGood) -> Self {
-        let had_some = !before.objects.is_empty();
-        Self { device: before.device, had_some, ..Self::new(dir) }
+        let files = before.objects.iter().map(|kept| kept.file.clone()).collect();
+        Self { device: before.device, before: files, ..Self::new(dir) }
     }
 
     /// The file system that the directory is on.
@@ -98,7 +133,7 @@ impl Files {
             by_name: BTreeMap::new(),
             error: Some("not read yet".to_owned()),
             device: None,
-            had_some: false,
+            before: BTreeSet::new(),
         }
     }
 
@@ -110,6 +145,17 @@ impl Files {
     /// The files, in the order of their names.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &ManifestFile)> {
         self.by_name.iter().map(|(name, file)| (name.as_str(), file))
+    }
+
+    /// The files of these names, or all, in the order of their names.
+    pub(crate) fn of<'a>(
+        &'a self,
+        names: Option<&'a BTreeSet<String>>,
+    ) -> impl Iterator<Item = (&'a str, &'a ManifestFile)> {
+        let all = names.is_none().then(|| self.iter());
+        let some = names.into_iter().flatten();
+        let some = some.filter_map(|name| Some((name.as_str(), self.get(name)?)));
+        all.into_iter().flatten().chain(some)
     }
 
     /// The file of this name.
@@ -127,8 +173,8 @@ impl Files {
         }))
     }
 
-    /// Looks at all files; those of `busy` are being written to and are left as they are.
-    pub(crate) fn list(&mut self, busy: &BTreeSet<String>, validator: &Validator) {
+    /// Looks at all files; those for which `how` says nothing are left as they are.
+    pub(crate) fn list(&mut self, how: impl Fn(&str) -> Option<Look>, validator: &Validator) {
         let names = match self.names() {
             Ok(names) => names,
             Err(error) => {
@@ -138,8 +184,10 @@ impl Files {
         };
         self.error = None;
         self.by_name.retain(|name, _| names.contains(name));
-        for name in names.difference(busy) {
-            self.look(name, false, validator);
+        for name in &names {
+            if let Some(look) = how(name) {
+                self.look(name, look, false, validator);
+            }
         }
     }
 
@@ -149,22 +197,24 @@ impl Files {
         let names = names(&self.dir)?;
         let device = fs::metadata(&self.dir)?.dev();
         let moved = self.device.is_some_and(|known| known != device);
-        if moved && names.is_empty() && (self.had_some || !self.by_name.is_empty()) {
+        let mut known = self.by_name.keys().chain(&self.before).peekable();
+        if moved && known.peek().is_some() && !known.any(|name| names.contains(name)) {
             return Err(io::Error::other(
-                "it is empty and on another file system than before; what it declared stays until a manifest is in it",
+                "it is on another file system than before and has none of its files; what it declared stays until one of them is in it",
             ));
         }
         self.device = Some(device);
-        self.had_some = false;
+        self.before.clear();
         Ok(names)
     }
 
-    /// Looks at one file that is said to have changed.
-    pub(crate) fn refresh(&mut self, name: &str, validator: &Validator) {
-        self.look(name, true, validator);
+    /// Looks at one file that may have changed.
+    pub(crate) fn refresh(&mut self, name: &str, look: Look, validator: &Validator) {
+        // For a second look its time stamps do.
+        self.look(name, look, look != Look::Unknown, validator);
     }
 
-    fn look(&mut self, name: &str, changed: bool, validator: &Validator) {
+    fn look(&mut self, name: &str, look: Look, changed: bool, validator: &Validator) {
         let path = self.dir.join(name);
         let known = self.by_name.get(name).and_then(|file| file.stamp);
         let metadata = match fs::metadata(&path) {
@@ -175,27 +225,43 @@ impl Files {
             self.by_name.remove(name);
         } else if changed || known != Some(Stamp::of(&metadata)) {
             match read(&path) {
-                Ok(text) => self.store(name, &text, Stamp::settled(&metadata), validator),
+                Ok(text) => {
+                    let same = self.store(name, &text, validator);
+                    let file = self.entry(name);
+                    file.stamp = Stamp::settled(&metadata);
+                    file.weigh(look, same);
+                }
                 Err(error) => self.failed(name, &error),
             }
+        } else {
+            self.entry(name).weigh(look, true);
         }
     }
 
-    fn store(&mut self, name: &str, text: &str, stamp: Option<Stamp>, validator: &Validator) {
+    /// Takes over what is in a file; whether it is what was there before.
+    fn store(&mut self, name: &str, text: &str, validator: &Validator) -> bool {
         let file = self.entry(name);
+        let digest = Some(digest(text));
         file.manifest = Manifest::parse(text, &file.manifest, validator);
         file.error = None;
-        file.stamp = stamp;
+        std::mem::replace(&mut file.digest, digest) == digest
     }
 
-    /// A file that is gone is gone; one that cannot be read keeps what was in it.
+    /// A file that is gone is gone; one that cannot be read keeps what was in it, and so does a
+    /// link into a file system that is not mounted.
     fn failed(&mut self, name: &str, error: &io::Error) {
-        if error.kind() == io::ErrorKind::NotFound && self.dir.is_dir() {
+        let missing = error.kind() == io::ErrorKind::NotFound;
+        let there = fs::symlink_metadata(self.dir.join(name)).is_ok();
+        if missing && !there && self.dir.is_dir() {
             self.by_name.remove(name);
             return;
         }
         let file = self.entry(name);
-        file.error = Some(format!("the file cannot be read: {error}"));
+        file.error = Some(if missing && there {
+            "the file cannot be read: the link leads nowhere".to_owned()
+        } else {
+            format!("the file cannot be read: {error}")
+        });
         file.stamp = None;
     }
 
@@ -205,6 +271,12 @@ impl Files {
             .entry(name.to_owned())
             .or_insert_with(|| ManifestFile { path, ..ManifestFile::default() })
     }
+}
+
+fn digest(text: &str) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish()
 }
 
 fn unreadable(file: String, message: &str) -> Problem {
@@ -264,7 +336,7 @@ mod tests {
         for (target, readable) in [(full.as_path(), true), (Path::new("/proc"), false), (&full, true)] {
             let _ = fs::remove_file(&dir);
             std::os::unix::fs::symlink(target, &dir).unwrap();
-            files.list(&BTreeSet::new(), &validator);
+            files.list(|_| Some(Look::Unknown), &validator);
             assert_eq!((files.readable(), files.iter().count()), (readable, 1));
         }
     }
@@ -289,11 +361,18 @@ mod tests {
         let validator = Validator::new().unwrap();
         let readable = |device, kept: &Vec<_>| {
             let mut files = Files::resume(dir.path(), &LastGood::new(Some(device), kept.clone()));
-            files.list(&BTreeSet::new(), &validator);
+            files.list(|_| Some(Look::Unknown), &validator);
             files.readable()
         };
         assert!(!readable(device + 1, &kept));
         assert!(readable(device, &kept));
         assert!(readable(device + 1, &Vec::new()));
+        // What lies under the mount point is not what was in the directory.
+        fs::write(dir.path().join("stray.yaml"), "").unwrap();
+        assert!(!readable(device + 1, &kept));
+        assert!(readable(device, &kept));
+        assert!(readable(device + 1, &Vec::new()));
+        fs::write(dir.path().join("x.yaml"), "").unwrap();
+        assert!(readable(device + 1, &kept));
     }
 }

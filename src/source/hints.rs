@@ -16,16 +16,20 @@ use super::files::is_manifest;
 /// What may have happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Hint {
-    /// A manifest file was closed after writing, got its name, or its permissions changed.
+    /// A manifest file was closed after writing, or got its name.
     Changed(String),
     /// A manifest file was removed, or lost its name and may get another.
     Removed(String),
     /// A manifest file or a link to one was made.
     Created(String),
+    /// Permissions of a manifest file changed, which says nothing about who writes to it.
+    Touched(String),
     /// A manifest file was written to, and is open still.
     Written(String),
     /// Anything.
     Relist,
+    /// Anything, and hints are missing.
+    Lost,
     /// Nobody listens any more.
     Stop,
 }
@@ -52,13 +56,15 @@ impl Watch {
     }
 
     /// Watches what the path leads to now, if that is not what is watched already.
-    pub(crate) fn renew(&mut self) {
+    ///
+    /// Whether hints may be missing since the last time.
+    pub(crate) fn renew(&mut self) -> bool {
         let identity = fs::metadata(&self.dir).ok().map(|m| (m.dev(), m.ino()));
         if identity == self.on.as_ref().map(|(watched, _)| *watched) {
-            return;
+            return false;
         }
         self.on = None;
-        let Some(identity) = identity else { return };
+        let Some(identity) = identity else { return true };
         match self.watch() {
             Ok(watcher) => {
                 self.on = Some((identity, watcher));
@@ -66,6 +72,7 @@ impl Watch {
             }
             Err(error) => self.warn(&error),
         }
+        true
     }
 
     fn watch(&self) -> notify::Result<RecommendedWatcher> {
@@ -93,7 +100,7 @@ impl Watch {
 
 fn translate(dir: &Path, event: &Event) -> Vec<Hint> {
     if event.need_rescan() {
-        return vec![Hint::Relist];
+        return vec![Hint::Lost];
     }
     let paths = event.paths.iter();
     paths.filter_map(|path| about(dir, path, event.kind)).collect()
@@ -119,6 +126,7 @@ fn about(dir: &Path, path: &Path, kind: EventKind) -> Option<Hint> {
         EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)) => {
             Some(Hint::Removed(name))
         }
+        EventKind::Modify(ModifyKind::Metadata(_)) => Some(Hint::Touched(name)),
         _ if changed => Some(Hint::Changed(name)),
         EventKind::Create(_) => Some(Hint::Created(name)),
         EventKind::Modify(_) => Some(Hint::Written(name)),

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::Kind;
 use super::schema::FieldError;
+use super::structure::shown;
 
 /// What the server owns.
 const SERVER_FIELDS: [&str; 11] = [
@@ -23,6 +24,12 @@ const SERVER_FIELDS: [&str; 11] = [
     "generateName",
 ];
 
+/// The keys and values of all annotations together, in bytes.
+const MAX_ANNOTATIONS: usize = 256 << 10;
+
+/// The longest name in a key, and the longest value of a label.
+const MAX_NAME: usize = 63;
+
 /// Reduces the object to what a user may say, sets the default namespace, and checks the rest.
 pub(crate) fn normalise(kind: Kind, object: &mut Map<String, Value>) -> Vec<FieldError> {
     object.remove("status");
@@ -36,6 +43,7 @@ pub(crate) fn normalise(kind: Kind, object: &mut Map<String, Value>) -> Vec<Fiel
     errors.extend(check_name("name", metadata.get("name"), 253, true));
     errors.extend(check_texts("labels", metadata.get("labels")));
     errors.extend(check_texts("annotations", metadata.get("annotations")));
+    errors.extend(check_annotations(metadata.get("annotations")));
     let known = ["name", "namespace", "labels", "annotations"];
     let unknown = metadata.keys().filter(|k| !known.contains(&k.as_str()));
     errors.extend(unknown.map(|k| FieldError::new(format!("metadata.{k}"), "unknown field")));
@@ -87,13 +95,57 @@ fn check_texts(field: &str, texts: Option<&Value>) -> Vec<FieldError> {
     let Some(texts) = texts.as_object() else {
         return vec![FieldError::new(format!("metadata.{field}"), "Invalid value: must be an object")];
     };
-    let wrong = texts.iter().filter(|(_, value)| !value.is_string());
-    wrong
-        .map(|(key, value)| {
-            let message = format!("Invalid value: {value}: must be of type string; put it into quotes");
-            FieldError::new(format!("metadata.{field}.{key}"), message)
-        })
-        .collect()
+    texts.iter().filter_map(|(key, value)| check_text(field, key, value)).collect()
+}
+
+fn check_text(field: &str, key: &str, value: &Value) -> Option<FieldError> {
+    let Some(text) = value.as_str() else {
+        let message = format!("Invalid value: {}: must be of type string; put it into quotes", shown(value));
+        return Some(FieldError::new(format!("metadata.{field}.{key}"), message));
+    };
+    // An API server lets the keys of annotations be in upper case, before the slash as well.
+    let lower = key.to_ascii_lowercase();
+    let wrong = if !is_qualified(if field == "annotations" { &lower } else { key }) {
+        format!(
+            "Invalid value: {}: the key must be a name of at most {MAX_NAME} letters, digits, '-', '_' and \
+             '.' that begins and ends with a letter or digit, with or without a DNS subdomain and '/' before it",
+            shown(&key.into())
+        )
+    } else if field == "labels" && !text.is_empty() && !is_name(text) {
+        format!(
+            "Invalid value: {}: must be empty or at most {MAX_NAME} letters, digits, '-', '_' and '.' that \
+             begin and end with a letter or digit",
+            shown(value)
+        )
+    } else {
+        return None;
+    };
+    Some(FieldError::new(format!("metadata.{field}.{key}"), wrong))
+}
+
+fn check_annotations(annotations: Option<&Value>) -> Option<FieldError> {
+    let annotations = annotations?.as_object()?;
+    let size: usize = annotations.iter().map(|(k, v)| k.len() + v.as_str().map_or(0, str::len)).sum();
+    (size > MAX_ANNOTATIONS).then(|| {
+        let message = format!("Too long: may not be more than {MAX_ANNOTATIONS} bytes");
+        FieldError::new("metadata.annotations", message)
+    })
+}
+
+/// `name` or `sub.domain/name`.
+fn is_qualified(key: &str) -> bool {
+    match key.split_once('/') {
+        Some((prefix, name)) => is_dns_name(prefix, 253, true) && is_name(name),
+        None => is_name(key),
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    let bytes = name.as_bytes();
+    let ends = [bytes.first(), bytes.last()];
+    name.len() <= MAX_NAME
+        && ends.iter().all(|b| b.is_some_and(u8::is_ascii_alphanumeric))
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(b))
 }
 
 #[cfg(test)]
@@ -148,6 +200,40 @@ mod tests {
         ] {
             let error = normalised(kind, metadata).unwrap_err();
             assert!(error.starts_with(message), "{error}");
+        }
+    }
+
+    #[test]
+    fn labels_and_annotations_are_checked_as_by_an_api_server() {
+        let long = "x".repeat(64);
+        let (prefix, huge) = (format!("{}/x", "a.".repeat(126) + "ab"), "x".repeat(256 << 10));
+        for (field, key, value, valid) in [
+            ("labels", "a.b-c/Name_1.x", "V_1.x-2", true),
+            ("labels", "x", "", true),
+            ("labels", &long[1..], &long[1..], true),
+            ("labels", "", "y", false),
+            ("labels", "a b", "y", false),
+            ("labels", "-a", "y", false),
+            ("labels", "a_", "y", false),
+            ("labels", &long, "y", false),
+            ("labels", "/x", "y", false),
+            ("labels", "A.b/x", "y", false),
+            ("labels", "a/b/c", "y", false),
+            ("labels", "a/", "y", false),
+            ("labels", &prefix, "y", false),
+            ("labels", "x", "a b", false),
+            ("labels", "x", "-a", false),
+            ("labels", "x", "ä", false),
+            ("labels", "x", &long, false),
+            ("annotations", "A.b/x", "any text\n", true),
+            ("annotations", "x", &huge[1..], true),
+            ("annotations", "x", &huge, false),
+            ("annotations", "a b", "y", false),
+        ] {
+            let mut metadata = json!({"name": "a"});
+            metadata[field] = json!({key: value});
+            let result = normalised(Kind::Port, metadata);
+            assert_eq!(result.is_ok(), valid, "{field} {key:.70}: {value:.70}: {:?}", result.err());
         }
     }
 }

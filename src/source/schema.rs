@@ -115,6 +115,13 @@ impl Validator {
         if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
+    /// Sets the defaults of the schema.
+    pub(crate) fn set_defaults(&self, kind: Kind, object: &mut Value) {
+        if let Some((_, compiled)) = self.kinds.iter().find(|(k, _)| *k == kind) {
+            apply_defaults(&compiled.schema, object);
+        }
+    }
+
     fn broken_rules(&self, compiled: &Compiled, object: &Value, old: Option<&Value>) -> Vec<FieldError> {
         match self.cel.validate_compiled(&compiled.rules, object, old) {
             Ok(()) => vec![],

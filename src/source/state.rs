@@ -46,10 +46,13 @@ pub(crate) struct Outcome {
 }
 
 impl State {
-    /// Starts with the objects that were good when the program ran last.
-    pub(crate) fn restore(objects: Vec<Kept>) -> Self {
+    /// Starts with the objects that were good when the program ran last. An older version may have
+    /// kept them: they get the defaults of today, as an API server gives them to what it reads from
+    /// etcd, lest a default in a field that may not change counts as a change.
+    pub(crate) fn restore(objects: Vec<Kept>, validator: &Validator) -> Self {
         let served = objects.into_iter().map(|kept| {
             let Kept { key, file, generation, value } = kept;
+            let value = defaulted(&key, &value, validator);
             (key, Served { file, value, generation, candidate: None, seen: 0 })
         });
         Self { served: served.collect(), problems: Vec::new(), pass: 0 }
@@ -78,7 +81,7 @@ impl State {
         self.pass += 1;
         let mut pass = Pass::default();
         pass.problems.extend(files.problems());
-        for (name, file) in in_scope(files, scope) {
+        for (name, file) in files.of(scope) {
             for placed in file.manifest.objects() {
                 if !self.claim(placed.candidate, &mut pass) {
                     pass.problems.push(duplicate(files, &file.path, placed));
@@ -100,8 +103,7 @@ impl State {
         };
         self.pass > 0
             && self.problems.is_empty()
-            && !in_scope(files, Some(names))
-                .any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
+            && !files.of(Some(names)).any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
     }
 
     fn outcome(&mut self, mut pass: Pass<'_>) -> Outcome {
@@ -189,17 +191,6 @@ impl State {
     }
 }
 
-/// The files that are to be looked at, in the order of their names.
-fn in_scope<'a>(
-    files: &'a Files,
-    scope: Option<&'a BTreeSet<String>>,
-) -> impl Iterator<Item = (&'a str, &'a ManifestFile)> {
-    let all = scope.is_none().then(|| files.iter());
-    let some = scope.into_iter().flatten();
-    let some = some.filter_map(|name| Some((name.as_str(), files.get(name)?)));
-    all.into_iter().flatten().chain(some)
-}
-
 /// What one look at the files has brought so far.
 #[derive(Default)]
 struct Pass<'a> {
@@ -228,6 +219,12 @@ impl Served {
     }
 }
 
+fn defaulted(key: &ObjectKey, value: &Packed, validator: &Validator) -> Packed {
+    let mut value = value.unpack();
+    validator.set_defaults(key.kind, &mut value);
+    Packed::from(&value)
+}
+
 fn duplicate(files: &Files, path: &str, second: Placed<'_>) -> Problem {
     let key = &second.candidate.key;
     let first = files.iter().find_map(|(_, file)| {
@@ -241,5 +238,28 @@ fn duplicate(files: &Files, path: &str, second: Placed<'_>) -> Problem {
         object: Some(key.clone()),
         field: "metadata.name".to_owned(),
         message: format!("Duplicate value: the same object is in {first}, and that one counts"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::source::Kind;
+
+    #[test]
+    fn what_was_kept_gets_the_defaults_of_today() {
+        let validator = Validator::new().unwrap();
+        let kept = json!({"apiVersion": crate::api::API_VERSION, "kind": "Subnet",
+            "metadata": {"name": "s", "namespace": "default"},
+            "spec": {"networkRef": {"name": "lan"}, "cidr": "10.0.0.0/24"}});
+        let mut today = kept.clone();
+        validator.validate(Kind::Subnet, &mut today, None).unwrap();
+        assert_ne!(kept, today);
+        let key = ObjectKey { kind: Kind::Subnet, namespace: "default".into(), name: "s".into() };
+        let kept = Kept { key, file: "a.yaml".into(), generation: 1, value: Packed::from(&kept) };
+        let restored = State::restore(vec![kept], &validator);
+        assert_eq!(restored.last_good()[0].value, Packed::from(&today));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt, symlink};
 
 use tempfile::TempDir;
 
@@ -321,4 +321,58 @@ async fn one_of_a_thousand_objects_is_one_event() {
     let since = Instant::now();
     assert_eq!(events(&next(&mut source).await), ["+g0=w@2"]);
     println!("one document of 1,000: {:?}", since.elapsed());
+}
+
+#[tokio::test]
+async fn a_slow_writer_removes_nothing_until_it_closes() {
+    let setup = Setup::new();
+    setup.write("a.yaml", &format!("{}{}", port("a", "x"), port("b", "x")));
+    let (mut source, _) = setup.start().await;
+    let mut file = fs::File::create(setup.dir.join("a.yaml")).unwrap();
+    // It comes to rest at the end of a document, and a change of its mode closes nothing.
+    file.write_all(port("a", "w").as_bytes()).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(events(&next(&mut source).await), ["+a=w@2"]);
+    tokio::time::sleep(SETTLE * 2).await;
+    setup.write("c.yaml", &port("c", "x"));
+    assert_eq!(events(&next(&mut source).await), ["+c=x@1"]);
+    drop(file);
+    assert_eq!(events(&next(&mut source).await), ["-b"]);
+    setup.write("a.yaml", "");
+    assert_eq!(events(&next(&mut source).await), ["-a"]);
+}
+
+#[tokio::test]
+async fn a_start_while_a_file_is_half_written_takes_two_looks() {
+    let setup = Setup::new();
+    setup.write("a.yaml", &port("a", "x"));
+    setup.write("b.yaml", &port("b", "x"));
+    setup.write("c.yaml", &port("c", "x"));
+    drop(setup.start().await);
+    setup.write("b.yaml", "");
+    fs::remove_file(setup.dir.join("c.yaml")).unwrap();
+    let mut file = fs::File::create(setup.dir.join("a.yaml")).unwrap();
+    let (mut source, first) = setup.start().await;
+    assert_eq!(events(&first), ["+a=x@1", "+b=x@1"]);
+    file.write_all(b"# soon\n").unwrap();
+    assert_eq!(events(&next(&mut source).await), ["-b"]);
+    file.write_all(port("a", "w").as_bytes()).unwrap();
+    drop(file);
+    assert_eq!(events(&next(&mut source).await), ["+a=w@2"]);
+}
+
+#[tokio::test]
+async fn a_link_that_leads_nowhere_deletes_nothing() {
+    let setup = Setup::new();
+    let share = setup.root.path().join("share");
+    fs::create_dir(&share).unwrap();
+    fs::write(share.join("a.yaml"), port("a", "x")).unwrap();
+    symlink(share.join("a.yaml"), setup.dir.join("a.yaml")).unwrap();
+    drop(setup.start().await);
+    fs::rename(&share, setup.root.path().join("away")).unwrap();
+    let (mut source, first) = setup.start().await;
+    assert_eq!(events(&first), ["+a=x@1"]);
+    assert_eq!(problems(&first), ["/a.yaml: the file cannot be read: the link leads nowhere"]);
+    fs::remove_file(setup.dir.join("a.yaml")).unwrap();
+    assert_eq!(events(&next(&mut source).await), ["-a"]);
 }
