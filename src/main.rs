@@ -29,7 +29,11 @@ fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::Agent(args) => {
             telemetry::init(args.log_format);
-            runtime()?.block_on(command::agent(args))
+            let runtime = runtime()?;
+            let ended = runtime.block_on(command::agent(args));
+            // A thread that a full disk or a stuck program holds must not hold the end.
+            runtime.shutdown_timeout(LAST_WORK);
+            ended
         }
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
         Command::Status(args) => command::status(&args),
@@ -52,3 +56,4 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
 const WORKERS: usize = 2;
 const BLOCKING: usize = 8;
 const KEEP_ALIVE: Duration = Duration::from_secs(1);
+const LAST_WORK: Duration = Duration::from_secs(5);

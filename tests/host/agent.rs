@@ -138,9 +138,11 @@ async fn up_and_down() {
 /// until there is nothing to do.
 async fn settle_at_last(host: &LinuxHost, uid: NetworkUid, desired: &Segment) {
     for _ in 0..50 {
-        let actions = reconcile(host, uid, Some(desired)).await;
+        let done = try_reconcile(host, uid, Some(desired)).await;
         let pid = std::fs::read_to_string(format!("{STATE}/networks/{uid}/pid")).unwrap_or_default();
-        if actions.is_empty() && dnsmasqs().iter().map(i32::to_string).eq([pid.trim()]) {
+        if done.is_ok_and(|actions| actions.is_empty())
+            && dnsmasqs().iter().map(i32::to_string).eq([pid.trim()])
+        {
             return;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;

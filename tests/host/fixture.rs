@@ -78,11 +78,20 @@ pub async fn apply(host: &LinuxHost, uid: NetworkUid, action: &Action) -> Applie
 
 /// Does what is to be done; returns it.
 pub async fn reconcile(host: &LinuxHost, uid: NetworkUid, desired: Option<&Segment>) -> Vec<Action> {
+    try_reconcile(host, uid, desired).await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+/// The same, up to the first action that fails: what the agent's loop does before it tries again.
+pub async fn try_reconcile(
+    host: &LinuxHost,
+    uid: NetworkUid,
+    desired: Option<&Segment>,
+) -> Result<Vec<Action>, kube_dhcp::host::Error> {
     let actions = plan(desired, &observe(host, uid).await, true).actions;
     for action in &actions {
-        apply(host, uid, action).await;
+        host.apply(uid, "team-a/lan-a", action).await?;
     }
-    actions
+    Ok(actions)
 }
 
 pub async fn settle(host: &LinuxHost, uid: NetworkUid, desired: &Segment) -> Vec<Action> {
