@@ -98,7 +98,9 @@ fn a_subnets_and_a_networks_change_is_in_the_next_answer() {
     let changed =
         |a: &Answer| a.option(26) == Some(&[5, 20]) && a.text(15).as_deref() == Some("new.example.org");
     until(&guest, "MTU and domain change", changed);
-    assert!(site.lab.run(&format!("cat /sys/class/net/{}/mtu", site.outer_device())).starts_with("1300"));
+    let netns = site.lab.netns_names().into_iter().find(|name| name.starts_with("kdhcp-")).unwrap();
+    let device = site.lab.run_in(&netns, "ip link show dhcp0");
+    assert!(device.contains("mtu 1300"), "{device}");
     site.until_ready("Network", "lan");
     site.assert_nothing_to_do();
 }

@@ -1,6 +1,7 @@
 //! The agent is killed with SIGKILL right after its first, second, third … action, by count: strace
 //! delivers the signal at the write of the action's line. After the next start all is as it shall be.
 
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::Ipv4Addr;
 
 use crate::lab::{Mac, eventually};
@@ -132,10 +133,19 @@ fn kill_and_recover(before: &Stage, after: &Stage, doom: &Doom) -> bool {
     killed
 }
 
+/// Each stage is a file of its own: what a file that is gone declared counts as gone at once, what is
+/// missing in one that just changed only when it stays so.
 fn declare(site: &Site, stage: &Stage) {
-    match &stage.manifest {
-        Some(text) => site.write("a.yaml", text),
-        None => site.remove_all(),
+    let name =
+        |text: &String| format!("{:x}.yaml", BuildHasherDefault::<DefaultHasher>::default().hash_one(text));
+    let new = stage.manifest.as_ref().map(name).unwrap_or_default();
+    if let Some(text) = &stage.manifest {
+        site.write(&new, text);
+    }
+    for entry in std::fs::read_dir(&site.manifests).unwrap().flatten() {
+        if entry.file_name() != new.as_str() {
+            std::fs::remove_file(entry.path()).unwrap();
+        }
     }
 }
 
