@@ -4,7 +4,7 @@ set -eu
 
 # command:Debian package
 needed="dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 udhcpc:udhcpc dhclient:isc-dhcp-client
-dig:bind9-dnsutils unshare:util-linux strace:strace curl:curl cc:gcc"
+dig:bind9-dnsutils unshare:util-linux sysctl:procps nft:nftables pidof:sysvinit-utils strace:strace curl:curl cc:gcc"
 
 missing=""
 for pair in $needed; do
