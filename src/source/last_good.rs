@@ -2,8 +2,8 @@
 //!
 //! Read once at the start; written by a thread of its own, so that an fsync never delays a change.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::packed::Packed;
 use super::{Object, ObjectKey};
+use crate::durable::{self, Survives};
 
 /// The format of the file.
 const FORMAT: u32 = 1;
@@ -134,9 +135,10 @@ fn write_all(path: &Path, receiver: &Receiver<LastGood>) {
             Err(RecvTimeoutError::Disconnected) => return,
         }
         if let Some(objects) = unwritten.take()
-            && let Err(error) = write(path, &objects)
+            && let Err(error) = durable::write(path, &objects, Survives::PowerFailure)
         {
-            tracing::error!(path = %path.display(), %error, "the last good objects cannot be written");
+            let error = &error as &(dyn std::error::Error + 'static);
+            tracing::error!(error, "the last good objects are not kept");
             unwritten = Some(objects);
         }
     }
@@ -148,17 +150,6 @@ fn give_way() {
     if let Err(error) = rustix::process::setpriority_process(Some(rustix::thread::gettid()), LEAST_PRIORITY) {
         tracing::debug!(%error, "the thread of the last good objects keeps its priority");
     }
-}
-
-/// The file is whole at any time: it is replaced by one that is on disk already.
-fn write(path: &Path, objects: &LastGood) -> io::Result<()> {
-    let content = serde_json::to_vec(objects)?;
-    let beside = with_suffix(path, ".new");
-    let mut file = File::create(&beside)?;
-    file.write_all(&content)?;
-    file.sync_all()?;
-    fs::rename(&beside, path)?;
-    path.parent().map_or(Ok(()), |dir| File::open(dir)?.sync_all())
 }
 
 fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
