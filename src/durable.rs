@@ -1,8 +1,7 @@
 //! Files of ours that must survive: whole or not there, whatever happens in between.
 //!
 //! Called by the agent for what it allocated and reports, and by the directory source for the last good
-//! objects. Never for dnsmasq's files: those are
-//! `host`'s.
+//! objects. Never for dnsmasq's files: those are `host`'s.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
