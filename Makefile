@@ -3,15 +3,15 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo test bench build crds docs lint deny packages
+.PHONY: help demo test bench build crds docs lint deny packages controlplane
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: packages ## Serve a real guest on this machine, and clean up (root, a few minutes the first time)
 	@hack/demo.sh
 
-test: packages lint ## All checks and tests (root)
+test: packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
 
 bench: packages ## Measure against the budgets, side by side with a floor (root)
@@ -35,3 +35,6 @@ deny: ## Licences and sources of all dependencies (needs cargo-deny)
 
 packages: ## Install what demo and tests need
 	@hack/packages.sh
+
+controlplane: ## Build the Kubernetes API server that tests run against, once (needs Go)
+	@hack/controlplane.sh >/dev/null

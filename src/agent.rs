@@ -3,11 +3,15 @@
 //! Called by `kube-dhcp agent`. It knows neither where objects come from nor how a node is changed:
 //! both are handed to it. It decides nothing about a network's state; `desired` and `plan` do.
 
+mod beacon;
 mod context;
 mod execute;
 mod kept;
+mod outbox;
 mod progress;
+mod publish;
 mod voice;
+mod words;
 mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +27,8 @@ use crate::durable::{self, Survives};
 use crate::host::{Host, ensure_inotify_instances};
 use crate::metrics::Metrics;
 use crate::report::{self, NodeReport};
-use crate::source::{Batch, Event, Source};
+use crate::source::{Batch, Source};
+use crate::store::Dirty;
 use crate::types::{NetworkUid, ObjectName};
 
 pub use context::{Config, Readiness};
@@ -103,6 +108,7 @@ impl<H: Host> Agent<H> {
             batch = source.next() => batch.ok_or(Error::SourceEnded)?,
             () = stop.cancelled() => return Ok(()),
         };
+        let mut speakers = self.speakers();
         // Bridges of networks whose removal was cut short. One with a port of anybody's stays.
         self.sweep().await;
         self.start(first, left_over);
@@ -116,6 +122,7 @@ impl<H: Host> Agent<H> {
                 batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?),
                 Some(uid) = events.recv() => self.disturbed(uid),
                 Some(ended) = self.tasks.join_next() => self.ended(ended).await?,
+                Some(ended) = speakers.join_next() => ended.map_err(Error::Worker)?,
                 _ = resync.tick() => self.resync().await,
             }
         }
@@ -125,25 +132,45 @@ impl<H: Host> Agent<H> {
 
     /// The networks that are wanted, and those that are there and no longer wanted.
     fn start(&mut self, first: Batch, left_over: BTreeSet<NetworkUid>) {
-        let known = first.events.iter().filter_map(|event| match event {
-            Event::Apply(crate::source::Object::Network(network)) => {
-                network.metadata.uid.as_deref()?.parse().ok()
-            }
-            _ => None,
-        });
+        let dirty = self.learn(first);
+        let known = dirty.iter().filter_map(|name| self.context.uid(name));
         let networks: BTreeSet<NetworkUid> = known.chain(left_over.iter().copied()).collect();
         info!(networks = networks.len(), found = left_over.len(), "starting");
         self.context.readiness.expect(networks);
-        self.take(first);
+        self.wake(dirty);
         for uid in left_over {
             self.signal(uid, None).observe();
         }
+        self.settle();
+    }
+
+    /// The tasks that speak to the API server.
+    fn speakers(&self) -> JoinSet<()> {
+        let mut speakers = JoinSet::new();
+        if let Some(client) = &self.context.config.cluster {
+            speakers.spawn(publish::publish(self.context.clone(), client.clone()));
+            speakers.spawn(beacon::shine(self.context.clone(), client.clone()));
+        }
+        speakers
     }
 
     fn take(&mut self, batch: Batch) {
+        let dirty = self.learn(batch);
+        self.wake(dirty);
+        self.settle();
+    }
+
+    fn learn(&mut self, batch: Batch) -> Dirty {
+        self.context.set_origin(batch.origin);
+        self.context.set_problems(&batch.problems);
         let dirty = self.context.store().apply(batch.events);
         self.context.save_segments();
+        dirty
+    }
+
+    fn wake(&mut self, dirty: Dirty) {
         for name in dirty {
+            self.context.outbox.look(name.clone());
             let uid = self.context.uid(&name);
             // An object of this name but another UID: the old one's worker takes down, the new one's serves.
             if let Some(old) = self.names.get(&name).copied().filter(|old| Some(*old) != uid) {
@@ -162,7 +189,12 @@ impl<H: Host> Agent<H> {
             );
         }
         self.context.metrics.networks.set(self.names.len().try_into().unwrap_or(i64::MAX));
-        self.context.set_problems(&batch.problems);
+    }
+
+    /// After all workers that there shall be are there, and only those.
+    fn settle(&mut self) {
+        self.context.set_at_work(self.workers.keys().copied().collect());
+        self.context.beacon.notify_one();
         self.say();
     }
 
@@ -204,6 +236,8 @@ impl<H: Host> Agent<H> {
     fn take_back(&mut self, ended: Ended) -> Result<bool, Error> {
         let uid = ended.map_err(Error::Worker)?;
         self.workers.remove(&uid);
+        self.context.set_at_work(self.workers.keys().copied().collect());
+        self.context.outbox.forget(uid);
         let name = self.names.iter().find(|(_, other)| **other == uid).map(|(name, _)| name.clone());
         let Some(name) = name else { return Ok(true) };
         self.signal(uid, Some(name)).change();
@@ -214,6 +248,7 @@ impl<H: Host> Agent<H> {
         self.context.refresh_node();
         self.context.save_segments();
         self.context.expire_ledgers();
+        self.context.beacon.notify_one();
         for signal in self.workers.values() {
             signal.observe();
         }

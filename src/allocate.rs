@@ -30,6 +30,11 @@ pub enum Holder {
         /// One of this name with another MAC is another one once the address was released.
         mac_address: Option<MacAddr>,
     },
+    /// One that is no more, or wants it no more, and that not all servers have forgotten yet.
+    Leaving {
+        /// For people.
+        name: String,
+    },
     /// One of the network's DHCP servers.
     ServerSlot {
         /// From 0.
@@ -43,6 +48,7 @@ impl Holder {
         match self {
             Self::Port { name, .. } => (name, 0),
             Self::ServerSlot { slot } => ("", *slot),
+            Self::Leaving { name } => (name, u8::MAX),
         }
     }
 }
@@ -52,6 +58,7 @@ impl fmt::Display for Holder {
         match self {
             Self::Port { name, .. } => write!(f, "Port {name}"),
             Self::ServerSlot { slot } => write!(f, "the DHCP server of slot {slot}"),
+            Self::Leaving { name } => f.write_str(name),
         }
     }
 }
@@ -125,6 +132,9 @@ pub enum AllocateError {
     /// Somebody else has it.
     #[error("{0} is held by {1}")]
     AddressInUse(Ipv4Addr, Holder),
+    /// Somebody had it, and not all servers have forgotten that.
+    #[error("{0} is being released by {1}")]
+    AddressReleasing(Ipv4Addr, Holder),
     /// No subnet has it.
     #[error("{0} is in no subnet of the network")]
     AddressOutsideSubnet(Ipv4Addr),
@@ -177,9 +187,37 @@ impl Ledger {
         self.0.iter().filter(|(ip, held)| held.released.is_none() && !had(ip, &held.holder)).any(
             |(ip, held)| match &held.holder {
                 Holder::Port { name, .. } => !asked(name, *ip),
-                Holder::ServerSlot { .. } => true,
+                Holder::ServerSlot { .. } | Holder::Leaving { .. } => true,
             },
         )
+    }
+
+    /// Takes down that somebody has an address, unless somebody has it already.
+    pub fn record(&mut self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder, position: usize) {
+        self.0.entry(ip).or_insert_with(|| Allocation {
+            subnet_name: subnet_name.to_owned(),
+            holder: holder.clone(),
+            position,
+            released: None,
+        });
+    }
+
+    /// Takes down that somebody had an address, unless somebody has it.
+    pub fn remember(&mut self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder, released: u64) {
+        self.0.entry(ip).or_insert_with(|| Allocation {
+            subnet_name: subnet_name.to_owned(),
+            holder: holder.clone(),
+            position: 0,
+            released: Some(released),
+        });
+    }
+
+    /// What somebody has, with the Subnets, in the order of its wishes.
+    pub fn held_by(&self, holder: &Holder) -> Vec<(Ipv4Addr, String)> {
+        let own = |a: &Allocation| a.released.is_none() && a.holder.identity() == holder.identity();
+        let mut held: Vec<_> = self.0.iter().filter(|(_, a)| own(a)).collect();
+        held.sort_by_key(|(_, a)| a.position);
+        held.into_iter().map(|(ip, a)| (*ip, a.subnet_name.clone())).collect()
     }
 
     /// How many addresses of a subnet are in use.
@@ -316,6 +354,9 @@ impl Ledger {
             return Err(AllocateError::AddressReserved(ip));
         }
         match self.0.get(&ip) {
+            Some(Allocation { holder: holder @ Holder::Leaving { .. }, released: None, .. }) => {
+                Err(AllocateError::AddressReleasing(ip, holder.clone()))
+            }
             Some(Allocation { holder, released: None, .. }) => {
                 Err(AllocateError::AddressInUse(ip, holder.clone()))
             }

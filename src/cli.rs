@@ -22,8 +22,10 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve the networks of a directory of manifests on this machine.
+    /// Serve on this machine what a cluster's controller gives it, or a directory of manifests.
     Agent(AgentArgs),
+    /// Give addresses and place servers for all networks of a cluster.
+    Controller(ControllerArgs),
     /// Show what the agent would do now, on what, and why; changes nothing.
     Plan(PlanArgs),
     /// Show what is served, and why the rest is not.
@@ -35,10 +37,6 @@ pub enum Command {
 /// Where things are, for every subcommand that looks at a node.
 #[derive(Debug, Clone, Args)]
 pub struct NodeArgs {
-    /// Directory of manifests: *.yaml, *.yml and *.json, watched.
-    #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
-
     /// Directory for everything that must survive a restart.
     #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
     pub state_dir: PathBuf,
@@ -67,6 +65,14 @@ pub struct AgentArgs {
     #[command(flatten)]
     pub node: NodeArgs,
 
+    /// Directory of manifests: *.yaml, *.yml and *.json, watched. Without it a cluster is served.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "namespace"])]
+    pub manifests: Option<PathBuf>,
+
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
     /// Address of /livez, /readyz and /metrics; "off": none.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9467")]
     pub listen: Listen,
@@ -84,12 +90,75 @@ pub struct AgentArgs {
     pub log_format: LogFormat,
 }
 
+/// The cluster that is spoken to.
+#[derive(Debug, Clone, Args)]
+pub struct ClusterArgs {
+    /// How to reach the API server [default: the pod's service account, else $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// Our own namespace, for Leases.
+    #[arg(long, value_name = "NAME", default_value = "kube-dhcp-system", env = "POD_NAMESPACE")]
+    pub namespace: String,
+}
+
+/// Flags of `controller`.
+#[derive(Debug, Args)]
+pub struct ControllerArgs {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+
+    /// Address of /livez, /readyz and /metrics; "off": none.
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9468")]
+    pub listen: Listen,
+
+    /// How long a network that another server answers waits for a silent agent, in seconds.
+    #[arg(long, value_name = "SECONDS", default_value = "60")]
+    pub reschedule_after: u64,
+
+    /// How long an address that was given back waits for servers that do not confirm it, in hours.
+    #[arg(long, value_name = "HOURS", default_value = "24", value_parser = clap::value_parser!(u64).range(1..))]
+    pub quarantine: u64,
+
+    /// This process' name among the candidates for leadership [default: the host name and a number]
+    #[arg(long, value_name = "NAME", env = "POD_NAME")]
+    pub identity: Option<String>,
+
+    /// Form of the log.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+}
+
+impl ControllerArgs {
+    /// See `--reschedule-after`.
+    pub fn reschedule_after(&self) -> Duration {
+        Duration::from_secs(self.reschedule_after)
+    }
+
+    /// See `--quarantine`.
+    pub fn quarantine(&self) -> Duration {
+        Duration::from_secs(self.quarantine.saturating_mul(3_600))
+    }
+
+    /// Never that of another process, not even of an earlier one of the same pod.
+    pub fn identity(&self) -> String {
+        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let number = uuid::Uuid::new_v4().simple();
+        format!("{}_{number}", self.identity.clone().unwrap_or_else(host))
+    }
+}
+
 /// Flags of `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
     /// The node.
     #[command(flatten)]
     pub node: NodeArgs,
+
+    /// Directory of manifests: *.yaml, *.yml and *.json.
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
 
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
@@ -191,6 +260,7 @@ impl NodeArgs {
             }
         }
         Ok(NodeConfig {
+            name: self.name(),
             attachments,
             create_bridges: self.create_bridges,
             agent_forwarders: self.dns_forwarders.clone(),

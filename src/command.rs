@@ -3,20 +3,42 @@
 //! Called by `main` only.
 
 mod agent;
+mod controller;
 mod crds;
 mod plan;
 mod status;
 mod table;
 
 pub use agent::agent;
+pub use controller::controller;
 pub use crds::crds;
 pub use plan::plan;
 pub use status::status;
 
 use std::io::Write;
 
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
 /// Writes to standard output; says so if that fails, instead of panicking.
 fn print(text: &str) -> anyhow::Result<()> {
     std::io::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
+}
+
+/// Cancelled at SIGTERM or SIGINT.
+fn stop_on_signal() -> anyhow::Result<CancellationToken> {
+    let stop = CancellationToken::new();
+    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
+    let token = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        token.cancel();
+    });
+    Ok(stop)
 }

@@ -21,6 +21,10 @@ pub trait Progress {
     fn network(&self) -> Result<(), Problem>;
     /// Whether the server answers this port as it shall; else why not.
     fn port(&self, name: &str) -> Result<(), Problem>;
+    /// Whether a subnet is served as it is now.
+    fn subnet(&self, _name: &str) -> Result<(), Problem> {
+        self.network()
+    }
 }
 
 /// The conditions of an object: `Ready`, the given ones, and `Stalled` or `Reconciling` while not ready.
@@ -52,7 +56,8 @@ impl<'a> Conditions<'a> {
             reason: reason.as_str().to_owned(),
             message: message.chars().take(1_024).collect(),
             observed_generation: Some(self.generation),
-            last_transition_time: before.map_or_else(|| Time(self.now), |c| c.last_transition_time.clone()),
+            last_transition_time: before
+                .map_or_else(|| Time(whole_seconds(self.now)), |c| c.last_transition_time.clone()),
         });
     }
 
@@ -66,6 +71,69 @@ impl<'a> Conditions<'a> {
     }
 }
 
+/// As conditions give times.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
+/// What is true of a Network that a controller places.
+#[derive(Debug, Clone)]
+pub struct Placed {
+    /// Whether it may be served.
+    pub accepted: Result<(), Problem>,
+    /// Whether all of its servers have a node.
+    pub scheduled: Result<(), Problem>,
+    /// Whether guests are answered, and by all servers; else why not.
+    pub ready: Result<Option<Problem>, Problem>,
+    /// Its servers.
+    pub servers: ServerCounts,
+    /// Its slots.
+    pub slots: Vec<Slot>,
+    /// Its Subnets.
+    pub subnets: u32,
+    /// Its Ports.
+    pub ports: PortCounts,
+}
+
+/// The status of a Network that a controller places.
+pub fn placed_network(
+    placed: Placed,
+    generation: i64,
+    now: Timestamp,
+    before: &[Condition],
+) -> NetworkStatus {
+    let mut conditions = Conditions::new(generation, now, before);
+    let fine = |result: &Result<(), Problem>| result.as_ref().err().cloned();
+    conditions.set("Accepted", fine(&placed.accepted).as_ref().map_or(Ok(Reason::Ready), Err));
+    conditions.set("Scheduled", fine(&placed.scheduled).as_ref().map_or(Ok(Reason::Ready), Err));
+    let conditions = match &placed.ready {
+        Ok(None) => conditions.ready(Ok(Reason::Ready)),
+        Ok(Some(less)) => {
+            conditions.push("Ready", "True", less.reason, &less.message);
+            conditions.now_true
+        }
+        Err(problem) => conditions.ready(Err(problem)),
+    };
+    NetworkStatus {
+        observed_generation: generation,
+        servers: Some(placed.servers),
+        slots: placed.slots,
+        subnets: Some(placed.subnets),
+        ports: Some(placed.ports),
+        conditions,
+    }
+}
+
+/// The conditions of an object of which only `Ready` is to be said.
+pub fn ready_only(
+    state: &Result<(), Problem>,
+    generation: i64,
+    now: Timestamp,
+    before: &[Condition],
+) -> Vec<Condition> {
+    Conditions::new(generation, now, before).ready(state.as_ref().map(|()| Reason::Ready))
+}
+
 /// A Network's status. `node` is this node's name.
 pub fn network(
     desired: &Desired,
@@ -77,7 +145,7 @@ pub fn network(
 ) -> NetworkStatus {
     let ready = desired.problem.clone().map_or_else(|| progress.network(), Err);
     let wanted = u32::from(desired.segment.is_some());
-    let served = |(name, view): &(&String, &PortView)| port_problem(view, progress, name).is_ok();
+    let served = |(name, view): &(&String, &PortView)| port_state(view, progress, name).is_ok();
     let ports = PortCounts {
         total: count(desired.ports.len()),
         ready: count(desired.ports.iter().filter(served).count()),
@@ -121,17 +189,19 @@ pub fn physical_network(
 
 /// A Subnet's status.
 pub fn subnet(
+    name: &str,
     view: &SubnetView,
     progress: &impl Progress,
     generation: i64,
     now: Timestamp,
     before: &[Condition],
 ) -> SubnetStatus {
-    let ready = view.problem.clone().map_or_else(|| progress.network(), Err);
+    let ready = view.problem.clone().map_or_else(|| progress.subnet(name), Err);
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
-    let addresses = AddressCounts { total: whole(view.total), used: whole(view.used), releasing: 0 };
+    let addresses =
+        AddressCounts { total: whole(view.total), used: whole(view.used), releasing: whole(view.releasing) };
     SubnetStatus {
         observed_generation: generation,
         addresses: Some(addresses).filter(|_| view.total > 0),
@@ -149,7 +219,7 @@ pub fn port(
     now: Timestamp,
     before: &[Condition],
 ) -> PortStatus {
-    let state = port_problem(view, progress, name);
+    let state = port_state(view, progress, name);
     let wanted = u32::from(view.mac.is_some());
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
@@ -167,7 +237,8 @@ pub fn port(
     }
 }
 
-fn port_problem(view: &PortView, progress: &impl Progress, name: &str) -> Result<Reason, Problem> {
+/// Whether a port is served, and how; else why not.
+pub fn port_state(view: &PortView, progress: &impl Progress, name: &str) -> Result<Reason, Problem> {
     let known = view.problem.as_ref().or(view.unallocated.as_ref()).or(view.unserved.as_ref());
     if let Some(problem) = known {
         return Err(problem.clone());

@@ -4,8 +4,10 @@
 //! Called by the agent's workers and by `kube-dhcp plan`, each time anew and for one network at a
 //! time. Pure; the ledger of allocations is the only thing it changes.
 
+mod accept;
 mod network;
 mod port;
+mod recorded;
 mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,22 +15,25 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::allocate::{Allocation, Claim, Holder, Ledger, Wish};
-use crate::api::{Network, PhysicalNetwork, Port, Subnet};
+use crate::allocate::{Allocation, Claim, Given, Holder, Ledger, Wish};
+use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::dnsmasq::{self, Layout};
-use crate::node::{Bridge, Device, Family, Namespace, Segment, Sysctl};
+use crate::node::{Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::reason::{Problem, Reason};
 use crate::service::Service;
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
+pub use accept::{Accepted, accept, lost};
 use network::Admitted;
-pub use network::{Attachment, SegmentId, may_have_segment, segment_id};
+pub use network::{Attachment, SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
 use subnet::Served;
 
 /// What the node is and was told, the same for all its networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NodeConfig {
+    /// The node's name.
+    pub name: String,
     /// Physical networks by name.
     pub attachments: BTreeMap<String, Attachment>,
     /// Whether a missing bridge is made.
@@ -54,6 +59,9 @@ pub struct Inputs {
     pub subnets: Vec<Arc<Subnet>>,
     /// Ports of the network, by name.
     pub ports: Vec<Arc<Port>>,
+    /// What a controller decided: then addresses are served as they are recorded, and nothing is
+    /// allocated here.
+    pub server: Option<Arc<DHCPServer>>,
 }
 
 impl Inputs {
@@ -92,6 +100,8 @@ pub struct SubnetView {
     pub total: u64,
     /// Addresses in use.
     pub used: u64,
+    /// Addresses that nobody has and nobody gets yet.
+    pub releasing: u64,
 }
 
 /// What is to be said of a Port.
@@ -140,23 +150,40 @@ fn served(
     admitted: &Admitted,
     ledger: &mut Ledger,
 ) -> Desired {
+    let mut recorded = inputs.server.as_ref().map(|server| recorded::ledger(server, &inputs.ports));
+    let decided = recorded.is_some();
+    let ledger = recorded.as_mut().unwrap_or(ledger);
     let (mut subnets, mut subnet_views) = subnet::admit(inputs, ledger);
     let mut ports = port::admit(inputs, admitted.domain.as_ref(), ledger);
-    allocate(&mut subnets, &subnet_views, &mut ports, ledger);
-    for subnet in &subnets {
-        let view = subnet_views.entry(subnet.pool.subnet_name.clone()).or_default();
+    match &inputs.server {
+        Some(server) => recorded::give(server, ledger, &mut subnets, &mut ports.guests),
+        None => {
+            allocate(&mut subnets, &subnet_views, &mut ports, ledger, 1, Vec::new());
+        }
+    }
+    describe(&subnets, &mut subnet_views, ledger);
+    // What waits for its addresses is nobody's yet.
+    if decided {
+        ports.guests.retain(|guest| !guest.given.addresses.is_empty());
+    }
+    let service = service(admitted, &subnets, &ports.guests);
+    let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
+    ports.views.extend(ports.guests.iter().map(view));
+    let segment =
+        (!service.scopes.is_empty()).then(|| segment(node, uid, inputs, admitted, &subnets, &service));
+    let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
+    let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
+    Desired { segment, problem, server_addresses, subnets: subnet_views, ports: ports.views }
+}
+
+fn describe(subnets: &[Served], views: &mut BTreeMap<String, SubnetView>, ledger: &Ledger) {
+    for subnet in subnets {
+        let view = views.entry(subnet.pool.subnet_name.clone()).or_default();
         view.problem = (subnet.scope && subnet.server.is_none()).then(|| subnet.no_server());
         view.gateway = subnet.gateway;
         view.total = subnet.pool.size();
         view.used = ledger.used(&subnet.pool.subnet_name) as u64;
     }
-    let service = service(admitted, &subnets, &ports.guests);
-    let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
-    ports.views.extend(ports.guests.iter().map(view));
-    let segment = (!service.scopes.is_empty()).then(|| segment(node, uid, admitted, &subnets, &service));
-    let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
-    let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
-    Desired { segment, problem, server_addresses, subnets: subnet_views, ports: ports.views }
 }
 
 /// Why a network has no server although it should have one.
@@ -174,36 +201,47 @@ fn no_subnet(inputs: &Inputs) -> String {
     }
 }
 
-/// Gives the server its address in each subnet with DHCP, and the guests theirs.
+/// Gives each server its address in each subnet with DHCP, and the guests theirs; `leaving` keep what they
+/// have. Returns the servers' addresses by slot.
 fn allocate(
     subnets: &mut [Served],
     views: &BTreeMap<String, SubnetView>,
     ports: &mut port::Ports,
     ledger: &mut Ledger,
-) {
+    slots: u8,
+    leaving: Vec<Claim>,
+) -> Vec<Given> {
     let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
     let waiting: Vec<_> =
         views.iter().filter(|(_, view)| view.problem.is_some()).map(|(n, _)| n.clone()).collect();
     let with_dhcp: Vec<_> = subnets.iter_mut().filter(|subnet| subnet.scope).collect();
-    let slot = Holder::ServerSlot { slot: 0 };
-    let mut wishes: Vec<_> =
-        with_dhcp.iter().map(|subnet| Wish::In(subnet.pool.subnet_name.clone())).collect();
-    let in_waiting = |(_, held): &(&Ipv4Addr, &Allocation)| {
-        held.released.is_none() && held.holder == slot && waiting.contains(&held.subnet_name)
-    };
-    wishes.extend(ledger.iter().filter(in_waiting).map(|(ip, _)| Wish::Exactly(*ip)));
-    let server = Claim { holder: slot.clone(), wishes };
+    let names: Vec<_> = with_dhcp.iter().map(|subnet| subnet.pool.subnet_name.clone()).collect();
+    let servers: Vec<_> = (0..slots).map(|slot| server_claim(slot, &names, &waiting, ledger)).collect();
     let guests = ports.guests.iter().map(|guest| guest.claim.clone());
-    let claims: Vec<_> = std::iter::once(server).chain(guests).chain(ports.holding.clone()).collect();
+    let claims: Vec<_> =
+        servers.into_iter().chain(guests).chain(ports.holding.clone()).chain(leaving).collect();
     let mut given = ledger.allocate(&pools, &waiting, &claims).into_iter();
-    let server = given.next().unwrap_or_default();
+    let servers: Vec<_> = given.by_ref().take(slots.into()).collect();
     for subnet in with_dhcp {
         let name = &subnet.pool.subnet_name;
-        subnet.server = server.addresses.iter().find(|(_, subnet)| subnet == name).map(|(ip, _)| *ip);
+        let mut all = servers.iter().flat_map(|server| &server.addresses);
+        subnet.server = all.find(|(_, subnet)| subnet == name).map(|(ip, _)| *ip);
     }
     for (guest, given) in ports.guests.iter_mut().zip(given) {
         guest.given = given;
     }
+    servers
+}
+
+/// An address in each subnet with DHCP; in one that waits, the server keeps what it has.
+fn server_claim(slot: u8, with_dhcp: &[String], waiting: &[String], ledger: &Ledger) -> Claim {
+    let holder = Holder::ServerSlot { slot };
+    let mut wishes: Vec<_> = with_dhcp.iter().cloned().map(Wish::In).collect();
+    let in_waiting = |(_, held): &(&Ipv4Addr, &Allocation)| {
+        held.released.is_none() && held.holder == holder && waiting.contains(&held.subnet_name)
+    };
+    wishes.extend(ledger.iter().filter(in_waiting).map(|(ip, _)| Wish::Exactly(*ip)));
+    Claim { holder, wishes }
 }
 
 fn service(admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {
@@ -224,14 +262,14 @@ fn service(admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service
 fn segment(
     node: &NodeConfig,
     uid: NetworkUid,
+    inputs: &Inputs,
     admitted: &Admitted,
     subnets: &[Served],
     service: &Service,
 ) -> Segment {
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
-    let bytes = uid.bytes();
     let device = Device {
-        mac: MacAddr::local([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]]),
+        mac: device_mac(node, uid, inputs.server.is_some()),
         mtu: u32::from(admitted.mtu.unwrap_or(1500)),
         bridge: Some(admitted.bridge.clone()),
         up: true,
@@ -242,12 +280,24 @@ fn segment(
         namespace: Some(Namespace {
             usable: true,
             sysctls: BTreeSet::from(Sysctl::ALL),
-            rules: BTreeSet::from(Family::ALL),
+            rules: rules(inputs.server.is_some()),
         }),
         bridge: Some(Bridge { name: admitted.bridge.clone(), ours: node.create_bridges }),
         device: Some(device),
         server: Some(server),
     }
+}
+
+/// On a segment with other nodes' servers each has a MAC address of its own.
+fn device_mac(node: &NodeConfig, uid: NetworkUid, shared: bool) -> MacAddr {
+    let own = uid.bytes();
+    let bytes = if shared { uid.derive(&node.name) } else { own };
+    MacAddr::local([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
+}
+
+fn rules(shared: bool) -> BTreeSet<Rule> {
+    let checksums = Family::ALL.map(Rule::Checksum);
+    checksums.into_iter().chain(shared.then_some(Rule::SelectedOther)).collect()
 }
 
 #[cfg(test)]

@@ -11,13 +11,19 @@
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
+//! | [`selector`] | which labels a selector selects | none |
+//! | [`place`] | on which nodes a network is served | none |
+//! | [`liveness`] | which agents are dead | none |
 //! | [`validate`], [`allocate`], [`desired`] | objects → what this node shall hold, and what is wrong with them | none |
 //! | [`plan`] | (desired, observed) → actions | none |
 //! | [`conditions`], [`report`] | what is said of it | none |
 //! | [`durable`] | files that survive | files |
 //! | [`host`] | observing and changing the node | kernel, dnsmasq |
-//! | [`source`] | where objects come from | a directory |
+//! | [`cluster`] | talking to an API server | HTTP |
+//! | [`source`] | where objects come from | a directory, a cluster |
+//! | [`members`] | objects by network | none |
 //! | [`store`], [`agent`] | the loop: what changed → desired → plan → apply → report | all of these |
+//! | [`controller`] | the loop of a cluster: what changed → judge → write | HTTP |
 //! | [`metrics`], [`serve`], [`telemetry`] | being watched | HTTP, log |
 //! | [`cli`], [`command`] | the program | all |
 
@@ -25,18 +31,24 @@ pub mod agent;
 pub mod allocate;
 pub mod api;
 pub mod cli;
+pub mod cluster;
 pub mod command;
 pub mod conditions;
+pub mod controller;
 pub mod desired;
 pub mod dhcp_options;
 pub mod dnsmasq;
 pub mod durable;
 pub mod host;
+pub mod liveness;
+pub mod members;
 pub mod metrics;
 pub mod node;
+pub mod place;
 pub mod plan;
 pub mod reason;
 pub mod report;
+pub mod selector;
 pub mod serve;
 pub mod service;
 pub mod source;

@@ -35,6 +35,13 @@ fn run(command: Command) -> anyhow::Result<()> {
             runtime.shutdown_timeout(LAST_WORK);
             ended
         }
+        Command::Controller(args) => {
+            telemetry::init(args.log_format);
+            let runtime = runtime()?;
+            let ended = runtime.block_on(command::controller(args));
+            runtime.shutdown_timeout(LAST_WORK);
+            ended
+        }
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
         Command::Status(args) => command::status(&args),
         Command::Crds(args) => command::crds(&args),

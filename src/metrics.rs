@@ -35,8 +35,10 @@ pub struct Metrics {
     pub ports: Gauge,
     /// Ports that are ready.
     pub ports_ready: Gauge,
-    /// Mistakes in manifests.
+    /// Mistakes in manifests, and what is wrong with the API server.
     pub manifest_problems: Gauge,
+    /// 1 while serving from the copy of what the API server said last.
+    pub from_copy: Gauge,
     registry: Arc<Registry>,
 }
 
@@ -62,6 +64,7 @@ impl Default for Metrics {
             ports: Gauge::default(),
             ports_ready: Gauge::default(),
             manifest_problems: Gauge::default(),
+            from_copy: Gauge::default(),
             registry: Arc::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -86,6 +89,11 @@ impl Metrics {
         registry.register("networks_ready", "Networks that are ready", self.networks_ready.clone());
         registry.register("ports", "Ports of known networks", self.ports.clone());
         registry.register("ports_ready", "Ports that are ready", self.ports_ready.clone());
+        registry.register(
+            "last_good_copy",
+            "1 while serving from the copy of what the API server said last",
+            self.from_copy.clone(),
+        );
         registry.register("manifest_problems", "Mistakes in manifests", self.manifest_problems.clone());
         registry
     }

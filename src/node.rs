@@ -33,8 +33,8 @@ pub struct Namespace {
     pub usable: bool,
     /// Those of [`Sysctl`] that have the wanted value.
     pub sysctls: BTreeSet<Sysctl>,
-    /// The families whose DHCP answers get their UDP checksum filled in.
-    pub rules: BTreeSet<Family>,
+    /// The firewall's rules of ours.
+    pub rules: BTreeSet<Rule>,
 }
 
 /// A bridge on the node.
@@ -85,6 +85,29 @@ impl Family {
     }
 }
 
+/// A rule of the namespace's firewall.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rule {
+    /// Fill in the UDP checksum of this family's DHCP answers.
+    Checksum(Family),
+    /// Drop the NAK to a guest that selected another server of the network: to all of them the same
+    /// guests are known, and any may be selected.
+    SelectedOther,
+}
+
+impl Rule {
+    /// All that there are.
+    pub const ALL: [Self; 3] = [Self::Checksum(Family::V4), Self::Checksum(Family::V6), Self::SelectedOther];
+
+    /// Whose packets it is about.
+    pub fn family(self) -> Family {
+        match self {
+            Self::Checksum(family) => family,
+            Self::SelectedOther => Family::V4,
+        }
+    }
+}
+
 /// A kernel setting of the namespace (Neutron: `DeviceManager.setup`, `ensure_namespace`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sysctl {
@@ -125,8 +148,8 @@ pub enum Action {
     CreateNamespace,
     /// Set one kernel setting in the namespace.
     SetSysctl(Sysctl),
-    /// Fill in UDP checksums of one family's DHCP answers.
-    AddChecksumRule(Family),
+    /// Add a rule to the namespace's firewall.
+    AddRule(Rule),
     /// Have this bridge: make it if it may be made, else fail.
     RequireBridge(Bridge),
     /// Make the veth pair, the outer end a port of the bridge, both ends up.
@@ -164,7 +187,7 @@ impl Action {
         match self {
             Self::CreateNamespace => "create-namespace",
             Self::SetSysctl(_) => "set-sysctl",
-            Self::AddChecksumRule(_) => "add-checksum-rule",
+            Self::AddRule(_) => "add-rule",
             Self::RequireBridge(_) => "require-bridge",
             Self::CreateDevice { .. } => "create-device",
             Self::AttachDevice(_) => "attach-device",
@@ -185,7 +208,10 @@ impl fmt::Display for Action {
         match self {
             Self::CreateNamespace => write!(f, "create the network namespace"),
             Self::SetSysctl(sysctl) => write!(f, "set net/{} to {}", sysctl.path(), sysctl.value()),
-            Self::AddChecksumRule(family) => {
+            Self::AddRule(Rule::SelectedOther) => {
+                write!(f, "add the rule that drops NAKs to guests of another server")
+            }
+            Self::AddRule(Rule::Checksum(family)) => {
                 write!(f, "add the checksum rule for UDP port {}", family.client_port())
             }
             Self::RequireBridge(Bridge { name, ours: true }) => write!(f, "create bridge {name}"),
@@ -221,7 +247,7 @@ impl Segment {
                 self.device = None;
             }
             Action::SetSysctl(sysctl) => self.in_namespace(|n| n.sysctls.insert(*sysctl)),
-            Action::AddChecksumRule(family) => self.in_namespace(|n| n.rules.insert(*family)),
+            Action::AddRule(rule) => self.in_namespace(|n| n.rules.insert(*rule)),
             Action::RequireBridge(bridge) => self.bridge = Some(bridge.clone()),
             Action::CreateDevice { mac, mtu, bridge } => self.device = Some(Device::new(*mac, *mtu, bridge)),
             Action::DeleteDevice => self.device = None,

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use ipnet::Ipv4Net;
 
 use crate::dnsmasq;
-use crate::node::{Action, Device, Family, Namespace, Segment, Sysctl};
+use crate::node::{Action, Device, Namespace, Rule, Segment, Sysctl};
 
 pub use why::why;
 
@@ -62,8 +62,8 @@ fn inside(desired: &Segment, observed: &Namespace, actions: &mut Vec<Action>) {
     let Some(desired) = &desired.namespace else { return };
     let sysctls = Sysctl::ALL.into_iter().filter(|s| desired.sysctls.contains(s));
     actions.extend(sysctls.filter(|s| !observed.sysctls.contains(s)).map(Action::SetSysctl));
-    let rules = Family::ALL.into_iter().filter(|f| desired.rules.contains(f));
-    actions.extend(rules.filter(|f| !observed.rules.contains(f)).map(Action::AddChecksumRule));
+    let rules = Rule::ALL.into_iter().filter(|rule| desired.rules.contains(rule));
+    actions.extend(rules.filter(|rule| !observed.rules.contains(rule)).map(Action::AddRule));
 }
 
 /// Returns whether the device will be another one than dnsmasq's sockets are bound to.

@@ -55,11 +55,25 @@ pub enum Reason {
     HostFailed,
     /// What was allocated cannot be read.
     StateUnreadable,
+    /// Somebody had the address until lately.
+    AddressReleasing,
+    /// Fewer servers serve than are wanted; guests are answered.
+    FewerServers,
+    /// No node can be found for a server.
+    NoAgent,
+    /// Of all servers none is ready.
+    NoServerReady,
+    /// The agent does not renew its Lease.
+    LeaseExpired,
+    /// So many agents are silent at once that none of them is called dead.
+    MassLeaseExpiry,
+    /// The server was withdrawn.
+    Withdrawn,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 32] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -85,6 +99,13 @@ impl Reason {
         Self::RefusedByServer,
         Self::HostFailed,
         Self::StateUnreadable,
+        Self::AddressReleasing,
+        Self::FewerServers,
+        Self::NoAgent,
+        Self::NoServerReady,
+        Self::LeaseExpired,
+        Self::MassLeaseExpiry,
+        Self::Withdrawn,
     ];
 
     /// As it stands in a condition.
@@ -103,6 +124,7 @@ impl Reason {
     }
 
     /// Name, condition while true, kinds, cure.
+    #[expect(clippy::too_many_lines, reason = "it is a table")]
     fn row(self) -> (&'static str, &'static str, &'static str, &'static str) {
         const ALL: &str = "Network, Subnet, Port";
         match self {
@@ -203,6 +225,45 @@ impl Reason {
                 ALL,
                 "restore the file that the message names, or remove it to allocate anew",
             ),
+            Self::AddressReleasing => (
+                "AddressReleasing",
+                "Reconciling",
+                "Port",
+                "wait until all servers have forgotten who had the address, or ask for another one",
+            ),
+            Self::FewerServers => (
+                "FewerServers",
+                "",
+                "Network",
+                "guests are answered; see the condition Scheduled and the DHCPServers for why not by all",
+            ),
+            Self::NoAgent => (
+                "NoAgent",
+                "Reconciling",
+                "Network, PhysicalNetwork",
+                "run an agent that reaches the physical network, or remove what the message names",
+            ),
+            Self::NoServerReady => (
+                "NoServerReady",
+                "Reconciling",
+                "Network, Subnet, Port",
+                "see the conditions of the Network's DHCPServers",
+            ),
+            Self::LeaseExpired => (
+                "LeaseExpired",
+                "Reconciling",
+                "DHCPAgent, DHCPServer",
+                "see whether the node and its agent's pod run and reach the API server",
+            ),
+            Self::MassLeaseExpiry => (
+                "MassLeaseExpiry",
+                "Reconciling",
+                "DHCPAgent",
+                "see whether the nodes reach the API server; nothing is moved meanwhile",
+            ),
+            Self::Withdrawn => {
+                ("Withdrawn", "Reconciling", "DHCPServer", "nothing to do: another node serves")
+            }
         }
     }
 }

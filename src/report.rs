@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{NetworkStatus, PhysicalNetworkStatus, PortStatus, SubnetStatus};
+use crate::source::Origin;
 use crate::types::NetworkUid;
 
 /// One network.
@@ -69,6 +70,9 @@ pub struct NodeReport {
     pub node: String,
     /// The agent's version.
     pub version: String,
+    /// Where the objects come from.
+    #[serde(default)]
+    pub source: Origin,
     /// The node's firewall may drop DHCP between ports of a bridge.
     pub bridge_filter_active: bool,
     /// What is wrong with the manifests.

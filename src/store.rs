@@ -6,10 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::api::{Network, PhysicalNetwork, Port, Subnet};
+use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
 use crate::desired::{Inputs, SegmentId, may_have_segment, segment_id};
-use crate::source::{Event, Kind, Object, ObjectKey};
-use crate::types::ObjectName;
+use crate::members::Members;
+use crate::selector::labels_of_namespace;
+use crate::source::{Event, Kind, Object, ObjectKey, PortsOf};
+use crate::types::{ObjectName, Revision};
 
 /// Networks with something to do.
 pub type Dirty = BTreeSet<ObjectName>;
@@ -22,9 +24,17 @@ pub struct Store {
     subnets: Members<Subnet>,
     ports: Members<Port>,
     segments: BTreeMap<SegmentId, ObjectName>,
+    /// Where a controller decides which networks are served here: its decisions.
+    decisions: Option<Decisions>,
 }
 
 impl Store {
+    /// A store of the objects of a cluster: a network is wanted where a DHCPServer of this node says
+    /// so, and who may have which segment is the controller's business.
+    pub fn of_cluster() -> Self {
+        Self { decisions: Some(Decisions::default()), ..Self::default() }
+    }
+
     /// A store in which these networks have these segments, whoever else asks for one.
     pub fn with_segments(segments: BTreeMap<SegmentId, ObjectName>) -> Self {
         Self { segments, ..Self::default() }
@@ -59,10 +69,13 @@ impl Store {
                     segments_move |= matches!(key.kind, Kind::Network | Kind::PhysicalNetwork);
                     self.remove(&key, &mut dirty);
                 }
+                Event::PortsSeen(ports, revision) => {
+                    dirty.extend(self.decisions.iter_mut().flat_map(|d| d.seen(&ports, revision)));
+                }
             }
         }
         // After the whole batch: the first one admitted is the first by name, not by file.
-        if segments_move {
+        if segments_move && self.decisions.is_none() {
             dirty.extend(self.admit());
         }
         dirty
@@ -71,6 +84,48 @@ impl Store {
     /// The network of this name.
     pub fn network(&self, name: &ObjectName) -> Option<&Arc<Network>> {
         self.networks.get(name)
+    }
+
+    /// Whether this node is to serve the network of this name, and no other of that name.
+    pub fn is_wanted(&self, name: &ObjectName, uid: &str) -> bool {
+        self.decisions.as_ref().is_none_or(|decisions| decisions.active(name, uid).is_some())
+    }
+
+    /// All decisions for this node.
+    pub fn servers(&self) -> impl Iterator<Item = &Arc<DHCPServer>> {
+        self.decisions.iter().flat_map(|decisions| decisions.by_name.values())
+    }
+
+    /// The decision for a network, whatever it says.
+    pub fn server_of(&self, network: &ObjectName) -> Option<&Arc<DHCPServer>> {
+        let decisions = self.decisions.as_ref()?;
+        let uid = self.networks.get(network).and_then(|network| network.metadata.uid.as_deref());
+        decisions.active(network, uid.unwrap_or_default()).or_else(|| {
+            let mut names = decisions.by_network.get(network)?.iter();
+            names.find_map(|name| decisions.by_name.get(name))
+        })
+    }
+
+    /// Whether a controller decides.
+    pub fn is_of_cluster(&self) -> bool {
+        self.decisions.is_some()
+    }
+
+    /// Up to which revision the Ports of a network are known, and when one was removed last.
+    pub fn ports_revision(&self, network: &ObjectName) -> Option<PortsRevision> {
+        self.decisions.as_ref()?.revision(network)
+    }
+
+    /// Whether somebody waits for a Port of this network to be served.
+    pub fn is_awaited(&self, network: &ObjectName) -> bool {
+        // One without addresses waits for the controller, not for a server.
+        let waits = |port: &Port| {
+            port.status.as_ref().is_some_and(|status| {
+                let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
+                !ready && !status.addresses.is_empty()
+            })
+        };
+        self.ports.any_of(network, waits)
     }
 
     /// The objects of a network; `None`: it does not exist.
@@ -82,6 +137,9 @@ impl Store {
             segment_holder: holder.filter(|holder| *holder != name).cloned(),
             subnets: self.subnets.of(name),
             ports: self.ports.of(name),
+            server: self.decisions.as_ref().and_then(|decisions| {
+                decisions.active(name, network.metadata.uid.as_deref().unwrap_or_default()).cloned()
+            }),
             network,
         })
     }
@@ -93,6 +151,10 @@ impl Store {
 
     /// Subnets and Ports whose Network does not exist.
     pub fn orphans(&self) -> (Vec<Arc<Subnet>>, Vec<Arc<Port>>) {
+        // A controller sees all of them, and says so.
+        if self.is_of_cluster() {
+            return (Vec::new(), Vec::new());
+        }
         let lost = |name: &ObjectName| !self.networks.contains_key(name);
         (self.subnets.of_networks(lost), self.ports.of_networks(lost))
     }
@@ -113,6 +175,11 @@ impl Store {
                 let network = ObjectName::new(&name.namespace, &subnet.spec.network_ref.name);
                 dirty.extend(self.subnets.insert(name, network, subnet));
             }
+            Object::Server(server) => {
+                let network = ObjectName::new(&name.namespace, &server.spec.network_ref.name);
+                dirty.insert(network);
+                self.decisions.get_or_insert_default().insert(name, server);
+            }
             Object::Port(port) => {
                 let network = ObjectName::new(&name.namespace, &port.spec.network_ref.name);
                 dirty.extend(self.ports.insert(name, network, port));
@@ -132,7 +199,16 @@ impl Store {
                 dirty.extend(self.networks_on(&key.name));
             }
             Kind::Subnet => dirty.extend(self.subnets.remove(&name)),
-            Kind::Port => dirty.extend(self.ports.remove(&name)),
+            Kind::Port => {
+                let network = self.ports.remove(&name);
+                if let Some(decisions) = &mut self.decisions {
+                    decisions.removed.extend(network.clone());
+                }
+                dirty.extend(network);
+            }
+            Kind::DhcpServer => {
+                dirty.extend(self.decisions.as_mut().and_then(|decisions| decisions.remove(&name)));
+            }
         }
     }
 
@@ -147,7 +223,8 @@ impl Store {
         let (networks, physical) = (&self.networks, &self.physical_networks);
         let may = |network: &Network| {
             let physical = physical.get(&network.spec.physical_network_ref.name);
-            may_have_segment(network, physical.map(AsRef::as_ref))
+            let namespace = network.metadata.namespace.as_deref().unwrap_or_default();
+            may_have_segment(network, physical.map(AsRef::as_ref), &labels_of_namespace(namespace))
         };
         let is_on = |name: &ObjectName, segment: &SegmentId| {
             networks.get(name).is_some_and(|network| segment_id(network) == *segment && may(network))
@@ -163,47 +240,82 @@ impl Store {
     }
 }
 
-/// Objects that belong to a network.
-#[derive(Debug)]
-struct Members<T> {
-    by_name: BTreeMap<ObjectName, (ObjectName, Arc<T>)>,
-    by_network: BTreeMap<ObjectName, BTreeMap<String, Arc<T>>>,
+/// How far the Ports of a network are known.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct PortsRevision {
+    /// Everything up to here.
+    pub seen: Revision,
+    /// The last removal was at or before this, and after all others.
+    pub removal: Revision,
 }
 
-impl<T> Default for Members<T> {
-    fn default() -> Self {
-        Self { by_name: BTreeMap::new(), by_network: BTreeMap::new() }
-    }
+/// What a controller decided for this node.
+#[derive(Debug, Default)]
+struct Decisions {
+    by_name: BTreeMap<ObjectName, Arc<DHCPServer>>,
+    by_network: BTreeMap<ObjectName, BTreeSet<ObjectName>>,
+    revisions: BTreeMap<PortsOf, Revision>,
+    removals: BTreeMap<ObjectName, Revision>,
+    /// Networks that lost a Port, at a revision that is not known yet.
+    removed: BTreeSet<ObjectName>,
 }
 
-impl<T> Members<T> {
-    /// Returns the networks touched: the new one, and the old one if it was another.
-    fn insert(&mut self, name: ObjectName, network: ObjectName, object: Arc<T>) -> Vec<ObjectName> {
-        let mut touched: Vec<_> = self.remove(&name).into_iter().filter(|old| *old != network).collect();
-        self.by_network.entry(network.clone()).or_default().insert(name.name.clone(), object.clone());
-        self.by_name.insert(name, (network.clone(), object));
-        touched.push(network);
-        touched
+impl Decisions {
+    fn insert(&mut self, name: ObjectName, server: Arc<DHCPServer>) {
+        let network = ObjectName::new(&name.namespace, &server.spec.network_ref.name);
+        self.by_network.entry(network).or_default().insert(name.clone());
+        self.by_name.insert(name, server);
     }
 
     fn remove(&mut self, name: &ObjectName) -> Option<ObjectName> {
-        let (network, _) = self.by_name.remove(name)?;
-        if let Some(members) = self.by_network.get_mut(&network) {
-            members.remove(&name.name);
-            if members.is_empty() {
+        let server = self.by_name.remove(name)?;
+        let network = ObjectName::new(&name.namespace, &server.spec.network_ref.name);
+        if let Some(names) = self.by_network.get_mut(&network) {
+            names.remove(name);
+            if names.is_empty() {
                 self.by_network.remove(&network);
             }
         }
         Some(network)
     }
 
-    fn of(&self, network: &ObjectName) -> Vec<Arc<T>> {
-        self.by_network.get(network).into_iter().flat_map(BTreeMap::values).cloned().collect()
+    fn active(&self, network: &ObjectName, uid: &str) -> Option<&Arc<DHCPServer>> {
+        let is_it = |server: &&Arc<DHCPServer>| {
+            server.spec.state == ServerState::Active && server.spec.network_ref.uid == uid
+        };
+        let names = self.by_network.get(network).into_iter().flatten();
+        names.filter_map(|name| self.by_name.get(name)).find(is_it)
     }
 
-    fn of_networks(&self, wanted: impl Fn(&ObjectName) -> bool) -> Vec<Arc<T>> {
-        let networks = self.by_network.iter().filter(|(network, _)| wanted(network));
-        networks.flat_map(|(_, members)| members.values().cloned()).collect()
+    /// Returns the networks whose server is asked to say that it has come so far.
+    fn seen(&mut self, ports: &PortsOf, revision: Revision) -> Vec<ObjectName> {
+        let before = self.revisions.insert(ports.clone(), revision).unwrap_or_default();
+        let covers = |network: &ObjectName| match ports {
+            PortsOf::Network(name) => name == network,
+            PortsOf::Namespace(namespace) => *namespace == network.namespace,
+        };
+        for network in std::mem::take(&mut self.removed) {
+            if covers(&network) {
+                self.removals.insert(network, revision);
+            } else {
+                self.removed.insert(network);
+            }
+        }
+        let asked = |server: &DHCPServer| {
+            let awaited: Option<Revision> =
+                server.spec.awaited_revision.as_deref().and_then(|r| r.parse().ok());
+            awaited.is_some_and(|awaited| before < awaited && awaited <= revision)
+        };
+        let servers = self.by_name.iter().filter(|(_, server)| asked(server));
+        let networks = servers.map(|(name, s)| ObjectName::new(&name.namespace, &s.spec.network_ref.name));
+        networks.filter(covers).collect()
+    }
+
+    fn revision(&self, network: &ObjectName) -> Option<PortsRevision> {
+        let own = self.revisions.get(&PortsOf::Network(network.clone()));
+        let all = self.revisions.get(&PortsOf::Namespace(network.namespace.clone()));
+        let removal = self.removals.get(network).copied().unwrap_or_default();
+        Some(PortsRevision { seen: own.max(all).copied()?, removal })
     }
 }
 

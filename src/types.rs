@@ -179,6 +179,11 @@ impl NetworkUid {
     pub fn bytes(self) -> [u8; 16] {
         self.0.into_bytes()
     }
+
+    /// Sixteen bytes that belong to this network and `name`, and to no other pair.
+    pub fn derive(self, name: &str) -> [u8; 16] {
+        Uuid::new_v5(&self.0, name.as_bytes()).into_bytes()
+    }
 }
 
 impl FromStr for NetworkUid {
@@ -222,6 +227,30 @@ impl ObjectName {
 impl fmt::Display for ObjectName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// A resource version of an API server. Those of one kind are in order (KEP-5504).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Revision(pub u64);
+
+impl FromStr for Revision {
+    type Err = ParseError;
+
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        text.parse().map(Self).map_err(|_| bad(text, "a resource version: a decimal number"))
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
     }
 }
 

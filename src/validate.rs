@@ -19,9 +19,6 @@ pub fn network(network: &Network) -> Vec<Problem> {
     if spec.metadata_service.r#type != MetadataServiceType::None {
         problems.push(not_supported("spec.metadataService.type", "only None is supported yet"));
     }
-    if spec.dhcp.node_selector.is_some() {
-        problems.push(not_supported("spec.dhcp.nodeSelector", "there is one node only: nothing to select"));
-    }
     problems.extend(options(&spec.options, "spec.options"));
     problems
 }

@@ -12,6 +12,7 @@ use tokio::sync::{Notify, Semaphore};
 use tracing::warn;
 
 use super::Error;
+use super::outbox::Outbox;
 use crate::allocate::Ledger;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
@@ -21,12 +22,12 @@ use crate::host::bridge_filter_active;
 use crate::metrics::Metrics;
 use crate::reason::{Problem, Reason};
 use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
-use crate::source;
+use crate::source::{self, Origin};
 use crate::store::Store;
 use crate::types::{NetworkUid, ObjectName};
 
 /// What the agent is told at its start.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Config {
     /// The node.
     pub node: NodeConfig,
@@ -36,6 +37,8 @@ pub struct Config {
     pub resync: Duration,
     /// Where the node's own resolvers are named.
     pub resolv_conf: PathBuf,
+    /// The API server, where a controller decides what is served here.
+    pub cluster: Option<kube::Client>,
 }
 
 /// Wakes a worker. Several calls before it looks are one.
@@ -102,7 +105,12 @@ pub(super) struct Context<H> {
     pub(super) heavy: Semaphore,
     /// Networks that may be looked at at the same time: each takes a thread and some descriptors.
     pub(super) looks: Semaphore,
+    pub(super) outbox: Outbox,
+    pub(super) beacon: Notify,
     store: Mutex<Store>,
+    origin: Mutex<Origin>,
+    /// Networks that have a worker: of all others nothing is on the node.
+    at_work: Mutex<Option<BTreeSet<NetworkUid>>>,
     saved_segments: Mutex<BTreeMap<SegmentId, ObjectName>>,
     node_forwarders: Mutex<Vec<std::net::IpAddr>>,
     bridges: Mutex<BTreeMap<NetworkUid, String>>,
@@ -115,6 +123,10 @@ impl<H> Context<H> {
         let segments: Vec<(SegmentId, ObjectName)> =
             durable::read(&segments_path(&config.node.state))?.unwrap_or_default();
         let segments: BTreeMap<_, _> = segments.into_iter().collect();
+        let store = match config.cluster {
+            Some(_) => Store::of_cluster(),
+            None => Store::with_segments(segments.clone()),
+        };
         let context = Self {
             host,
             config,
@@ -122,8 +134,12 @@ impl<H> Context<H> {
             readiness: Readiness::default(),
             heavy: Semaphore::new(HEAVY),
             looks: Semaphore::new(LOOKS),
-            saved_segments: Mutex::new(segments.clone()),
-            store: Mutex::new(Store::with_segments(segments)),
+            saved_segments: Mutex::new(segments),
+            outbox: Outbox::default(),
+            beacon: Notify::new(),
+            store: Mutex::new(store),
+            origin: Mutex::default(),
+            at_work: Mutex::default(),
             node_forwarders: Mutex::default(),
             bridges: Mutex::default(),
             problems: Mutex::default(),
@@ -138,8 +154,11 @@ impl<H> Context<H> {
     }
 
     pub(super) fn uid(&self, name: &ObjectName) -> Option<NetworkUid> {
-        let network = self.store().network(name)?.clone();
-        let uid = network.metadata.uid.as_deref().unwrap_or_default();
+        let store = self.store();
+        let uid = store.network(name)?.metadata.uid.as_deref().unwrap_or_default();
+        if !store.is_wanted(name, uid) {
+            return None;
+        }
         uid.parse().inspect_err(|e| warn!(network = %name, error = %e, "this Network has no usable UID")).ok()
     }
 
@@ -148,8 +167,29 @@ impl<H> Context<H> {
         if self.taking_down.load(Ordering::Acquire) {
             return None;
         }
-        let inputs = self.store().inputs(name)?;
-        (inputs.network.metadata.uid.as_deref() == Some(uid.to_string().as_str())).then_some(inputs)
+        let (store, uid) = (self.store(), uid.to_string());
+        let inputs = store.inputs(name)?;
+        let is_it = inputs.network.metadata.uid.as_deref() == Some(uid.as_str());
+        (is_it && store.is_wanted(name, &uid)).then_some(inputs)
+    }
+
+    /// Nothing of this network is on the node, and nobody is about to change that.
+    pub(super) fn is_gone(&self, uid: NetworkUid) -> bool {
+        let at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        at_work.as_ref().is_some_and(|at_work| !at_work.contains(&uid))
+    }
+
+    pub(super) fn set_at_work(&self, networks: BTreeSet<NetworkUid>) {
+        *self.at_work.lock().unwrap_or_else(PoisonError::into_inner) = Some(networks);
+    }
+
+    pub(super) fn set_origin(&self, origin: Origin) {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner) = origin;
+        self.metrics.from_copy.set(i64::from(origin == Origin::LastGoodCopy));
+    }
+
+    pub(super) fn origin(&self) -> Origin {
+        *self.origin.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn take_down(&self) {
@@ -178,6 +218,9 @@ impl<H> Context<H> {
 
     /// Writes down who has which segment, if that is not what is written; tried again at each resync.
     pub(super) fn save_segments(&self) {
+        if self.config.cluster.is_some() {
+            return;
+        }
         let segments = self.store().segments().clone();
         let mut saved = self.saved_segments.lock().unwrap_or_else(PoisonError::into_inner);
         if *saved == segments {
@@ -260,6 +303,7 @@ impl<H> Context<H> {
         NodeReport {
             node: self.config.node_name.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
+            source: self.origin(),
             bridge_filter_active: bridge_filter_active(),
             problems: self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             physical_networks: self.physical_reports(before, now),
@@ -291,7 +335,7 @@ fn lost_subnet(subnet: &Subnet, before: &NodeReport, now: Timestamp) -> ObjectRe
     let view = SubnetView { problem: Some(lost(&subnet.spec.network_ref.name)), ..SubnetView::default() };
     let old = conditions_of(&before.subnets, &namespace, &name, |s| &s.conditions);
     let generation = subnet.metadata.generation.unwrap_or(0);
-    let status = conditions::subnet(&view, &Nothing, generation, now, old);
+    let status = conditions::subnet(&name, &view, &Nothing, generation, now, old);
     ObjectReport { namespace, name, mac_address: None, status }
 }
 

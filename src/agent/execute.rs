@@ -64,7 +64,7 @@ impl<H: Host> Executor<'_, H> {
             actions.into_iter().partition(|action| *action == Action::CreateNamespace);
         // The first use of the firewall in a new namespace waits for the kernel, not for a processor.
         let (rules, rest): (Vec<_>, Vec<_>) =
-            rest.into_iter().partition(|action| matches!(action, Action::AddChecksumRule(_)));
+            rest.into_iter().partition(|action| matches!(action, Action::AddRule(_)));
         self.sequence(segment, &first, &mut outcome).await;
         if outcome.failure.is_some() || self.cancel.is_cancelled() {
             return outcome;

@@ -35,6 +35,10 @@ impl Kept {
         node: &NodeConfig,
         inputs: &Inputs,
     ) -> (Desired, Result<(), Problem>) {
+        // A controller's allocations are in the objects.
+        if inputs.server.is_some() {
+            return (desired(node, self.uid, inputs, &mut Ledger::default()), Ok(()));
+        }
         let before = match self.ledger.take().map_or_else(|| self.read(), Ok) {
             Ok(ledger) => ledger,
             Err(problem) => {

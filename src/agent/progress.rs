@@ -36,6 +36,11 @@ impl Reached<'_> {
 }
 
 impl Reached<'_> {
+    /// Whether guests are answered, if not yet all of them as they shall be.
+    pub(super) fn serving(&self) -> Result<(), Problem> {
+        if self.desired.segment.is_none() || self.is_connected() { Ok(()) } else { Err(self.why_not()) }
+    }
+
     /// Whether the server was told everything: its command line and all options.
     fn is_current(&self) -> bool {
         let wanted = self.desired.segment.as_ref().and_then(|segment| segment.server.as_ref());

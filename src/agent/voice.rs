@@ -50,7 +50,8 @@ impl Voice<'_> {
         let old =
             self.said.map_or(&[][..], |r| conditions_of(&r.subnets, &namespace, &name, |s| &s.conditions));
         let view = self.reached.desired.subnets.get(&name).cloned().unwrap_or_default();
-        let status = conditions::subnet(&view, &self.reached, generation(&subnet.metadata), self.now, old);
+        let status =
+            conditions::subnet(&name, &view, &self.reached, generation(&subnet.metadata), self.now, old);
         ObjectReport { namespace, name, mac_address: None, status }
     }
 
@@ -73,7 +74,7 @@ pub(super) fn is_ready(conditions: &[Condition]) -> bool {
     conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
-fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {
+pub(super) fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {
     let device = segment.device.as_ref()?;
     Some(DeviceReport {
         name: outer_device(uid),

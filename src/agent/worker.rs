@@ -17,6 +17,7 @@ use super::execute::{Executor, Failure, Outcome, takes_back};
 use super::kept::Kept;
 use super::progress::Reached;
 use super::voice::{Voice, host_failed, is_ready};
+use super::words::Words;
 use crate::desired::{Desired, Inputs};
 use crate::dnsmasq;
 use crate::durable::{self, Survives};
@@ -25,6 +26,7 @@ use crate::node::{Action, Segment};
 use crate::plan::plan;
 use crate::reason::{Problem, Reason};
 use crate::report::{self, NetworkReport};
+use crate::store::PortsRevision;
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 /// A port's restart waits at least this long after the one before, so that changes gather.
@@ -120,6 +122,7 @@ impl<H: Host> Worker<H> {
 
     async fn pass(&mut self) -> Next {
         let began = Instant::now();
+        let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
         let (desired, kept) = match &inputs {
             Some(inputs) => self.kept.decide(&self.context.node(), inputs).await,
@@ -131,6 +134,10 @@ impl<H: Host> Worker<H> {
             Ok(()) => self.mend(&desired).await,
             Err(problem) => self.not_kept(problem),
         };
+        if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
+            let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
+            self.tell(inputs, &desired, failure.as_ref(), done);
+        }
         if inputs.is_some()
             && let Err(problem) = self.kept.keep().await
         {
@@ -304,6 +311,22 @@ impl<H: Host> Worker<H> {
         self.failures = self.failures.saturating_add(1);
         let jitter = wait.mul_f64(f64::from(Timestamp::now().subsec_nanosecond() % 1_000) / 2_000.0);
         Instant::now() + wait + jitter
+    }
+
+    /// Says for the API server how far the network is.
+    fn tell(
+        &self,
+        inputs: &Inputs,
+        desired: &Desired,
+        failure: Option<&Problem>,
+        done: Option<PortsRevision>,
+    ) {
+        let Some(name) = &self.name else { return };
+        let (segment, refused) = (self.segment.as_ref(), &self.refused);
+        let reached = Reached { desired, segment, failure, refused };
+        let awaited = self.context.store().is_awaited(name);
+        let words = Words { name, uid: self.uid, inputs, reached, done, awaited };
+        self.context.outbox.put(self.uid, words.report());
     }
 
     fn is_gone(&self) -> bool {

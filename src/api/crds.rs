@@ -10,11 +10,19 @@ use kube::CustomResourceExt;
 use serde_json::json;
 
 use super::common::UNSEEN;
-use super::{Network, PhysicalNetwork, Port, Subnet};
+use super::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subnet};
 
 /// The definitions of all kinds, in the order of their file names.
 pub fn crds() -> Vec<CustomResourceDefinition> {
-    let mut crds = vec![Network::crd(), PhysicalNetwork::crd(), Port::crd(), Subnet::crd()];
+    let mut crds = vec![
+        DHCPAgent::crd(),
+        DHCPServer::crd(),
+        IPAllocation::crd(),
+        Network::crd(),
+        PhysicalNetwork::crd(),
+        Port::crd(),
+        Subnet::crd(),
+    ];
     for schema in crds.iter_mut().flat_map(root_schemas) {
         default_status(schema);
         simplify(schema);

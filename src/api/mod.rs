@@ -13,6 +13,9 @@
 
 mod common;
 mod crds;
+mod dhcp_agent;
+mod dhcp_server;
+mod ip_allocation;
 mod network;
 mod options;
 mod physical_network;
@@ -22,6 +25,9 @@ mod subnet;
 
 pub use common::*;
 pub use crds::{crds, crds_yaml};
+pub use dhcp_agent::*;
+pub use dhcp_server::*;
+pub use ip_allocation::*;
 pub use network::*;
 pub use options::*;
 pub use physical_network::*;

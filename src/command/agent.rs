@@ -1,15 +1,20 @@
 //! `kube-dhcp agent`.
 
 use anyhow::{Context, Result};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::stop_on_signal;
 use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
+use crate::cluster::client::connect;
+use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
+
 use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::serve::serve;
+use crate::source::Source;
+use crate::source::cluster::Cluster;
 use crate::source::directory::Directory;
 
 /// Serves until SIGTERM or SIGINT.
@@ -21,35 +26,50 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let host = LinuxHost::new(&node.state)?;
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();
-    let source = Directory::open(&args.node.manifests, &node.state)?;
+    let client = match args.manifests {
+        Some(_) => None,
+        None => Some(connect(args.cluster.kubeconfig.as_deref()).await.context(INSTEAD)?),
+    };
+    let (state, name) = (node.state.clone(), node.name.clone());
     let config = Config {
         node,
-        node_name: args.node.name(),
+        node_name: name.clone(),
         resync: args.resync(),
         resolv_conf: "/etc/resolv.conf".into(),
+        cluster: client.clone(),
     };
     let metrics = Metrics::default();
     let agent = Agent::new(host, config, metrics.clone())?;
     if let Some(address) = args.listen.0 {
-        tokio::spawn(serve(address, agent.readiness(), metrics, stop.clone()).await?);
+        let readiness = agent.readiness();
+        let ready = move || match readiness.left() {
+            Some(0) => Ok(()),
+            Some(left) => Err(format!("{left} networks were not yet set up")),
+            None => Err("the objects are not yet known".to_owned()),
+        };
+        tokio::spawn(serve(address, ready, move || metrics.text(), stop.clone()).await?);
         info!(%address, "serving /livez, /readyz and /metrics");
     }
     let exit = if args.stop_serving_on_exit { Exit::TakeDown } else { Exit::Leave };
+    if let Some(client) = client {
+        let heartbeat =
+            Heartbeat { namespace: args.cluster.namespace, node: name.clone(), renew: RENEW, valid: VALID };
+        tokio::spawn(heartbeat.run(client.clone(), stop.clone()));
+        run(agent, Cluster::open(client, &name, &state)?, stop, exit).await
+    } else {
+        let manifests = args.manifests.unwrap_or_default();
+        run(agent, Directory::open(&manifests, &state)?, stop, exit).await
+    }
+}
+
+async fn run(
+    agent: Agent<LinuxHost>,
+    source: impl Source,
+    stop: CancellationToken,
+    exit: Exit,
+) -> Result<()> {
     agent.run(source, stop, exit).await?;
     Ok(())
 }
 
-fn stop_on_signal() -> Result<CancellationToken> {
-    let stop = CancellationToken::new();
-    let mut terminate = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("cannot wait for SIGINT")?;
-    let token = stop.clone();
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        token.cancel();
-    });
-    Ok(stop)
-}
+const INSTEAD: &str = "a directory of manifests is served with --manifests instead";

@@ -48,7 +48,7 @@ pub async fn plan(args: PlanArgs) -> Result<()> {
     let mut node = args.node.config()?;
     let host = LinuxHost::look(&node.state)?;
     node.state = host.state_dir().to_owned();
-    let batch = Directory::read_once(&args.node.manifests, &node.state)?;
+    let batch = Directory::read_once(&args.manifests, &node.state)?;
     let mut planned = Planned { actions: Vec::new(), problems: Vec::new() };
     planned.problems.extend(batch.problems.iter().map(mistake));
     let segments: Vec<_> = durable::read(&crate::agent::segments_path(&node.state))?.unwrap_or_default();

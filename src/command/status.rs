@@ -12,6 +12,7 @@ use crate::cli::{Output, StatusArgs};
 use crate::dnsmasq::Layout;
 use crate::durable;
 use crate::report::{self, NetworkReport, NodeReport};
+use crate::source::Origin;
 use crate::types::NetworkUid;
 
 /// All that is known, for `-o json` and `-o yaml`.
@@ -97,6 +98,9 @@ fn problems(node: &NodeReport) -> String {
         ]);
     }
     let mut text = table.text();
+    if node.source == Origin::LastGoodCopy {
+        text += "Serving from the copy of what the API server said last: it does not answer.\n";
+    }
     if node.bridge_filter_active {
         text += "This node's firewall filters what its bridges forward (net.bridge.bridge-nf-call-iptables=1): it may drop DHCP between a bridge's ports.\n";
     }

@@ -1,15 +1,14 @@
 //! Whether a network may be on its segment, and what holds for all of it.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::str::FromStr;
 
 use super::{Inputs, NodeConfig};
-use crate::api::{
-    ForwardingType, LabelSelector, LabelSelectorOperator, LabelSelectorRequirement, NamespacesFrom, Network,
-    Permission, PhysicalNetwork,
-};
+use crate::api::{ForwardingType, NamespacesFrom, Network, Permission, PhysicalNetwork};
 use crate::dhcp_options::ipv4_options;
 use crate::reason::{Problem, Reason};
+use crate::selector::{labels_of_namespace, selects};
 use crate::service::Options;
 use crate::types::DomainName;
 use crate::validate;
@@ -31,9 +30,13 @@ pub fn segment_id(network: &Network) -> SegmentId {
 }
 
 /// Whether a network may compete for its segment: whoever is refused anyway keeps nobody from it.
-pub fn may_have_segment(network: &Network, physical: Option<&PhysicalNetwork>) -> bool {
+pub fn may_have_segment(
+    network: &Network,
+    physical: Option<&PhysicalNetwork>,
+    namespace_labels: &BTreeMap<String, String>,
+) -> bool {
     validate::network(network).is_empty()
-        && physical.is_none_or(|physical| granted(network, physical).is_ok())
+        && physical.is_none_or(|physical| granted(network, physical, namespace_labels).is_ok())
 }
 
 impl FromStr for Attachment {
@@ -57,6 +60,14 @@ impl FromStr for Attachment {
     }
 }
 
+impl Attachment {
+    /// It is one bridge for each VLAN, and none for untagged Networks.
+    pub fn carries_vlans(&self) -> bool {
+        let Self::Bridge(name) = self;
+        name.contains(VLAN)
+    }
+}
+
 const VLAN: &str = "{vlan}";
 
 /// A network that may be served.
@@ -70,25 +81,63 @@ pub(super) struct Admitted {
 
 pub(super) fn admit(node: &NodeConfig, inputs: &Inputs) -> Result<Admitted, Problem> {
     let network = &inputs.network;
-    if let Some(problem) = validate::network(network).into_iter().next() {
-        return Err(problem);
-    }
+    faultless(network)?;
     let bridge = bridge(node, network)?;
+    let policy = if let Some(server) = &inputs.server {
+        // A controller has judged it.
+        Policy { mtu: server.spec.mtu, domain: domain(network)? }
+    } else {
+        // Without a cluster the flag stands in for the object, and namespaces are but names.
+        let namespace = network.metadata.namespace.as_deref().unwrap_or_default();
+        judge(inputs, &labels_of_namespace(namespace))?
+    };
+    Ok(Admitted {
+        bridge,
+        mtu: policy.mtu,
+        domain: policy.domain,
+        forwarders: forwarders(node, network)?,
+        options: ipv4_options(&network.spec.options, "spec.options").0,
+    })
+}
+
+/// What holds for a network that may be served, wherever.
+pub(super) struct Policy {
+    pub(super) mtu: Option<u16>,
+    pub(super) domain: Option<DomainName>,
+}
+
+/// In a cluster a network needs its PhysicalNetwork: there is no flag to stand in for it.
+pub(super) fn policy(
+    inputs: &Inputs,
+    namespace_labels: &BTreeMap<String, String>,
+) -> Result<Policy, Problem> {
+    if inputs.physical_network.is_none() {
+        let name = &inputs.network.spec.physical_network_ref.name;
+        let message = format!("PhysicalNetwork {name} does not exist; a cluster administrator creates it");
+        return Err(Problem::new(Reason::PhysicalNetworkNotFound, message));
+    }
+    faultless(&inputs.network)?;
+    judge(inputs, namespace_labels)
+}
+
+fn faultless(network: &Network) -> Result<(), Problem> {
+    validate::network(network).into_iter().next().map_or(Ok(()), Err)
+}
+
+fn judge(inputs: &Inputs, namespace_labels: &BTreeMap<String, String>) -> Result<Policy, Problem> {
+    let network = &inputs.network;
     if let Some(physical) = &inputs.physical_network {
-        granted(network, physical)?;
+        granted(network, physical, namespace_labels)?;
     }
     if let Some(holder) = &inputs.segment_holder {
         let message = format!("{} is held by Network {holder}", segment_name(network));
         return Err(Problem::new(Reason::SegmentInUse, message));
     }
-    let domain = network.spec.dns.domain.as_deref().map(parsed::<DomainName>).transpose()?;
-    Ok(Admitted {
-        bridge,
-        mtu: mtu(network, inputs.physical_network.as_deref())?,
-        domain,
-        forwarders: forwarders(node, network)?,
-        options: ipv4_options(&network.spec.options, "spec.options").0,
-    })
+    Ok(Policy { mtu: mtu(network, inputs.physical_network.as_deref())?, domain: domain(network)? })
+}
+
+fn domain(network: &Network) -> Result<Option<DomainName>, Problem> {
+    network.spec.dns.domain.as_deref().map(parsed).transpose()
 }
 
 pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
@@ -128,14 +177,22 @@ fn bridge(node: &NodeConfig, network: &Network) -> Result<String, Problem> {
     }
 }
 
-fn granted(network: &Network, physical: &PhysicalNetwork) -> Result<(), Problem> {
+/// Whether the physical network may be used from the network's namespace, which has `namespace_labels`,
+/// and this VLAN of it.
+pub fn granted(
+    network: &Network,
+    physical: &PhysicalNetwork,
+    namespace_labels: &BTreeMap<String, String>,
+) -> Result<(), Problem> {
     let namespace = network.metadata.namespace.as_deref().unwrap_or_default();
     let name = &network.spec.physical_network_ref.name;
     let namespaces = &physical.spec.namespaces;
     let open = match namespaces.from {
         NamespacesFrom::None => false,
         NamespacesFrom::All => true,
-        NamespacesFrom::Selector => namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace)),
+        NamespacesFrom::Selector => {
+            namespaces.selector.as_ref().is_some_and(|s| selects(s, namespace_labels))
+        }
     };
     if !open {
         let message = format!("PhysicalNetwork {name} does not allow namespace {namespace}");
@@ -151,23 +208,6 @@ fn granted(network: &Network, physical: &PhysicalNetwork) -> Result<(), Problem>
     let what =
         network.spec.segmentation.vlan.map_or("untagged Networks".to_owned(), |v| format!("VLAN {}", v.id));
     Err(Problem::new(Reason::NotGranted, format!("PhysicalNetwork {name} does not allow {what}")))
-}
-
-/// Without a cluster a namespace has the one label that each has in a cluster: its name.
-fn selects(selector: &LabelSelector, namespace: &str) -> bool {
-    let label = |key: &str| (key == "kubernetes.io/metadata.name").then_some(namespace);
-    let meets = |requirement: &LabelSelectorRequirement| {
-        let value = label(&requirement.key);
-        let listed = value.is_some_and(|value| requirement.values.iter().any(|v| v == value));
-        match requirement.operator {
-            LabelSelectorOperator::In => listed,
-            LabelSelectorOperator::NotIn => !listed,
-            LabelSelectorOperator::Exists => value.is_some(),
-            LabelSelectorOperator::DoesNotExist => value.is_none(),
-        }
-    };
-    selector.match_labels.iter().all(|(key, value)| label(key) == Some(value))
-        && selector.match_expressions.iter().all(meets)
 }
 
 /// The Network's, else the physical network's; never more than that.

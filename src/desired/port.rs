@@ -28,6 +28,8 @@ pub(super) struct Guest {
     nameless: Option<Problem>,
     options: Options,
     key: String,
+    /// How sure it is that nobody else has its MAC address; the lowest goes first.
+    doubt: u8,
 }
 
 /// What became of a network's ports.
@@ -69,11 +71,11 @@ impl Ports {
         let holders: BTreeSet<_> = held
             .filter_map(|(_, held)| match &held.holder {
                 Holder::Port { name, mac_address } => Some((name.as_str(), *mac_address)),
-                Holder::ServerSlot { .. } => None,
+                Holder::ServerSlot { .. } | Holder::Leaving { .. } => None,
             })
             .collect();
         let new = |guest: &Guest| !holders.contains(&(guest.name.as_str(), guest.mac));
-        self.guests.sort_by_cached_key(|guest| (new(guest), guest.name.clone()));
+        self.guests.sort_by_cached_key(|guest| (guest.doubt, new(guest), guest.name.clone()));
     }
 
     fn one_for_each_mac(&mut self, ledger: &Ledger) {
@@ -112,6 +114,7 @@ impl Guest {
             dns_names: names.into_iter().flatten().collect(),
             options: ipv4_options(&spec.options, "spec.options").0,
             key: key("p", port.metadata.uid.as_deref()),
+            doubt: doubt(port),
         })
     }
 
@@ -178,12 +181,25 @@ impl Guest {
     }
 }
 
+/// Whoever was accepted as it is now goes before one that changed since, that before one that was
+/// refused: so that all nodes and the controller prefer the same one of two with the same MAC address.
+fn doubt(port: &Port) -> u8 {
+    let conditions = port.status.iter().flat_map(|status| &status.conditions);
+    let Some(accepted) = conditions.into_iter().find(|c| c.type_ == "Accepted") else { return 1 };
+    match (accepted.status.as_str(), accepted.observed_generation == port.metadata.generation) {
+        ("True", true) => 0,
+        ("False", _) => 2,
+        _ => 1,
+    }
+}
+
 fn unallocated(error: &AllocateError) -> Problem {
     let reason = match error {
         AllocateError::PoolExhausted(_) => Reason::PoolExhausted,
         AllocateError::NoSubnet => Reason::NoSubnet,
         AllocateError::SubnetNotFound(_) => Reason::SubnetNotFound,
         AllocateError::AddressInUse(..) => Reason::AddressInUse,
+        AllocateError::AddressReleasing(..) => Reason::AddressReleasing,
         AllocateError::AddressOutsideSubnet(_) => Reason::AddressOutsideSubnet,
         AllocateError::AddressReserved(_) => Reason::AddressReserved,
     };

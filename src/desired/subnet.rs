@@ -23,6 +23,8 @@ pub(super) struct Served {
     pub(super) scope: bool,
     /// The address of the DHCP server in it.
     pub(super) server: Option<Ipv4Addr>,
+    /// The addresses of all of the network's servers in it; empty: there is only this one.
+    pub(super) resolvers: Vec<Ipv4Addr>,
     /// Stands for it in the server's files.
     pub(super) key: String,
     subnet: std::sync::Arc<Subnet>,
@@ -88,6 +90,7 @@ impl Served {
             gateway,
             scope,
             server: None,
+            resolvers: Vec::new(),
             key: key("s", subnet.metadata.uid.as_deref()),
             subnet: subnet.clone(),
             routes: routes.collect::<Result<_, Problem>>()?,
@@ -133,7 +136,8 @@ impl Served {
 
     fn basic_options(&self, network: &Admitted, server: Ipv4Addr) -> Options {
         let dhcp = &self.subnet.spec.dhcp;
-        let dns = self.dns.clone().unwrap_or_else(|| vec![server]);
+        let own = || if self.resolvers.is_empty() { vec![server] } else { self.resolvers.clone() };
+        let dns = self.dns.clone().unwrap_or_else(own);
         let mut options = Options::from([
             (ROUTER, self.gateway.map(|ip| ip.octets().to_vec()).unwrap_or_default()),
             (DNS_SERVERS, dns.iter().flat_map(Ipv4Addr::octets).collect()),

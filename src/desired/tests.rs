@@ -25,6 +25,7 @@ fn inputs(network: &Value, subnets: &[(&str, Value)], ports: &[(&str, Value)]) -
         network: object("Network", "n", &with(network, "physicalNetworkRef", json!({"name": "p"}))),
         physical_network: None,
         segment_holder: None,
+        server: None,
         subnets: subnets.iter().map(|(name, spec)| object("Subnet", name, &of(spec))).collect(),
         ports: ports.iter().map(|(name, spec)| object("Port", name, &of(spec))).collect(),
     }
@@ -32,6 +33,7 @@ fn inputs(network: &Value, subnets: &[(&str, Value)], ports: &[(&str, Value)]) -
 
 fn node() -> NodeConfig {
     NodeConfig {
+        name: "n1".into(),
         attachments: BTreeMap::from([("p".into(), "bridge:br0".parse().unwrap())]),
         create_bridges: true,
         state: "/state".into(),

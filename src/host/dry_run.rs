@@ -1,11 +1,11 @@
 //! A node that exists in memory only: for `kube-dhcp plan` and for tests of the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
-use super::{Applied, Error, Host};
+use super::{Applied, Error, Host, NodeLink};
 use crate::node::{Action, Segment};
 use crate::types::NetworkUid;
 
@@ -75,6 +75,14 @@ impl Host for DryRun {
 
     async fn apply(&self, uid: NetworkUid, _label: &str, action: &Action) -> Result<Applied, Error> {
         self.with(|state| state.apply(uid, action))
+    }
+
+    async fn link(&self, _name: &str) -> Result<Option<NodeLink>, Error> {
+        Ok(Some(NodeLink { is_bridge: true, up: true, mtu: 1500 }))
+    }
+
+    fn links_changed(&self) -> Arc<Notify> {
+        Arc::default()
     }
 
     async fn sweep_bridges(&self, _wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -1,7 +1,8 @@
-//! The checksum rules, made by iptables on a thread in the namespace.
+//! The rules of a namespace, made by iptables on a thread in it.
 //!
 //! Devices of virtual machines leave UDP checksums to hardware that is not there; some DHCP clients
-//! drop such answers (Neutron has the same rules).
+//! drop such answers (Neutron has the same rules). And a server that is not alone keeps still when a
+//! guest selects another one.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use super::Error;
 use super::netns::{FileId, Netns};
-use crate::node::Family;
+use crate::node::{Family, Rule};
 
 /// Marks our rules.
 pub(super) const COMMENT: &str = "kube-dhcp";
@@ -37,38 +38,41 @@ pub(super) struct Firewall {
     known: Mutex<Known>,
 }
 
-/// The rules that were seen, and when.
+/// The rules that were looked for: when, and whether they were there.
 #[derive(Default)]
-struct Known(BTreeMap<(FileId, Family), Instant>);
+struct Known(BTreeMap<(FileId, Rule), (Instant, bool)>);
 
 impl Known {
-    /// Whether it was seen lately. One that is forgotten is looked for again.
-    fn holds(&mut self, rule: (FileId, Family), now: Instant) -> bool {
-        if self.0.get(&rule).is_some_and(|seen| now.duration_since(*seen) >= KNOWN_FOR) {
+    /// Whether it was there lately. One that is forgotten is looked for again.
+    fn holds(&mut self, rule: (FileId, Rule), now: Instant) -> Option<bool> {
+        if self.0.get(&rule).is_some_and(|(seen, _)| now.duration_since(*seen) >= KNOWN_FOR) {
             self.0.remove(&rule);
         }
-        self.0.contains_key(&rule)
+        self.0.get(&rule).map(|(_, there)| *there)
     }
 
-    /// One that is known already has not been seen again.
-    fn note(&mut self, rule: (FileId, Family), now: Instant) {
-        self.0.entry(rule).or_insert(now);
+    /// What is known already was not looked for again.
+    fn note(&mut self, rule: (FileId, Rule), there: bool, now: Instant) {
+        let known = self.0.entry(rule).or_insert((now, there));
+        if known.1 != there {
+            *known = (now, there);
+        }
     }
 }
 
 impl Firewall {
     /// Adds the rule unless it is there.
-    pub(super) async fn add(&self, netns: &Netns, family: Family) -> Result<(), Error> {
-        if is_absent(family) {
+    pub(super) async fn add(&self, netns: &Netns, rule: Rule) -> Result<(), Error> {
+        if is_absent(rule) {
             return Ok(());
         }
-        let iptables = Arc::clone(self.iptables(family).await?);
+        let iptables = Arc::clone(self.iptables(rule.family()).await?);
         let legacy = self.is_legacy().await?;
         netns
-            .run(move || if has(&iptables, family, legacy)? { Ok(()) } else { append(&iptables, family) })
+            .run(move || if has(&iptables, rule, legacy)? { Ok(()) } else { append(&iptables, rule) })
             .await??;
         if legacy {
-            self.known().note((netns.id, family), Instant::now());
+            self.known().note((netns.id, rule), true, Instant::now());
         }
         Ok(())
     }
@@ -78,21 +82,24 @@ impl Firewall {
         if !self.is_legacy().await? {
             return Ok(Looker::Kernel);
         }
-        let mut unknown = Vec::new();
-        for family in Family::ALL {
-            if !is_absent(family) && !self.known().holds((netns.id, family), Instant::now()) {
-                unknown.push((family, Arc::clone(self.iptables(family).await?)));
+        let (mut unknown, mut missing) = (Vec::new(), Vec::new());
+        for rule in Rule::ALL.into_iter().filter(|rule| !is_absent(*rule)) {
+            let known = self.known().holds((netns.id, rule), Instant::now());
+            match known {
+                Some(true) => {}
+                Some(false) => missing.push(rule),
+                None => unknown.push((rule, Arc::clone(self.iptables(rule.family()).await?))),
             }
         }
-        Ok(Looker::Legacy(unknown))
+        Ok(Looker::Legacy { unknown, missing })
     }
 
     /// Takes in what was found.
-    pub(super) async fn found(&self, netns: &Netns, rules: &BTreeSet<Family>) -> Result<(), Error> {
+    pub(super) async fn found(&self, netns: &Netns, rules: &BTreeSet<Rule>) -> Result<(), Error> {
         if self.is_legacy().await? {
             let mut known = self.known();
-            for family in rules {
-                known.note((netns.id, *family), Instant::now());
+            for rule in Rule::ALL {
+                known.note((netns.id, rule), rules.contains(&rule), Instant::now());
             }
         }
         Ok(())
@@ -143,26 +150,27 @@ impl Firewall {
 pub(super) enum Looker {
     /// Ask the kernel.
     Kernel,
-    /// Ask iptables for these; the others are known to be there.
-    Legacy(Vec<(Family, Arc<IPTables>)>),
+    /// Ask iptables for the unknown ones; all others but the missing ones are known to be there.
+    Legacy { unknown: Vec<(Rule, Arc<IPTables>)>, missing: Vec<Rule> },
 }
 
 impl Looker {
-    /// The families that have their rule, or need none. On a thread in the namespace.
-    pub(super) fn look(self) -> Result<BTreeSet<Family>, Error> {
-        let mut rules = BTreeSet::from(Family::ALL);
+    /// The rules that are there, or not needed. On a thread in the namespace.
+    pub(super) fn look(self) -> Result<BTreeSet<Rule>, Error> {
+        let mut rules = BTreeSet::from(Rule::ALL);
         match self {
             Self::Kernel => {
-                for family in Family::ALL.into_iter().filter(|family| !is_absent(*family)) {
-                    if !in_kernel(family)? {
-                        rules.remove(&family);
+                for rule in Rule::ALL.into_iter().filter(|rule| !is_absent(*rule)) {
+                    if !in_kernel(rule)? {
+                        rules.remove(&rule);
                     }
                 }
             }
-            Self::Legacy(unknown) => {
-                for (family, iptables) in unknown {
-                    if !has(&iptables, family, true)? {
-                        rules.remove(&family);
+            Self::Legacy { unknown, missing } => {
+                rules.retain(|rule| !missing.contains(rule));
+                for (rule, iptables) in unknown {
+                    if !has(&iptables, rule, true)? {
+                        rules.remove(&rule);
                     }
                 }
             }
@@ -171,13 +179,14 @@ impl Looker {
     }
 }
 
-fn has(iptables: &IPTables, family: Family, legacy: bool) -> Result<bool, Error> {
+fn has(iptables: &IPTables, rule: Rule, legacy: bool) -> Result<bool, Error> {
     if !legacy {
-        return in_kernel(family);
+        return in_kernel(rule);
     }
-    patiently(family, || {
+    let (table, chain) = place(rule);
+    patiently(rule.family(), || {
         // The crate's own question takes "try again" for a no.
-        let output = iptables.execute("mangle", &format!("-C POSTROUTING {}", rule(family)))?;
+        let output = iptables.execute(table, &format!("-C {chain} {}", text(rule)))?;
         if output.status.code() == Some(RESOURCE_PROBLEM) {
             return Err(IptablesError::from(output).into());
         }
@@ -185,16 +194,18 @@ fn has(iptables: &IPTables, family: Family, legacy: bool) -> Result<bool, Error>
     })
 }
 
-fn in_kernel(family: Family) -> Result<bool, Error> {
-    let name = match family {
+fn in_kernel(rule: Rule) -> Result<bool, Error> {
+    let name = match rule.family() {
         Family::V4 => "ip",
         Family::V6 => "ip6",
     };
-    super::nft::has_rule(family).map_err(|e| Error::ListRules(name, e))
+    let (table, chain) = place(rule);
+    super::nft::has_rule(rule.family(), table, chain).map_err(|e| Error::ListRules(name, e))
 }
 
-fn append(iptables: &IPTables, family: Family) -> Result<(), Error> {
-    patiently(family, || iptables.append("mangle", "POSTROUTING", &rule(family)))
+fn append(iptables: &IPTables, rule: Rule) -> Result<(), Error> {
+    let (table, chain) = place(rule);
+    patiently(rule.family(), || iptables.append(table, chain, &text(rule)))
 }
 
 /// On a thread of its own, so it may sleep: another iptables holds the lock, or the kernel is not ready.
@@ -217,16 +228,31 @@ fn patiently<T>(family: Family, run: impl Fn() -> Result<T, Box<dyn std::error::
     }
 }
 
-fn rule(family: Family) -> String {
-    let port = family.client_port();
-    format!(
-        "-p udp --dport {port} -m comment --comment {COMMENT} -j CHECKSUM --checksum-fill --wait {WAIT_SECONDS}"
-    )
+/// Table and chain.
+fn place(rule: Rule) -> (&'static str, &'static str) {
+    match rule {
+        Rule::Checksum(_) => ("mangle", "POSTROUTING"),
+        Rule::SelectedOther => ("filter", "OUTPUT"),
+    }
+}
+
+fn text(rule: Rule) -> String {
+    let (packets, target) = match rule {
+        Rule::Checksum(family) => {
+            (format!("--dport {}", family.client_port()), "CHECKSUM --checksum-fill".to_owned())
+        }
+        Rule::SelectedOther => {
+            // Option 53 says NAK, option 56 why: dnsmasq's words for a request with another's server identifier.
+            let nak = "-m string --algo bm --hex-string |350106|";
+            (format!("--sport 67 {nak} -m string --algo bm --string \"wrong server-ID\""), "DROP".to_owned())
+        }
+    };
+    format!("-p udp {packets} -m comment --comment {COMMENT} -j {target} --wait {WAIT_SECONDS}")
 }
 
 /// A node without IPv6 needs no rule for it, and cannot have one.
-fn is_absent(family: Family) -> bool {
-    family == Family::V6 && !super::machine::has_ipv6()
+fn is_absent(rule: Rule) -> bool {
+    rule.family() == Family::V6 && !super::machine::has_ipv6()
 }
 
 fn command(family: Family) -> &'static str {
@@ -247,11 +273,12 @@ mod tests {
 
     #[test]
     fn what_was_seen_is_looked_for_again_some_time() {
-        let (mut known, rule, start) = (Known::default(), ((1, 2), Family::V4), Instant::now());
-        assert!(!known.holds(rule, start));
-        known.note(rule, start);
-        assert!(known.holds(rule, start + KNOWN_FOR / 2));
-        known.note(rule, start + KNOWN_FOR / 2);
-        assert!(!known.holds(rule, start + KNOWN_FOR));
+        let (mut known, rule, start) = (Known::default(), ((1, 2), Rule::SelectedOther), Instant::now());
+        assert_eq!(known.holds(rule, start), None);
+        known.note(rule, false, start);
+        known.note(rule, true, start);
+        assert_eq!(known.holds(rule, start + KNOWN_FOR / 2), Some(true));
+        known.note(rule, true, start + KNOWN_FOR / 2);
+        assert_eq!(known.holds(rule, start + KNOWN_FOR), None);
     }
 }

@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rtnetlink::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
@@ -14,7 +14,7 @@ use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
-use super::{Applied, Error, Host, files, link, machine, observe, route, survey};
+use super::{Applied, Error, Host, NodeLink, files, link, machine, observe, route, survey};
 use crate::dnsmasq::Layout;
 use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Segment, Sysctl, outer_device};
 use crate::types::{MacAddr, NetworkUid};
@@ -241,7 +241,7 @@ impl Host for LinuxHost {
         match action {
             Action::CreateNamespace => netns::create(uid).await?,
             Action::SetSysctl(sysctl) => Self::set_sysctl(uid, *sysctl).await?,
-            Action::AddChecksumRule(family) => self.firewall.add(&netns::open(uid)?, *family).await?,
+            Action::AddRule(rule) => self.firewall.add(&netns::open(uid)?, *rule).await?,
             Action::RequireBridge(bridge) => self.require_bridge(bridge).await?,
             Action::CreateDevice { mac, mtu, bridge } => {
                 self.create_device(uid, label, *mac, *mtu, bridge).await?;
@@ -257,6 +257,16 @@ impl Host for LinuxHost {
             Action::DeleteNamespace => self.delete_namespace(uid).await?,
         }
         Ok(Applied::default())
+    }
+
+    async fn link(&self, name: &str) -> Result<Option<NodeLink>, Error> {
+        self.monitor.heed(name);
+        let link = link::get(&self.handle, name).await?;
+        Ok(link.map(|link| NodeLink { is_bridge: link.is_bridge, up: link.up, mtu: link.mtu }))
+    }
+
+    fn links_changed(&self) -> Arc<Notify> {
+        self.monitor.links_changed()
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -117,6 +117,16 @@ pub(super) fn find_dnsmasq() -> Result<(PathBuf, FileId), Error> {
     find_program("dnsmasq").ok_or(Error::NoDnsmasq)
 }
 
+/// The version of dnsmasq, such as 2.90, if it says one.
+pub fn dnsmasq_version() -> Option<String> {
+    let (path, _) = find_dnsmasq().ok()?;
+    let _starting = super::gate::starting();
+    let output = std::process::Command::new(path).arg("--version").output().ok()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?;
+    Some(version.chars().take(32).collect())
+}
+
 /// Where a program is, and which file that is.
 pub(super) fn find_program(name: &str) -> Option<(PathBuf, FileId)> {
     let path = std::env::var_os("PATH").unwrap_or_default();

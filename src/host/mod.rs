@@ -25,8 +25,9 @@ mod survey;
 
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::node::{Action, Segment};
 use crate::types::{MacAddr, NetworkUid};
@@ -34,7 +35,9 @@ use crate::types::{MacAddr, NetworkUid};
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use linux::LinuxHost;
-pub use machine::{AgentLock, bridge_filter_active, ensure_inotify_instances, raise_descriptor_limit};
+pub use machine::{
+    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, raise_descriptor_limit,
+};
 
 /// What the loop needs of a node.
 pub trait Host: Send + Sync + 'static {
@@ -56,12 +59,29 @@ pub trait Host: Send + Sync + 'static {
         action: &Action,
     ) -> impl Future<Output = Result<Applied, Error>> + Send;
 
+    /// The link of this name on the node, if there is one.
+    fn link(&self, name: &str) -> impl Future<Output = Result<Option<NodeLink>, Error>> + Send;
+
+    /// Told when a link changes that was asked for by [`link`](Self::link).
+    fn links_changed(&self) -> Arc<Notify>;
+
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Networks to which something happened that we did not do. Whoever asks first gets them; for
     /// everybody else the channel is closed.
     fn events(&self) -> mpsc::Receiver<NetworkUid>;
+}
+
+/// A link of the node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NodeLink {
+    /// Whether it is a bridge.
+    pub is_bridge: bool,
+    /// Whether it is set up.
+    pub up: bool,
+    /// In bytes.
+    pub mtu: u32,
 }
 
 /// What came of an action that succeeded.

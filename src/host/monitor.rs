@@ -1,7 +1,7 @@
 //! Watches the node's links: a device of ours that is deleted, goes down or leaves its bridge is an
 //! event at once, not at the next pass.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -11,7 +11,7 @@ use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
 use rtnetlink::packet_route::RouteNetlinkMessage;
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
 use super::link::{self, Link};
@@ -22,9 +22,32 @@ type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAd
 /// The devices by name, each with its network and the bridge it was seen in.
 type Devices = Mutex<HashMap<String, (NetworkUid, u32)>>;
 
+/// Links of others that somebody wants to hear of.
+#[derive(Default)]
+struct Others {
+    names: Mutex<HashSet<String>>,
+    changed: Arc<Notify>,
+}
+
+impl Others {
+    fn note(&self, message: &NetlinkMessage<RouteNetlinkMessage>) {
+        let name = match &message.payload {
+            NetlinkPayload::InnerMessage(
+                RouteNetlinkMessage::NewLink(link) | RouteNetlinkMessage::DelLink(link),
+            ) => Link::from(link.clone()).name,
+            NetlinkPayload::Overrun(_) => return self.changed.notify_one(),
+            _ => return,
+        };
+        if self.names.lock().unwrap_or_else(PoisonError::into_inner).contains(&name) {
+            self.changed.notify_one();
+        }
+    }
+}
+
 /// Ends when it is dropped.
 pub(super) struct Monitor {
     devices: Arc<Devices>,
+    others: Arc<Others>,
     task: JoinHandle<()>,
 }
 
@@ -33,11 +56,22 @@ impl Monitor {
     pub(super) fn start(handle: Handle, events: mpsc::Sender<NetworkUid>) -> io::Result<Self> {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
         let devices = Arc::<Devices>::default();
-        let watch = watch(messages, handle, Arc::clone(&devices), events);
+        let others = Arc::<Others>::default();
+        let watch = watch(messages, handle, Arc::clone(&devices), Arc::clone(&others), events);
         let task = tokio::spawn(async move {
             tokio::select! { () = connection => {} () = watch => {} }
         });
-        Ok(Self { devices, task })
+        Ok(Self { devices, others, task })
+    }
+
+    /// A change of the link of this name is to be heard of.
+    pub(super) fn heed(&self, name: &str) {
+        self.others.names.lock().unwrap_or_else(PoisonError::into_inner).insert(name.to_owned());
+    }
+
+    /// Told when a link changes that is heeded.
+    pub(super) fn links_changed(&self) -> Arc<Notify> {
+        Arc::clone(&self.others.changed)
     }
 
     /// From now on this device is to be up and in this bridge.
@@ -65,9 +99,11 @@ async fn watch(
     mut messages: Messages,
     handle: Handle,
     devices: Arc<Devices>,
+    others: Arc<Others>,
     events: mpsc::Sender<NetworkUid>,
 ) {
     while let Some((message, _)) = messages.next().await {
+        others.note(&message);
         if matches!(message.payload, NetlinkPayload::Overrun(_)) {
             suspect_all(&devices, &events);
             continue;
@@ -120,7 +156,7 @@ mod tests {
         let message = NetlinkMessage::new(rtnetlink::packet_core::NetlinkHeader::default(), payload);
         lost.unbounded_send((message, SocketAddr::new(0, 0))).unwrap();
         drop(lost);
-        watch(messages, handle, devices, sender).await;
+        watch(messages, handle, devices, Arc::default(), sender).await;
         assert_eq!(events.recv().await, Some(uid));
     }
 }

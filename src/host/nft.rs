@@ -22,10 +22,10 @@ const DONE: u16 = 3;
 const TABLE: u16 = 1;
 const CHAIN: u16 = 2;
 
-/// Whether the mangle table's POSTROUTING chain of this family has a rule of ours.
-pub(super) fn has_rule(family: Family) -> io::Result<bool> {
+/// Whether this chain of this family has a rule of ours.
+pub(super) fn has_rule(family: Family, table: &str, chain: &str) -> io::Result<bool> {
     let socket = Socket::new(NETLINK_NETFILTER)?;
-    socket.send_to(&request(family), &SocketAddr::new(0, 0), 0)?;
+    socket.send_to(&request(family, table, chain), &SocketAddr::new(0, 0), 0)?;
     let mut found = false;
     loop {
         let (packet, _) = socket.recv_from_full()?;
@@ -39,15 +39,15 @@ pub(super) fn has_rule(family: Family) -> io::Result<bool> {
     }
 }
 
-fn request(family: Family) -> Vec<u8> {
+fn request(family: Family, table: &str, chain: &str) -> Vec<u8> {
     let family = match family {
         Family::V4 => nix::libc::AF_INET,
         Family::V6 => nix::libc::AF_INET6,
     };
     // struct nfgenmsg: family, version, resource id.
     let mut body = vec![u8::try_from(family).unwrap_or_default(), 0, 0, 0];
-    attribute(&mut body, TABLE, b"mangle\0");
-    attribute(&mut body, CHAIN, b"POSTROUTING\0");
+    attribute(&mut body, TABLE, format!("{table}\0").as_bytes());
+    attribute(&mut body, CHAIN, format!("{chain}\0").as_bytes());
     // struct nlmsghdr: length, type, flags, sequence, port.
     let length = u32::try_from(16 + body.len()).unwrap_or_default();
     let mut message = length.to_ne_bytes().to_vec();
@@ -93,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_request_is_one_whole_message() {
-        let request = request(Family::V4);
+        let request = request(Family::V4, "mangle", "POSTROUTING");
         let all: Vec<_> = messages(&request).collect();
         assert_eq!(all.len(), 1);
         assert_eq!(all[0].0, GET_RULE);
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_torn_packet_ends_the_reading() {
-        let request = request(Family::V6);
+        let request = request(Family::V6, "mangle", "POSTROUTING");
         for end in 0..request.len() {
             assert_eq!(messages(&request[..end]).count(), 0);
         }

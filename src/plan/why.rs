@@ -21,7 +21,7 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
             "the one there has another MAC, or one end".to_owned()
         }
         Action::SetSysctl(_) => "it has another value".to_owned(),
-        Action::AddChecksumRule(_) | Action::AddAddress(_) => "it is missing".to_owned(),
+        Action::AddRule(_) | Action::AddAddress(_) => "it is missing".to_owned(),
         Action::RemoveAddress(_) => "it belongs to no subnet".to_owned(),
         Action::AttachDevice(_) => {
             is(device.and_then(|d| d.bridge.clone()).map_or("in none".into(), |b| format!("in {b}")))

@@ -76,7 +76,7 @@ impl Directory {
             files: Files::resume(dir, &kept),
             state: State::restore(kept.objects, &validator),
             validator,
-            keeper: Keeper::start(path).map_err(Error::Thread)?,
+            keeper: Keeper::start(path, Duration::ZERO).map_err(Error::Thread)?,
             watch: Watch::new(dir, hints.clone()),
             open: BTreeSet::new(),
             due: BTreeMap::new(),
@@ -128,7 +128,7 @@ struct Reader {
     files: Files,
     state: State,
     validator: Validator,
-    keeper: Keeper,
+    keeper: Keeper<LastGood>,
     watch: Watch,
     /// Files that somebody wrote to and did not close yet.
     open: BTreeSet<String>,

@@ -1,4 +1,5 @@
-//! The last good objects of a directory on disk, for a start while a file of it is broken.
+//! The last good objects of a directory on disk, for a start while a file of it is broken; and the thread
+//! that writes such files.
 //!
 //! Read once at the start; written by a thread of its own, so that an fsync never delays a change.
 
@@ -7,7 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -91,20 +92,22 @@ fn parse(text: &[u8]) -> Result<LastGood, serde_json::Error> {
 
 /// Writes the objects, on a thread of its own; when dropped, waits until they are written.
 #[derive(Debug)]
-pub(crate) struct Keeper {
-    objects: Option<Sender<LastGood>>,
+pub(crate) struct Keeper<T> {
+    objects: Option<Sender<T>>,
     thread: Option<JoinHandle<()>>,
 }
 
-impl Keeper {
-    pub(crate) fn start(path: PathBuf) -> io::Result<Self> {
+impl<T: Serialize + Send + 'static> Keeper<T> {
+    /// Writes to `path`, at most once in a time of `every`.
+    pub(crate) fn start(path: PathBuf, every: Duration) -> io::Result<Self> {
         let (objects, receiver) = mpsc::channel();
-        let thread =
-            thread::Builder::new().name("last-good".to_owned()).spawn(move || write_all(&path, &receiver))?;
+        let thread = thread::Builder::new()
+            .name("last-good".to_owned())
+            .spawn(move || write_all(&path, every, &receiver))?;
         Ok(Self { objects: Some(objects), thread: Some(thread) })
     }
 
-    pub(crate) fn keep(&self, objects: LastGood) {
+    pub(crate) fn keep(&self, objects: T) {
         if let Some(sender) = &self.objects {
             // Fails only if the thread is gone, which it is never before us.
             let _ = sender.send(objects);
@@ -112,7 +115,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl<T> Drop for Keeper<T> {
     fn drop(&mut self) {
         self.objects = None;
         if let Some(thread) = self.thread.take() {
@@ -121,19 +124,25 @@ impl Drop for Keeper {
     }
 }
 
-fn write_all(path: &Path, receiver: &Receiver<LastGood>) {
+fn write_all<T: Serialize>(path: &Path, every: Duration, receiver: &Receiver<T>) {
     give_way();
-    let mut unwritten: Option<LastGood> = None;
+    let mut unwritten: Option<T> = None;
+    let mut last: Option<Instant> = None;
     loop {
         let next = match unwritten {
             Some(_) => receiver.recv_timeout(RETRY),
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
+        let next = match next {
+            Ok(objects) => Ok(newest(receiver, objects, last.map(|last| last + every))),
+            next => next,
+        };
         match next {
-            Ok(objects) => unwritten = Some(receiver.try_iter().last().unwrap_or(objects)),
+            Ok(objects) => unwritten = Some(objects),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
+        last = Some(Instant::now());
         if let Some(objects) = unwritten.take()
             && let Err(error) = durable::write(path, &objects, Survives::PowerFailure)
         {
@@ -142,6 +151,17 @@ fn write_all(path: &Path, receiver: &Receiver<LastGood>) {
             unwritten = Some(objects);
         }
     }
+}
+
+/// The last of what comes until then, or until nothing more will come.
+fn newest<T>(receiver: &Receiver<T>, mut objects: T, until: Option<Instant>) -> T {
+    while let Some(wait) = until.and_then(|until| until.checked_duration_since(Instant::now())) {
+        match receiver.recv_timeout(wait) {
+            Ok(newer) => objects = newer,
+            Err(_) => break,
+        }
+    }
+    receiver.try_iter().last().unwrap_or(objects)
 }
 
 /// All objects are written for each change, at the moment at which others serve that change: they go
@@ -180,7 +200,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifests.json");
         assert!(load(&path).unwrap().objects.is_empty());
-        let keeper = Keeper::start(path.clone()).unwrap();
+        let keeper = Keeper::start(path.clone(), Duration::ZERO).unwrap();
         keeper.keep(LastGood::new(None, vec![kept("a")]));
         keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
         drop(keeper);

@@ -11,9 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use uuid::Uuid;
 
-use crate::api::{Network, PhysicalNetwork, Port, Subnet};
+use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
+use crate::types::{ObjectName, Revision};
 use crate::validate;
 
+pub mod cluster;
 pub mod directory;
 pub mod manifest;
 pub mod schema;
@@ -28,9 +30,12 @@ mod state;
 mod structure;
 mod yaml;
 
-/// The kinds that a source delivers.
+/// The kinds of objects that are served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Kind {
+    /// A Network that was given to a node.
+    #[serde(rename = "DHCPServer")]
+    DhcpServer,
     /// An L2 segment.
     Network,
     /// What an administrator allows on a physical network.
@@ -42,12 +47,13 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// All of them.
+    /// Those that users write.
     pub const ALL: [Self; 4] = [Self::Network, Self::PhysicalNetwork, Self::Port, Self::Subnet];
 
     /// The kind as manifests name it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::DhcpServer => "DHCPServer",
             Self::Network => "Network",
             Self::PhysicalNetwork => "PhysicalNetwork",
             Self::Port => "Port",
@@ -55,7 +61,7 @@ impl Kind {
         }
     }
 
-    /// The kind of this name, if it is one of ours.
+    /// The kind of this name, if it is one that users write.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
@@ -104,12 +110,27 @@ pub enum Object {
     Port(Arc<Port>),
     /// A `PhysicalNetwork`.
     PhysicalNetwork(Arc<PhysicalNetwork>),
+    /// A `DHCPServer`.
+    Server(Arc<DHCPServer>),
+}
+
+impl Serialize for Object {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Network(o) => o.serialize(serializer),
+            Self::Subnet(o) => o.serialize(serializer),
+            Self::Port(o) => o.serialize(serializer),
+            Self::PhysicalNetwork(o) => o.serialize(serializer),
+            Self::Server(o) => o.serialize(serializer),
+        }
+    }
 }
 
 impl Object {
     /// The typed object of a value that passed validation.
     pub fn from_value(kind: Kind, value: &Value) -> Result<Self, serde_json::Error> {
         Ok(match kind {
+            Kind::DhcpServer => Self::Server(Arc::new(DHCPServer::deserialize(value)?)),
             Kind::Network => Self::Network(Arc::new(Network::deserialize(value)?)),
             Kind::PhysicalNetwork => Self::PhysicalNetwork(Arc::new(PhysicalNetwork::deserialize(value)?)),
             Kind::Port => Self::Port(Arc::new(Port::deserialize(value)?)),
@@ -120,10 +141,10 @@ impl Object {
     /// What is wrong with it that no schema says; see `validate`.
     fn faults(&self) -> Vec<schema::FieldError> {
         let problems = match self {
-            Self::Network(network) => validate::network(network),
+            Self::Network(network) => standalone(network).chain(validate::network(network)).collect(),
             Self::Subnet(subnet) => validate::subnet(subnet),
             Self::Port(port) => validate::port(port),
-            Self::PhysicalNetwork(_) => Vec::new(),
+            Self::PhysicalNetwork(_) | Self::Server(_) => Vec::new(),
         };
         let fault = |problem: crate::reason::Problem| match problem.message.split_once(": ") {
             Some((field, message)) => schema::FieldError::new(field, message),
@@ -139,8 +160,16 @@ impl Object {
             Self::PhysicalNetwork(o) => key_of(Kind::PhysicalNetwork, &**o),
             Self::Port(o) => key_of(Kind::Port, &**o),
             Self::Subnet(o) => key_of(Kind::Subnet, &**o),
+            Self::Server(o) => key_of(Kind::DhcpServer, &**o),
         }
     }
+}
+
+/// What makes no sense where there is one node only.
+fn standalone(network: &Network) -> impl Iterator<Item = crate::reason::Problem> {
+    let message = "spec.dhcp.nodeSelector: there is one node only: nothing to select";
+    let selects = network.spec.dhcp.node_selector.is_some();
+    selects.then(|| crate::reason::Problem::new(crate::reason::Reason::NotSupported, message)).into_iter()
 }
 
 fn key_of(kind: Kind, object: &impl ResourceExt) -> ObjectKey {
@@ -154,6 +183,29 @@ pub enum Event {
     Apply(Object),
     /// The object is gone.
     Delete(ObjectKey),
+    /// All changes of these Ports up to this revision came before this event.
+    PortsSeen(PortsOf, Revision),
+}
+
+/// The Ports of one network, or of a namespace.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PortsOf {
+    /// Of this network.
+    Network(ObjectName),
+    /// Of all networks of this namespace.
+    Namespace(String),
+}
+
+/// Where what is known comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// A directory of manifests.
+    #[default]
+    Directory,
+    /// An API server.
+    Cluster,
+    /// The copy of what an API server said when it was there last.
+    LastGoodCopy,
 }
 
 /// Changes that were seen together.
@@ -163,6 +215,8 @@ pub struct Batch {
     pub events: Vec<Event>,
     /// All that is wrong at present, not only what is new.
     pub problems: Vec<Problem>,
+    /// Where they come from.
+    pub origin: Origin,
 }
 
 /// Where batches come from.

@@ -114,7 +114,10 @@ impl State {
         let problems = pass.problems;
         let news = first || !events.is_empty() || problems != self.problems;
         self.problems.clone_from(&problems);
-        Outcome { batch: news.then_some(Batch { events, problems }), changed: pass.changed }
+        Outcome {
+            batch: news.then_some(Batch { events, problems, origin: super::Origin::Directory }),
+            changed: pass.changed,
+        }
     }
 
     fn all(&self) -> Vec<Event> {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::inside::sh;
 use kube_dhcp::dnsmasq::{self};
 use kube_dhcp::host::{Applied, Host, LinuxHost};
-use kube_dhcp::node::{Action, Bridge, Device, Family, Namespace, Segment, Sysctl, namespace_name};
+use kube_dhcp::node::{Action, Bridge, Device, Namespace, Rule, Segment, Sysctl, namespace_name};
 use kube_dhcp::plan::plan;
 use kube_dhcp::service::{Reservation, Scope, Service};
 use kube_dhcp::types::{MacAddr, NetworkUid};
@@ -51,7 +51,7 @@ pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
 }
 
 pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
-    let rules = Family::ALL.into();
+    let rules = Rule::ALL.into();
     let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules };
     let device = Device {
         mac: MacAddr::local([1, uid.bytes()[0], uid.bytes()[1], uid.bytes()[2], uid.bytes()[3]]),
@@ -134,7 +134,7 @@ pub async fn bring_up(host: Arc<LinuxHost>, uid: NetworkUid) {
     let actions = plan(Some(&wanted), &observe(&host, uid).await, true).actions;
     let (first, rest) = actions.split_first().unwrap();
     apply(&host, uid, first).await;
-    let is_rule = |action: &&Action| matches!(action, Action::AddChecksumRule(_));
+    let is_rule = |action: &&Action| matches!(action, Action::AddRule(_));
     let (rules, others): (Vec<_>, Vec<_>) = rest.iter().partition(is_rule);
     let all = async |actions: Vec<&Action>| {
         for action in actions {

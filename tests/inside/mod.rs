@@ -1,7 +1,7 @@
 //! Runs a test inside a machine of its own: the test binary again, in new network, mount and PID
 //! namespaces with an empty `/run`. All of it ends with that process. Needs root.
 
-#![allow(unreachable_pub, reason = "it is a library to the tests")]
+#![allow(unreachable_pub, dead_code, reason = "it is a library to the tests, and each uses its part")]
 #![allow(clippy::unwrap_used, reason = "what is broken here must fail loudly")]
 
 use std::process::Command;

@@ -3,7 +3,7 @@
 use std::net::Ipv4Addr;
 
 use kube_dhcp::dnsmasq::Server;
-use kube_dhcp::node::{Action, Family, Segment, Sysctl};
+use kube_dhcp::node::{Action, Family, Rule, Segment, Sysctl};
 use kube_dhcp::types::MacAddr;
 use proptest::prelude::*;
 
@@ -81,7 +81,7 @@ pub fn suffer(segment: &mut Segment, damage: Damage) {
         }
         Damage::Rule | Damage::Sysctl => {
             if let Some(namespace) = &mut segment.namespace {
-                namespace.rules.remove(&Family::V4);
+                namespace.rules.remove(&Rule::Checksum(Family::V4));
                 namespace.sysctls.remove(&Sysctl::NonlocalBind);
             }
         }

@@ -26,10 +26,12 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
         network: object("Network", "n", network),
         physical_network: None,
         segment_holder: None,
+        server: None,
         subnets: subnets.iter().map(|(n, spec)| object("Subnet", &format!("s{n}"), spec)).collect(),
         ports: ports.iter().map(|(n, spec)| object("Port", &format!("p{n}"), spec)).collect(),
     };
     let node = NodeConfig {
+        name: "n1".into(),
         attachments: BTreeMap::from([("lan".into(), "bridge:br0".parse().unwrap())]),
         create_bridges: true,
         state: "/state".into(),

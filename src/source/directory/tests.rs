@@ -67,6 +67,7 @@ fn events(batch: &Batch) -> Vec<String> {
         ),
         Event::Apply(object) => format!("+{}", object.key()),
         Event::Delete(key) => format!("-{}", key.name),
+        Event::PortsSeen(..) => panic!("a directory has no revisions"),
     };
     batch.events.iter().map(shown).collect()
 }

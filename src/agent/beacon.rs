@@ -1,0 +1,216 @@
+//! What the agent says of itself: its DHCPAgent's status.
+//!
+//! One task beside the loop, woken when something may be different; it writes only what is.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::api::Patch;
+use kube::{Api, Client};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep, sleep_until};
+use tracing::{info, warn};
+
+use super::context::Context;
+use crate::api::{
+    AgentCapacity, AgentPhysicalNetwork, AgentServers, AgentSource, DHCPAgent, DHCPAgentStatus, LinkState,
+    ServerState, VlanSupport,
+};
+use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
+use crate::conditions::whole_seconds;
+use crate::desired::Attachment;
+use crate::host::{Host, NodeLink, dnsmasq_version};
+use crate::reason::Reason;
+use crate::source::Origin;
+
+/// Writes are at least this far apart: many networks start together.
+const EVERY: Duration = Duration::from_secs(1);
+/// An object that somebody deleted or changed is noticed after this time.
+const LOOK: Duration = Duration::from_secs(300);
+const RETRY: Duration = Duration::from_secs(5);
+/// What this version serves; see `place::Feature`.
+const FEATURES: [&str; 1] = ["IPv4"];
+/// Networks for which an agent was measured.
+const CAPACITY: u32 = 1_000;
+const OURS: &str = "PhysicalNetworksReady";
+
+/// Says it for ever.
+pub(super) async fn shine<H: Host>(context: Arc<Context<H>>, client: Client) {
+    let version = tokio::task::spawn_blocking(dnsmasq_version).await.unwrap_or_default();
+    let links = context.host.links_changed();
+    let mut beacon = Beacon { context: context.clone(), client, version, has: None, failed: false };
+    loop {
+        let next = Instant::now() + if beacon.say().await { LOOK } else { RETRY };
+        // Each arm only waits.
+        tokio::select! {
+            () = context.beacon.notified() => {}
+            () = links.notified() => {}
+            () = sleep_until(next) => beacon.has = None,
+        }
+        sleep(EVERY).await;
+    }
+}
+
+struct Beacon<H> {
+    context: Arc<Context<H>>,
+    client: Client,
+    version: Option<String>,
+    /// As the API server has it.
+    has: Option<DHCPAgentStatus>,
+    failed: bool,
+}
+
+impl<H: Host> Beacon<H> {
+    /// Whether the API server has what is true.
+    async fn say(&mut self) -> bool {
+        match self.try_to_say().await {
+            Ok(()) => {
+                if std::mem::take(&mut self.failed) {
+                    info!("the agent's own state is reported again");
+                }
+                true
+            }
+            Err(e) => {
+                if !std::mem::replace(&mut self.failed, true) {
+                    let error = &e as &(dyn std::error::Error + 'static);
+                    warn!(error, "cannot report the agent's own state; trying again");
+                }
+                self.has = None;
+                false
+            }
+        }
+    }
+
+    async fn try_to_say(&mut self) -> Result<(), write::Error> {
+        let name = self.context.config.node_name.clone();
+        let has = match self.has.take() {
+            Some(has) => has,
+            None => self.find(&name).await?,
+        };
+        let shall = self.status(&has).await;
+        if ours(&shall) != ours(&has) {
+            let _: DHCPAgent = apply_cluster_status(&self.client, AGENT, &name, None, &ours(&shall)).await?;
+        }
+        self.has = Some(shall);
+        Ok(())
+    }
+
+    /// The status of our object, which is made if it is not there.
+    async fn find(&self, name: &str) -> Result<DHCPAgentStatus, write::Error> {
+        let agents: Api<DHCPAgent> = Api::all(self.client.clone());
+        if let Some(agent) = limited(agents.get_opt(name)).await? {
+            return Ok(agent.status.unwrap_or_default());
+        }
+        let object = json!({
+            "apiVersion": crate::api::API_VERSION, "kind": "DHCPAgent",
+            "metadata": {"name": name, "labels": {"app.kubernetes.io/managed-by": "kube-dhcp"}},
+            // The administrator's: nothing of it is ours.
+            "spec": {},
+        });
+        let made = limited(agents.patch(name, &params(AGENT), &Patch::Apply(&object))).await?;
+        Ok(made.status.unwrap_or_default())
+    }
+
+    async fn status(&self, has: &DHCPAgentStatus) -> DHCPAgentStatus {
+        let mut physical_networks = Vec::new();
+        for (name, attachment) in &self.context.config.node.attachments {
+            physical_networks.push(self.physical_network(name, attachment).await);
+        }
+        let assigned = {
+            let store = self.context.store();
+            store.servers().filter(|server| server.spec.state == ServerState::Active).count()
+        };
+        let serving = self.context.outbox.serving();
+        let before = has.conditions.iter().find(|condition| condition.type_ == OURS);
+        DHCPAgentStatus {
+            observed_generation: has.observed_generation,
+            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            dnsmasq_version: self.version.clone(),
+            features: FEATURES.map(str::to_owned).to_vec(),
+            conditions: vec![condition(&physical_networks, before)],
+            physical_networks,
+            servers: Some(AgentServers { assigned: count(assigned), serving: count(serving) }),
+            source: Some(match self.context.origin() {
+                Origin::LastGoodCopy => AgentSource::LastGoodCopy,
+                _ => AgentSource::Cluster,
+            }),
+            capacity: Some(AgentCapacity { networks: CAPACITY }),
+        }
+    }
+
+    async fn physical_network(&self, name: &str, attachment: &Attachment) -> AgentPhysicalNetwork {
+        let Attachment::Bridge(bridge) = attachment;
+        let create = self.context.config.node.create_bridges;
+        // A bridge for each VLAN is there when a Network needs it.
+        let link = if attachment.carries_vlans() {
+            None
+        } else {
+            self.context.host.link(bridge).await.ok().flatten()
+        };
+        let (state, message) = link_state(attachment, link, create);
+        AgentPhysicalNetwork {
+            name: name.to_owned(),
+            attachment: format!("bridge:{bridge}"),
+            vlan: if attachment.carries_vlans() { VlanSupport::Supported } else { VlanSupport::Unsupported },
+            state,
+            mtu: link.map(|link| link.mtu),
+            message,
+        }
+    }
+}
+
+fn link_state(attachment: &Attachment, link: Option<NodeLink>, create: bool) -> (LinkState, String) {
+    let Attachment::Bridge(bridge) = attachment;
+    match link {
+        _ if attachment.carries_vlans() => (LinkState::Up, String::new()),
+        Some(NodeLink { is_bridge: false, .. }) => (LinkState::Missing, format!("{bridge} is not a bridge")),
+        Some(NodeLink { up: false, .. }) => (LinkState::Down, format!("bridge {bridge} is set down")),
+        Some(_) => (LinkState::Up, String::new()),
+        None if create => (LinkState::Up, format!("bridge {bridge} is made when it is needed")),
+        None => (LinkState::Missing, format!("there is no bridge {bridge}")),
+    }
+}
+
+/// The part of a status that is ours.
+fn ours(status: &DHCPAgentStatus) -> Value {
+    let mut status = status.clone();
+    status.conditions.retain(|condition| condition.type_ == OURS);
+    let mut value = json!(status);
+    // The controller's.
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("observedGeneration");
+    }
+    value
+}
+
+fn condition(physical: &[AgentPhysicalNetwork], before: Option<&Condition>) -> Condition {
+    let bad: Vec<_> = physical.iter().filter(|network| network.state != LinkState::Up).collect();
+    let message = bad.iter().map(|network| format!("{}: {}", network.name, network.message));
+    let message = message.collect::<Vec<_>>().join("; ");
+    let (status, reason) = match (physical.len(), bad.len()) {
+        (0, _) => ("False", Reason::PhysicalNetworkNotFound),
+        (_, 0) => ("True", Reason::Ready),
+        _ => ("False", Reason::BridgeNotFound),
+    };
+    let message = match physical.len() {
+        0 => "no physical network is mapped; start the agent with --physical-network".to_owned(),
+        _ => message,
+    };
+    let same = before.filter(|before| before.status == status);
+    Condition {
+        type_: OURS.to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message: message.chars().take(1_024).collect(),
+        observed_generation: None,
+        last_transition_time: same.map_or_else(
+            || Time(whole_seconds(jiff::Timestamp::now())),
+            |before| before.last_transition_time.clone(),
+        ),
+    }
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,264 @@
+//! Writing to the API server what the workers say: each network's part into its DHCPServer's status.
+//!
+//! One task beside the loop. It compares with what the API server has and writes only what is new, each
+//! network at most five times a second.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::{FuturesUnordered, StreamExt};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::{Client, ResourceExt};
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use super::context::Context;
+use super::outbox::ServerReport;
+use crate::api::{DHCPServer, DHCPServerStatus, ServerState};
+use crate::cluster::write::{self, AGENT, apply_status};
+use crate::conditions::whole_seconds;
+use crate::reason::{Problem, Reason};
+use crate::types::{NetworkUid, ObjectName, Revision};
+
+/// Reports of one network are at least this far apart.
+const EVERY: Duration = Duration::from_millis(200);
+/// Reports that are written at the same time.
+const AT_ONCE: usize = 8;
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(30);
+
+/// Conditions that are the agent's to set.
+const OURS: [&str; 3] = ["Programmed", "Serving", "TornDown"];
+
+/// What was written last, and is in the API server from this revision on.
+struct Written {
+    uid: String,
+    revision: Revision,
+    status: Value,
+}
+
+struct Publisher<H> {
+    context: Arc<Context<H>>,
+    client: Client,
+    due: BTreeMap<ObjectName, Instant>,
+    not_before: BTreeMap<ObjectName, Instant>,
+    failures: BTreeMap<ObjectName, u32>,
+    written: BTreeMap<ObjectName, Written>,
+    busy: BTreeSet<ObjectName>,
+}
+
+/// Publishes for ever.
+pub(super) async fn publish<H>(context: Arc<Context<H>>, client: Client) {
+    let mut publisher = Publisher {
+        context: context.clone(),
+        client,
+        due: BTreeMap::new(),
+        not_before: BTreeMap::new(),
+        failures: BTreeMap::new(),
+        written: BTreeMap::new(),
+        busy: BTreeSet::new(),
+    };
+    let mut writes = FuturesUnordered::new();
+    loop {
+        while writes.len() < AT_ONCE
+            && let Some(next) = publisher.next()
+        {
+            writes.push(next);
+        }
+        let wake = publisher.wake().filter(|_| writes.len() < AT_ONCE);
+        // Each arm only waits or takes what is done.
+        tokio::select! {
+            changed = context.outbox.changed() => publisher.mark(changed),
+            Some(done) = writes.next() => publisher.done(done),
+            () = until(wake) => {}
+        }
+    }
+}
+
+async fn until(wake: Option<Instant>) {
+    match wake {
+        Some(wake) => sleep_until(wake).await,
+        None => std::future::pending().await,
+    }
+}
+
+type Done = (ObjectName, String, Value, Result<DHCPServer, write::Error>);
+
+impl<H> Publisher<H> {
+    fn mark(&mut self, changed: BTreeSet<ObjectName>) {
+        let now = Instant::now();
+        for network in changed {
+            let at = self.not_before.get(&network).copied().unwrap_or(now).max(now);
+            self.due.entry(network).or_insert(at);
+        }
+    }
+
+    fn wake(&self) -> Option<Instant> {
+        self.due.iter().filter(|(network, _)| !self.busy.contains(*network)).map(|(_, at)| *at).min()
+    }
+
+    /// The next write that is due, if there is something to say.
+    fn next(&mut self) -> Option<impl Future<Output = Done> + use<H>> {
+        let now = Instant::now();
+        loop {
+            let ready =
+                |(network, at): &(&ObjectName, &Instant)| **at <= now && !self.busy.contains(*network);
+            let network = self.due.iter().find(ready).map(|(network, _)| network.clone())?;
+            self.due.remove(&network);
+            let Some((server, status)) = self.news(&network) else { continue };
+            self.busy.insert(network.clone());
+            self.not_before.insert(network.clone(), now + EVERY);
+            let client = self.client.clone();
+            return Some(async move {
+                let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
+                let uid = server.uid().unwrap_or_default();
+                let written = apply_status(&client, AGENT, (&namespace, &name), &uid, &status).await;
+                (network, uid, status, written)
+            });
+        }
+    }
+
+    fn done(&mut self, (network, uid, status, result): Done) {
+        self.busy.remove(&network);
+        match result {
+            Ok(server) => {
+                self.failures.remove(&network);
+                let revision = server.resource_version().and_then(|r| r.parse().ok()).unwrap_or_default();
+                self.written.insert(network.clone(), Written { uid, revision, status });
+                // What was said meanwhile.
+                self.mark([network].into());
+            }
+            // It is gone, or another one: what follows comes with the watch.
+            Err(e) if e.is_not_found() || e.is_conflict() => {
+                debug!(network = %network, "its DHCPServer is no more");
+                self.written.remove(&network);
+            }
+            Err(e) => {
+                let failures = self.failures.entry(network.clone()).or_default();
+                let wait =
+                    FIRST_RETRY.saturating_mul(2u32.saturating_pow((*failures).min(8))).min(LAST_RETRY);
+                *failures += 1;
+                if *failures == 1 {
+                    let error = &e as &(dyn std::error::Error + 'static);
+                    warn!(network = %network, error, "cannot report; trying again");
+                }
+                self.context.metrics.failed("publish");
+                self.due.insert(network, Instant::now() + wait);
+            }
+        }
+    }
+
+    /// The DHCPServer of a network and its new status, if the API server has another one.
+    fn news(&mut self, network: &ObjectName) -> Option<(Arc<DHCPServer>, Value)> {
+        let server = self.context.store().server_of(network)?.clone();
+        let uid: NetworkUid = server.spec.network_ref.uid.parse().ok()?;
+        let has = self.has(network, &server);
+        let shall = match self.context.outbox.report(uid) {
+            Some(report) if server.spec.state == ServerState::Active => status(&report, &server, &has),
+            None if server.spec.state == ServerState::Withdrawn && self.context.is_gone(uid) => {
+                torn_down(&server, &has)
+            }
+            // Not yet looked at, or not yet taken down.
+            _ => return None,
+        };
+        (shall != ours(&has)).then_some((server, shall))
+    }
+
+    /// The status as the API server has it, as far as is known here.
+    fn has(&self, network: &ObjectName, server: &DHCPServer) -> DHCPServerStatus {
+        let seen: Revision = server.resource_version().and_then(|r| r.parse().ok()).unwrap_or_default();
+        let newer = |written: &&Written| {
+            server.uid().as_deref() == Some(written.uid.as_str()) && written.revision > seen
+        };
+        let written = self.written.get(network).filter(newer);
+        let status = written.and_then(|written| serde_json::from_value(written.status.clone()).ok());
+        status.or_else(|| server.status.clone()).unwrap_or_default()
+    }
+}
+
+/// The part of a status that is ours.
+fn ours(status: &DHCPServerStatus) -> Value {
+    let mut status = status.clone();
+    status.conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
+    written(&status)
+}
+
+fn written(status: &DHCPServerStatus) -> Value {
+    let mut value = json!(status);
+    // The controller's.
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("observedGeneration");
+    }
+    value
+}
+
+/// What is to be in the API server.
+fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) -> Value {
+    let before = |type_: &str| has.conditions.iter().find(|condition| condition.type_ == type_);
+    let generation = server.metadata.generation.unwrap_or(0);
+    let set = |type_: &str, state: &Result<(), Problem>| condition(type_, state, generation, before(type_));
+    let mut shall = DHCPServerStatus {
+        observed_generation: has.observed_generation,
+        device: report.device.clone(),
+        ports_revision: has.ports_revision.clone(),
+        network_generation: Some(report.generation),
+        subnets: report.subnets.clone(),
+        ports: Some(report.ports),
+        refused_ports: report.refused.clone(),
+        serving_since: None,
+        conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
+    };
+    let serving = shall.conditions.iter().find(|c| c.type_ == "Serving" && c.status == "True");
+    shall.serving_since = serving.map(|c| c.last_transition_time.0.to_string());
+    let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Revision>().ok());
+    if let Some(done) = report.done {
+        let said = number(&has.ports_revision);
+        let awaited = number(&server.spec.awaited_revision);
+        let asked =
+            awaited.is_some_and(|awaited| said.is_none_or(|said| said < awaited) && awaited <= done.seen);
+        let removed = said.is_none_or(|said| said < done.removal);
+        // Not for every change: an object that is not written costs nobody a look.
+        if said.is_none_or(|said| said > done.seen)
+            || asked
+            || removed
+            || report.awaited
+            || written(&shall) != ours(has)
+        {
+            shall.ports_revision = Some(done.seen.to_string());
+        }
+    }
+    written(&shall)
+}
+
+fn torn_down(server: &DHCPServer, has: &DHCPServerStatus) -> Value {
+    let before = has.conditions.iter().find(|condition| condition.type_ == "TornDown");
+    let generation = server.metadata.generation.unwrap_or(0);
+    let conditions = vec![condition("TornDown", &Ok(()), generation, before)];
+    written(&DHCPServerStatus { conditions, ..DHCPServerStatus::default() })
+}
+
+fn condition(
+    type_: &str,
+    state: &Result<(), Problem>,
+    generation: i64,
+    before: Option<&Condition>,
+) -> Condition {
+    let (status, reason, message) = match state {
+        Ok(()) => ("True", Reason::Ready, String::new()),
+        Err(problem) => ("False", problem.reason, problem.message.chars().take(1_024).collect()),
+    };
+    let same = before.filter(|before| before.status == status);
+    Condition {
+        type_: type_.to_owned(),
+        status: status.to_owned(),
+        reason: reason.as_str().to_owned(),
+        message,
+        observed_generation: Some(generation),
+        last_transition_time: same.map_or_else(
+            || Time(whole_seconds(jiff::Timestamp::now())),
+            |before| before.last_transition_time.clone(),
+        ),
+    }
+}

@@ -1,0 +1,74 @@
+//! A client of the API server, and its errors in words.
+
+use std::path::Path;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+
+/// Why there is no client.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file that was named is of no use.
+    #[error("kubeconfig {0} cannot be used")]
+    Kubeconfig(String, #[source] kube::config::KubeconfigError),
+    /// Neither a kubeconfig nor a pod's service account.
+    #[error("no cluster: not in a pod, and no --kubeconfig")]
+    NoCluster(#[source] kube::config::InferConfigError),
+    /// What the configuration says cannot be done.
+    #[error("no client for the API server")]
+    Client(#[source] kube::Error),
+}
+
+/// A client: of `kubeconfig`, else of the pod's service account or the usual files. Says what failed at
+/// once: whoever calls knows better whether to try again.
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    let mut config = match kubeconfig {
+        Some(path) => {
+            let named = |e| Error::Kubeconfig(path.display().to_string(), e);
+            let file = Kubeconfig::read_from(path).map_err(named)?;
+            Config::from_custom_kubeconfig(file, &KubeConfigOptions::default()).await.map_err(named)?
+        }
+        None => Config::infer().await.map_err(Error::NoCluster)?,
+    };
+    config.connect_timeout = Some(CONNECT);
+    // A write that is tried again behind our back could land when somebody else leads.
+    config.default_retry = false;
+    Client::try_from(config).map_err(Error::Client)
+}
+
+/// An API server that does not answer is not waited for: others may.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// How long a request that is no watch may take. Shorter than what is left of a leader's Lease when it
+/// may no longer write.
+pub const REQUEST: Duration = Duration::from_secs(5);
+
+/// A failure in one line, with what to do about it where that is known.
+pub fn why(error: &kube::Error, resource: &str) -> String {
+    match error {
+        kube::Error::Api(status) if status.code == 403 => {
+            format!("{}; apply the RBAC of deploy/", status.message)
+        }
+        kube::Error::Api(status) if status.code == 401 => {
+            format!("the API server does not know us ({}): the token is of no use", status.message)
+        }
+        kube::Error::Api(status) if status.code == 404 => {
+            format!("the API server has no {resource}: install the CRDs of crds/")
+        }
+        kube::Error::Api(status) => status.message.clone(),
+        other => chain(other),
+    }
+}
+
+/// An error and what stands behind it; kube repeats causes in its messages, so each is said once.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    for cause in std::iter::successors(error.source(), |e| e.source()) {
+        let cause = cause.to_string();
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

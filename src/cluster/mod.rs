@@ -1,0 +1,12 @@
+//! Talking to an API server: watches, writes, Leases.
+//!
+//! Used by the cluster source, by the loops of agent and controller. Knows the API's machinery (resource
+//! versions, server-side apply, errors) and nothing of networks or of the host.
+
+pub mod client;
+#[cfg(test)]
+mod fake;
+pub mod heartbeat;
+pub mod leader;
+pub mod watch;
+pub mod write;

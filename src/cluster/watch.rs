@@ -1,0 +1,362 @@
+//! One watch on one selection of objects, for ever: listed, followed, resumed, listed anew when it must.
+//!
+//! Used by the cluster source and the controller. kube's own watcher does not say up to which resource
+//! version it has seen everything; the rules between controller and agents rest on that.
+
+use std::fmt::Debug;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{Stream, StreamExt};
+use kube::api::{ListParams, WatchParams};
+use kube::core::{DynamicObject, WatchEvent};
+use kube::{Api, Client, Resource, ResourceExt};
+use serde::de::DeserializeOwned;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, info, warn};
+
+use super::client::why;
+use crate::types::Revision;
+
+/// What a watch saw.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Seen<K> {
+    /// All that is selected, as of this revision. What is not among it is gone.
+    Listed(Vec<K>, Revision),
+    /// An object is new or changed.
+    Applied(K, Revision),
+    /// An object is gone.
+    Deleted(K, Revision),
+    /// Everything up to this revision was seen.
+    Reached(Revision),
+    /// An object that this version cannot read: namespace, name and why.
+    Unreadable(String, String, String),
+    /// Nothing is seen at present, for this cause.
+    Broken(String),
+}
+
+/// What is watched.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Selection {
+    /// `None`: in all namespaces, or the kind has none.
+    pub namespace: Option<String>,
+    /// Field selector, such as `spec.nodeName=n1`.
+    pub fields: Option<String>,
+}
+
+/// How many lists a process asks for at the same time: a start with many networks is no storm.
+const LISTS: usize = 8;
+/// The API server says something at least once a minute, if only how far it is.
+const SILENCE: Duration = Duration::from_secs(100);
+/// A list that stops in the middle is begun anew.
+const LIST_SILENCE: Duration = Duration::from_secs(30);
+const PAGE: u32 = 500;
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+const LAST_WAIT: Duration = Duration::from_secs(20);
+
+/// Bounds what all watches of a process ask for at the same time.
+#[derive(Debug, Clone)]
+pub struct Pace(Arc<Semaphore>);
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(LISTS)))
+    }
+}
+
+/// A kind that can be watched.
+pub trait Watched:
+    Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
+
+impl<K> Watched for K where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug + Send + Sync + 'static
+{
+}
+
+/// Follows `selection` until `tell` says that nobody listens any more.
+pub async fn follow<K: Watched>(
+    client: Client,
+    selection: Selection,
+    pace: Pace,
+    tell: impl AsyncFnMut(Seen<K>) -> bool,
+) {
+    let resource = kube::api::ApiResource::erase::<K>(&());
+    let api = match &selection.namespace {
+        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+        None => Api::all_with(client, &resource),
+    };
+    let mut watch =
+        Watch { api, resource: resource.plural, selection, pace, tell, failures: 0, streaming: true };
+    watch.run().await;
+}
+
+struct Watch<F> {
+    api: Api<DynamicObject>,
+    resource: String,
+    selection: Selection,
+    pace: Pace,
+    tell: F,
+    failures: u32,
+    /// Whether the API server can list by a watch (KEP-3157).
+    streaming: bool,
+}
+
+/// Why a turn ended.
+enum End {
+    /// Nobody listens.
+    Unheard,
+    /// What was seen up to here holds: go on from there.
+    Resume(Revision),
+    /// The same, after a failure: only if the API server is no older than that.
+    Verify(Revision),
+    /// List anew.
+    Relist,
+}
+
+impl<F> Watch<F> {
+    async fn run<K: Watched>(&mut self)
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        let mut next = End::Relist;
+        loop {
+            next = match next {
+                End::Unheard => return,
+                End::Relist => self.list().await,
+                End::Verify(revision) => self.verify(revision).await,
+                End::Resume(revision) => self.watch(revision).await,
+            };
+        }
+    }
+
+    async fn list<K: Watched>(&mut self) -> End
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        let permit = self.pace.0.clone().acquire_owned().await;
+        let listed = if self.streaming { self.streamed_list().await } else { self.paged_list().await };
+        drop(permit);
+        match listed {
+            Ok((objects, revision)) => {
+                debug!(resource = self.resource, objects = objects.len(), revision = revision.0, "listed");
+                let mut readable = Vec::with_capacity(objects.len());
+                for object in objects {
+                    match typed(object) {
+                        Ok(object) => readable.push(object),
+                        Err(unreadable) => {
+                            if !(self.tell)(unreadable).await {
+                                return End::Unheard;
+                            }
+                        }
+                    }
+                }
+                let heard = (self.tell)(Seen::Listed(readable, revision)).await;
+                if heard { End::Resume(revision) } else { End::Unheard }
+            }
+            Err(kube::Error::Api(status)) if self.streaming && matches!(status.code, 400 | 422) => {
+                info!(resource = self.resource, "the API server does not stream lists; asking for pages");
+                self.streaming = false;
+                End::Relist
+            }
+            Err(error) => self.failed(&error, End::Relist).await,
+        }
+    }
+
+    /// All objects as the first events of a watch, up to the bookmark that ends them.
+    async fn streamed_list(&self) -> Result<(Vec<DynamicObject>, Revision), kube::Error> {
+        let params = WatchParams { timeout: Some(290), ..self.params() }.initial_events();
+        let mut events = Box::pin(self.api.watch(&params, "0").await?);
+        let mut objects = Vec::new();
+        loop {
+            match within(LIST_SILENCE, events.next()).await? {
+                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => objects.push(object),
+                Some(WatchEvent::Bookmark(bookmark)) => {
+                    if bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end") {
+                        return Ok((objects, bookmark.metadata.resource_version.parse().unwrap_or_default()));
+                    }
+                }
+                Some(WatchEvent::Deleted(gone)) => {
+                    objects.retain(|object: &DynamicObject| object.uid() != gone.uid());
+                }
+                Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
+                None => return Err(cut_short()),
+            }
+        }
+    }
+
+    async fn paged_list(&self) -> Result<(Vec<DynamicObject>, Revision), kube::Error> {
+        let mut params =
+            ListParams { field_selector: self.selection.fields.clone(), ..ListParams::default() }.limit(PAGE);
+        let mut objects = Vec::new();
+        loop {
+            let page = within(LIST_SILENCE, async { Some(self.api.list(&params).await) }).await?;
+            let page = page.ok_or_else(cut_short)?;
+            objects.extend(page.items);
+            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
+                let revision = page.metadata.resource_version.unwrap_or_default();
+                return Ok((objects, revision.parse().unwrap_or_default()));
+            };
+            params = params.continue_token(&token);
+        }
+    }
+
+    fn params(&self) -> WatchParams {
+        let mut params = WatchParams { bookmarks: true, ..WatchParams::default() };
+        params.field_selector.clone_from(&self.selection.fields);
+        params
+    }
+
+    /// An API server whose storage was put back has other objects under numbers that we saw already.
+    async fn verify<K: Watched>(&mut self, revision: Revision) -> End
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        let permit = self.pace.0.clone().acquire_owned().await;
+        let params =
+            ListParams { field_selector: self.selection.fields.clone(), ..ListParams::default() }.limit(1);
+        let answer = within(LIST_SILENCE, async { Some(self.api.list(&params).await) }).await;
+        drop(permit);
+        match answer {
+            Ok(Some(list)) => {
+                let now: Revision =
+                    list.metadata.resource_version.unwrap_or_default().parse().unwrap_or_default();
+                if now >= revision {
+                    return End::Resume(revision);
+                }
+                warn!(
+                    resource = self.resource,
+                    was = revision.0,
+                    now = now.0,
+                    "the API server is older than it was: its storage was put back; listing anew"
+                );
+                End::Relist
+            }
+            Ok(None) => End::Relist,
+            Err(error) => self.failed(&error, End::Verify(revision)).await,
+        }
+    }
+
+    async fn watch<K: Watched>(&mut self, from: Revision) -> End
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        let opened =
+            within(LIST_SILENCE, async { Some(self.api.watch(&self.params(), &from.to_string()).await) });
+        let events = match opened.await {
+            Ok(Some(events)) => Box::pin(events),
+            Ok(None) => return End::Verify(from),
+            Err(error) => return self.interrupted(&error, from).await,
+        };
+        self.events(events, from).await
+    }
+
+    async fn events<K: Watched>(
+        &mut self,
+        mut events: impl Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Unpin,
+        from: Revision,
+    ) -> End
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        let mut revision = from;
+        loop {
+            let seen = match within(SILENCE, events.next()).await {
+                Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
+                    revision = revision_of(&object, revision);
+                    typed(object)
+                        .map_or_else(|unreadable| unreadable, |object| Seen::Applied(object, revision))
+                }
+                Ok(Some(WatchEvent::Deleted(object))) => {
+                    revision = revision_of(&object, revision);
+                    typed(object)
+                        .map_or_else(|unreadable| unreadable, |object| Seen::Deleted(object, revision))
+                }
+                Ok(Some(WatchEvent::Bookmark(bookmark))) => {
+                    revision = bookmark.metadata.resource_version.parse().unwrap_or(revision);
+                    Seen::Reached(revision)
+                }
+                Ok(Some(WatchEvent::Error(status))) => {
+                    return self.interrupted(&kube::Error::Api(status), revision).await;
+                }
+                // Watches end now and then.
+                Ok(None) if revision > from || self.failures == 0 => return End::Resume(revision),
+                Ok(None) => return self.interrupted(&cut_short(), revision).await,
+                Err(error) => return self.interrupted(&error, revision).await,
+            };
+            self.failures = 0;
+            if !(self.tell)(seen).await {
+                return End::Unheard;
+            }
+        }
+    }
+
+    async fn interrupted<K: Watched>(&mut self, error: &kube::Error, revision: Revision) -> End
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        match error {
+            // Gone: it no longer knows what happened since then.
+            kube::Error::Api(status) if status.code == 410 => {
+                debug!(resource = self.resource, "the watch is too old; listing anew");
+                End::Relist
+            }
+            // It has not come so far, or does not know this number: another storage.
+            kube::Error::Api(status) if matches!(status.code, 400 | 504) => {
+                self.failed(error, End::Relist).await
+            }
+            _ => self.failed(error, End::Verify(revision)).await,
+        }
+    }
+
+    /// Says what failed, the first time, and waits: longer each time, and not together with others.
+    async fn failed<K: Watched>(&mut self, error: &kube::Error, then: End) -> End
+    where
+        F: AsyncFnMut(Seen<K>) -> bool,
+    {
+        let wait =
+            jittered(FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.failures.min(16))).min(LAST_WAIT));
+        self.failures = self.failures.saturating_add(1);
+        let message = why(error, &self.resource);
+        debug!(resource = self.resource, failures = self.failures, "cannot watch: {message}");
+        if !(self.tell)(Seen::Broken(format!("cannot watch {}: {message}", self.resource))).await {
+            return End::Unheard;
+        }
+        tokio::time::sleep(wait).await;
+        then
+    }
+}
+
+/// Between half of `wait` and all of it.
+fn jittered(wait: Duration) -> Duration {
+    let part = f64::from(jiff::Timestamp::now().subsec_nanosecond() % 1_000) / 2_000.0;
+    wait.mul_f64(0.5 + part)
+}
+
+fn revision_of(object: &DynamicObject, before: Revision) -> Revision {
+    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(before)
+}
+
+fn typed<K: Watched>(mut object: DynamicObject) -> Result<K, Seen<K>> {
+    // Nobody here asks who wrote which field, and it is half of an object.
+    object.metadata.managed_fields = None;
+    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
+    object.try_parse().map_err(|e| Seen::Unreadable(namespace, name, e.to_string()))
+}
+
+/// The next item, if it comes in time.
+async fn within<T>(
+    limit: Duration,
+    next: impl Future<Output = Option<kube::Result<T>>>,
+) -> kube::Result<Option<T>> {
+    match timeout(limit, next).await {
+        Ok(next) => next.transpose(),
+        Err(_) => Err(kube::Error::Service(format!("no answer within {} s", limit.as_secs()).into())),
+    }
+}
+
+fn cut_short() -> kube::Error {
+    kube::Error::Service("the API server ended its answer early".into())
+}

@@ -1,0 +1,120 @@
+//! Writing: server-side apply of whole statuses, each with a limit of time.
+
+use std::fmt::Debug;
+
+use k8s_openapi::NamespaceResourceScope;
+use kube::api::{Patch, PatchParams};
+use kube::{Api, Client, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::timeout;
+
+use super::client::{REQUEST, why};
+
+/// Why a write did not happen, as far as one knows.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server said no, or did not hear.
+    #[error(transparent)]
+    Api(#[from] kube::Error),
+    /// Nobody knows whether it happened.
+    #[error("no answer within {} s", REQUEST.as_secs())]
+    Late,
+    /// Somebody else may lead now.
+    #[error("no longer the leader")]
+    NotLeader,
+}
+
+impl Error {
+    /// The object is not there.
+    pub fn is_not_found(&self) -> bool {
+        self.code() == Some(404)
+    }
+
+    /// The object is not as it was when we looked, or it is there already.
+    pub fn is_conflict(&self) -> bool {
+        self.code() == Some(409)
+    }
+
+    fn code(&self) -> Option<u16> {
+        match self {
+            Self::Api(kube::Error::Api(status)) => Some(status.code),
+            _ => None,
+        }
+    }
+}
+
+/// A failure in one line, with its causes.
+pub fn describe(error: &Error) -> String {
+    match error {
+        Error::Api(e) => why(e, "such resource"),
+        other => other.to_string(),
+    }
+}
+
+/// `request`, but not for ever.
+pub async fn limited<T>(request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+    timeout(REQUEST, request).await.map_err(|_| Error::Late)?.map_err(Error::Api)
+}
+
+/// Applies `status` to an object of a namespace. With `uid` only to that very object: a later one of the
+/// same name is left alone. What this manager applied before and does not apply now goes.
+pub async fn apply_status<K>(
+    client: &Client,
+    manager: &str,
+    (namespace, name): (&str, &str),
+    uid: &str,
+    status: &impl Serialize,
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), namespace);
+    let patch = status_patch::<K>(name, Some(uid), status)?;
+    limited(api.patch_status(name, &params(manager), &Patch::Apply(&patch))).await
+}
+
+/// The same for an object without namespace.
+pub async fn apply_cluster_status<K>(
+    client: &Client,
+    manager: &str,
+    name: &str,
+    uid: Option<&str>,
+    status: &impl Serialize,
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::ClusterResourceScope>
+        + DeserializeOwned
+        + Clone
+        + Debug,
+{
+    let api: Api<K> = Api::all(client.clone());
+    let patch = status_patch::<K>(name, uid, status)?;
+    limited(api.patch_status(name, &params(manager), &Patch::Apply(&patch))).await
+}
+
+/// Server-side apply as `manager`, which owns what it applies.
+pub fn params(manager: &str) -> PatchParams {
+    PatchParams::apply(manager).force()
+}
+
+fn status_patch<K: Resource<DynamicType = ()>>(
+    name: &str,
+    uid: Option<&str>,
+    status: &impl Serialize,
+) -> Result<Value, Error> {
+    let status = serde_json::to_value(status).map_err(kube::Error::SerdeError)?;
+    let mut metadata = json!({"name": name});
+    if let Some(uid) = uid {
+        metadata["uid"] = uid.into();
+    }
+    Ok(json!({
+        "apiVersion": K::api_version(&()), "kind": K::kind(&()), "metadata": metadata, "status": status,
+    }))
+}
+
+/// Who writes for the agent, and who for the controller.
+pub const AGENT: &str = "kube-dhcp-agent";
+/// Who writes for the controller.
+pub const CONTROLLER: &str = "kube-dhcp-controller";

@@ -1,0 +1,34 @@
+//! `kube-dhcp controller`.
+
+use anyhow::Result;
+use tracing::info;
+
+use super::stop_on_signal;
+use crate::cli::ControllerArgs;
+use crate::cluster::client::connect;
+use crate::controller::{Config, Metrics, Settings, run};
+use crate::serve::serve;
+
+/// Runs until SIGTERM or SIGINT.
+pub async fn controller(args: ControllerArgs) -> Result<()> {
+    let stop = stop_on_signal()?;
+    let client = connect(args.cluster.kubeconfig.as_deref()).await?;
+    let metrics = Metrics::default();
+    if let Some(address) = args.listen.0 {
+        let (synced, counted) = (metrics.clone(), metrics.clone());
+        let ready = move || match synced.synced.get() {
+            1 => Ok(()),
+            _ => Err("the objects are not yet known".to_owned()),
+        };
+        tokio::spawn(serve(address, ready, move || counted.text(), stop.clone()).await?);
+        info!(%address, "serving /livez, /readyz and /metrics");
+    }
+    let config = Config {
+        namespace: args.cluster.namespace.clone(),
+        identity: args.identity(),
+        settings: Settings { reschedule_after: args.reschedule_after(), quarantine: args.quarantine() },
+        renew: crate::cluster::heartbeat::RENEW,
+    };
+    run(client, config, metrics, stop).await?;
+    Ok(())
+}

@@ -1,0 +1,243 @@
+//! Doing what was judged: the writes of one network, in their order.
+//!
+//! Called by the controller's loop. Before each write it asks whether this process still leads; every
+//! answer goes back into the world.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use futures::stream::{self, StreamExt};
+use jiff::Timestamp;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+use tracing::{debug, info};
+
+use super::book::Entries;
+use super::judge::{ServerStep, labels};
+use super::statuses::Statuses;
+use super::world::{Kind, Object, name_of};
+use crate::api::{DHCPServer, DHCPServerSpec, IPAllocation, Released, ServerState};
+use crate::cluster::leader::Guard;
+use crate::cluster::write::{CONTROLLER, Error, apply_status, limited, params};
+use crate::conditions::whole_seconds;
+use crate::types::{ObjectName, Revision};
+
+/// Writes of one network at the same time.
+const AT_ONCE: usize = 8;
+
+/// Takes what a write answered.
+pub(super) trait Learn: Sync {
+    /// An object is now so.
+    fn learn(&self, object: Object);
+    /// An object is gone.
+    fn forget(&self, kind: Kind, name: &ObjectName, uid: Option<&str>);
+}
+
+/// Writes for one network.
+pub(super) struct Actor<'a, L> {
+    pub(super) client: &'a Client,
+    pub(super) guard: &'a Guard,
+    pub(super) network: &'a ObjectName,
+    pub(super) world: &'a L,
+}
+
+impl<L: Learn> Actor<'_, L> {
+    /// Makes, marks and removes allocations. Returns the addresses that could not be had.
+    pub(super) async fn allocations(&self, entries: Entries) -> Result<BTreeSet<Ipv4Addr>, Error> {
+        let free = entries.free.into_iter().map(|allocation| self.free(allocation));
+        every(free).await?;
+        let release = entries.release.into_iter().map(|(allocation, at)| self.release(allocation, at));
+        every(release).await?;
+        let create = entries.create.into_iter().map(|(allocation, old)| self.create(allocation, old));
+        let made: Vec<_> = stream::iter(create).buffer_unordered(AT_ONCE).collect().await;
+        let mut unmade = BTreeSet::new();
+        for made in made {
+            unmade.extend(made?);
+        }
+        Ok(unmade)
+    }
+
+    /// Returns the address if another one has it.
+    async fn create(
+        &self,
+        allocation: IPAllocation,
+        old: Option<Arc<IPAllocation>>,
+    ) -> Result<Option<Ipv4Addr>, Error> {
+        if let Some(old) = old {
+            self.free(old).await?;
+        }
+        let api: Api<IPAllocation> = self.api();
+        match self.write(api.create(&PostParams::default(), &allocation)).await {
+            Ok(made) => {
+                self.world.learn(Object::Allocation(Arc::new(made)));
+                Ok(None)
+            }
+            // Whoever made it, it is the truth.
+            Err(e) if e.is_conflict() => {
+                let there = limited(api.get_opt(&allocation.name_any())).await?;
+                info!(network = %self.network, ip = allocation.spec.ip, "somebody has this address already");
+                if let Some(there) = there {
+                    self.world.learn(Object::Allocation(Arc::new(there)));
+                }
+                Ok(allocation.spec.ip.parse().ok())
+            }
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn release(&self, allocation: Arc<IPAllocation>, at: Revision) -> Result<(), Error> {
+        let time = whole_seconds(Timestamp::now()).to_string();
+        let released = Released { time, ports_revision: at.to_string() };
+        let patch = json!({
+            "metadata": {"resourceVersion": allocation.metadata.resource_version},
+            "spec": {"released": released},
+        });
+        let api: Api<IPAllocation> = self.api();
+        let name = allocation.name_any();
+        let parameters = PatchParams { field_manager: Some(CONTROLLER.to_owned()), ..PatchParams::default() };
+        match self.write(api.patch(&name, &parameters, &Patch::Merge(&patch))).await {
+            Ok(released) => self.world.learn(Object::Allocation(Arc::new(released))),
+            Err(e) if e.is_not_found() || e.is_conflict() => debug!(name, "it is another one now"),
+            Err(e) => return Err(e),
+        }
+        Ok(())
+    }
+
+    async fn free(&self, allocation: Arc<IPAllocation>) -> Result<(), Error> {
+        let api: Api<IPAllocation> = self.api();
+        let name = name_of(&*allocation);
+        match self.write(api.delete(&name.name, &only(&*allocation))).await {
+            Ok(_) => {}
+            Err(e) if e.is_not_found() || e.is_conflict() => debug!(name = %name, "it is gone already"),
+            Err(e) => return Err(e),
+        }
+        self.world.forget(Kind::Allocation, &name, allocation.metadata.uid.as_deref());
+        Ok(())
+    }
+
+    /// Makes, changes, withdraws and deletes servers.
+    pub(super) async fn servers(&self, steps: Vec<ServerStep>) -> Result<(), Error> {
+        for step in steps {
+            match step {
+                ServerStep::Apply(name, spec) => self.apply_server(&name, &spec).await?,
+                ServerStep::Withdraw(server, why) => {
+                    info!(network = %self.network, node = server.spec.node_name, "withdrawing a server: {why}");
+                    let spec = DHCPServerSpec { state: ServerState::Withdrawn, ..server.spec.clone() };
+                    self.apply_server(&server.name_any(), &spec).await?;
+                }
+                ServerStep::Delete(server) => self.delete_server(&server).await?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_server(&self, name: &str, spec: &DHCPServerSpec) -> Result<(), Error> {
+        let api: Api<DHCPServer> = self.api();
+        let object = json!({
+            "apiVersion": crate::api::API_VERSION, "kind": "DHCPServer",
+            "metadata": {"name": name, "labels": labels(&self.network.name)},
+            "spec": spec,
+        });
+        let applied = self.write(api.patch(name, &params(CONTROLLER), &Patch::Apply(&object))).await?;
+        self.world.learn(Object::Server(Arc::new(applied)));
+        Ok(())
+    }
+
+    async fn delete_server(&self, server: &DHCPServer) -> Result<(), Error> {
+        let api: Api<DHCPServer> = self.api();
+        match self.write(api.delete(&server.name_any(), &only(server))).await {
+            Ok(_) => {}
+            Err(e) if e.is_not_found() || e.is_conflict() => {}
+            Err(e) => return Err(e),
+        }
+        self.world.forget(Kind::Server, &name_of(server), None);
+        Ok(())
+    }
+
+    /// Writes statuses; those of Network and Subnets only if `all`.
+    pub(super) async fn statuses(&self, statuses: Statuses, all: bool) -> Result<(), Error> {
+        every(statuses.ports.into_iter().map(async |(port, status)| {
+            if let Some(written) = self.status(&*port, &status).await? {
+                self.world.learn(Object::Port(Arc::new(written)));
+            }
+            Ok(())
+        }))
+        .await?;
+        every(statuses.servers.into_iter().map(async |(server, status)| {
+            // Only our part: the rest is the agent's.
+            let ours = json!({
+                "observedGeneration": status.observed_generation, "conditions": status.conditions,
+            });
+            if let Some(written) = self.status(&*server, &ours).await? {
+                self.world.learn(Object::Server(Arc::new(written)));
+            }
+            Ok(())
+        }))
+        .await?;
+        if !all {
+            return Ok(());
+        }
+        for (subnet, status) in statuses.subnets {
+            if let Some(written) = self.status(&*subnet, &status).await? {
+                self.world.learn(Object::Subnet(Arc::new(written)));
+            }
+        }
+        if let Some((network, status)) = statuses.network
+            && let Some(written) = self.status(&*network, &status).await?
+        {
+            self.world.learn(Object::Network(Arc::new(written)));
+        }
+        Ok(())
+    }
+
+    /// `None`: the object is gone, or another one.
+    async fn status<K>(&self, object: &K, status: &impl serde::Serialize) -> Result<Option<K>, Error>
+    where
+        K: crate::cluster::watch::Watched + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        if !self.guard.may_write() {
+            return Err(Error::NotLeader);
+        }
+        let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
+        let namespace = &self.network.namespace;
+        match apply_status(self.client, CONTROLLER, (namespace, &name), &uid, status).await {
+            Ok(written) => Ok(Some(written)),
+            Err(e) if e.is_not_found() || e.is_conflict() => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    async fn write<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
+        if !self.guard.may_write() {
+            return Err(Error::NotLeader);
+        }
+        limited(request).await
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    {
+        Api::namespaced(self.client.clone(), &self.network.namespace)
+    }
+}
+
+async fn every<F: Future<Output = Result<(), Error>>>(writes: impl Iterator<Item = F>) -> Result<(), Error> {
+    let mut writes = stream::iter(writes).buffer_unordered(AT_ONCE);
+    let mut outcome = Ok(());
+    // To the end: one that fails does not undo the others.
+    while let Some(done) = writes.next().await {
+        outcome = outcome.and(done);
+    }
+    outcome
+}
+
+/// Deletes this very object, as we know it.
+fn only(object: &impl kube::Resource) -> DeleteParams {
+    let meta = object.meta();
+    let preconditions =
+        Preconditions { uid: meta.uid.clone(), resource_version: meta.resource_version.clone() };
+    DeleteParams { preconditions: Some(preconditions), ..DeleteParams::default() }
+}

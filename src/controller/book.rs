@@ -1,0 +1,303 @@
+//! The allocations of one network: what they say, what they should say, and the steps in between.
+//!
+//! Called by `judge`. Pure. An address whose holder wants it no more is nobody's until every server has
+//! forgotten that holder.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use kube::core::ObjectMeta;
+
+use super::nodes::elapsed;
+use super::world::{Snapshot, revision};
+use crate::allocate::{Claim, Holder, Ledger, Wish};
+use crate::api::{
+    AllocationHolder, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
+};
+use crate::types::Revision;
+
+/// The network's label on its allocations.
+pub(super) const NETWORK_LABEL: &str = "kube-dhcp.io/network";
+/// A holder's UID, on its allocations.
+pub(super) const HOLDER_LABEL: &str = "kube-dhcp.io/holder-uid";
+
+/// The allocations of a network and who is there to hold them.
+pub(super) struct Book<'a> {
+    snapshot: &'a Snapshot,
+    uid: &'a str,
+    slots: u8,
+    ports: BTreeMap<&'a str, &'a Arc<Port>>,
+    by_ip: BTreeMap<Ipv4Addr, &'a Arc<IPAllocation>>,
+}
+
+/// What is to become of allocations.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Entries {
+    /// New ones, each with the one of the same name that goes first.
+    pub create: Vec<(IPAllocation, Option<Arc<IPAllocation>>)>,
+    /// To be marked as released: from this revision of the Ports on nobody has it.
+    pub release: Vec<(Arc<IPAllocation>, Revision)>,
+    /// To be deleted: their addresses are free.
+    pub free: Vec<Arc<IPAllocation>>,
+    /// What servers are to report as soon as they have come so far.
+    pub awaited: Option<Revision>,
+    /// Released, and not confirmed by all.
+    pub waiting: usize,
+    /// Being released, by subnet.
+    pub releasing: BTreeMap<String, u64>,
+}
+
+impl<'a> Book<'a> {
+    /// `uid` is the Network's; `slots` are its servers' places.
+    pub(super) fn new(snapshot: &'a Snapshot, uid: &'a str, slots: u8) -> Self {
+        let named = |port: &'a Arc<Port>| (port.metadata.name.as_deref().unwrap_or_default(), port);
+        let parsed = |a: &'a Arc<IPAllocation>| Some((a.spec.ip.parse().ok()?, a));
+        Self {
+            snapshot,
+            uid,
+            slots,
+            ports: snapshot.ports.iter().map(named).collect(),
+            by_ip: snapshot.allocations.iter().filter_map(parsed).collect(),
+        }
+    }
+
+    /// The ledger that the allocations make, and the claims of those that are leaving: of everybody who
+    /// is gone, and of `unwanted` addresses.
+    pub(super) fn ledger(&self, unwanted: &BTreeSet<Ipv4Addr>) -> (Ledger, Vec<Claim>) {
+        let (mut ledger, mut leaving) = (Ledger::default(), Vec::new());
+        for (ip, allocation) in &self.by_ip {
+            let holder = self.holder(allocation).filter(|_| !unwanted.contains(ip));
+            let holder = holder.unwrap_or_else(|| {
+                let holder = Holder::Leaving { name: described(&allocation.spec.holder) };
+                leaving.push(Claim { holder: holder.clone(), wishes: vec![Wish::Exactly(*ip)] });
+                holder
+            });
+            ledger.record(*ip, &allocation.spec.subnet_name, &holder, self.position(*ip, &holder));
+        }
+        for (ip, freed) in &self.snapshot.freed {
+            ledger.remember(*ip, &freed.subnet_name, &freed.holder, freed.order);
+        }
+        (ledger, merged(leaving))
+    }
+
+    /// Addresses that somebody has and, by this ledger, is not to have.
+    pub(super) fn unwanted(&self, ledger: &Ledger) -> BTreeSet<Ipv4Addr> {
+        let held: BTreeMap<_, _> = ledger.iter().filter(|(_, a)| a.released.is_none()).collect();
+        let lost = |(ip, allocation): (&Ipv4Addr, &&Arc<IPAllocation>)| {
+            let holder = self.holder(allocation)?;
+            let stays = held.get(ip).is_some_and(|held| same(&held.holder, &holder));
+            (!stays).then_some(*ip)
+        };
+        self.by_ip.iter().filter_map(lost).collect()
+    }
+
+    /// The steps from what is to what `ledger` says.
+    pub(super) fn entries(&self, ledger: &Ledger, quarantine: Duration, now: Timestamp) -> Entries {
+        let mut entries = Entries::default();
+        let held = ledger.iter().filter(|(_, a)| a.released.is_none());
+        let mut kept = BTreeSet::new();
+        for (ip, held) in held.filter(|(_, a)| !matches!(a.holder, Holder::Leaving { .. })) {
+            kept.insert(*ip);
+            let there = self.by_ip.get(ip).copied();
+            if there.is_none_or(|allocation| !self.is_current(allocation)) {
+                let allocation = self.allocation(*ip, &held.subnet_name, &held.holder);
+                entries.create.push((allocation, there.cloned()));
+            }
+        }
+        for allocation in &self.snapshot.allocations {
+            let ip: Option<Ipv4Addr> = allocation.spec.ip.parse().ok();
+            if !ip.is_some_and(|ip| kept.contains(&ip)) {
+                self.leave(allocation, quarantine, now, &mut entries);
+            }
+        }
+        entries
+    }
+
+    fn leave(
+        &self,
+        allocation: &Arc<IPAllocation>,
+        quarantine: Duration,
+        now: Timestamp,
+        entries: &mut Entries,
+    ) {
+        let spec = &allocation.spec;
+        *entries.releasing.entry(spec.subnet_name.clone()).or_default() += 1;
+        let Some(released) = &spec.released else {
+            entries.release.extend(self.given_up(allocation).map(|at| (allocation.clone(), at)));
+            return;
+        };
+        let at: Revision = released.ports_revision.parse().unwrap_or_default();
+        let age = released.time.parse().map_or(Duration::ZERO, |time| elapsed(time, now));
+        let forgotten = |server: &&Arc<DHCPServer>| self.has_forgotten(server, spec, at) || age >= quarantine;
+        if self.snapshot.servers.iter().all(|server| forgotten(&server)) {
+            entries.free.push(allocation.clone());
+            return;
+        }
+        entries.waiting += 1;
+        if age >= PATIENCE && spec.holder.r#type == HolderType::Port {
+            entries.awaited = entries.awaited.max(Some(at));
+        }
+    }
+
+    /// From which revision of the Ports on nobody has an address that its holder is not to have.
+    fn given_up(&self, allocation: &IPAllocation) -> Option<Revision> {
+        let holder = &allocation.spec.holder;
+        let uid = holder.uid.as_deref().unwrap_or_default();
+        let port = holder.name.as_deref().and_then(|name| self.ports.get(name));
+        if let Some(port) = port.filter(|port| port.metadata.uid.as_deref() == Some(uid)) {
+            // First its status must say that it has it no more: agents serve that.
+            return (!has(port, &allocation.spec.ip)).then(|| revision(&***port));
+        }
+        let seen = self.snapshot.deletions.get(uid).copied();
+        Some(seen.unwrap_or(self.snapshot.ports_revision))
+    }
+
+    /// Whether a server, or what is left of it, gives the address to nobody any more.
+    fn has_forgotten(&self, server: &DHCPServer, spec: &IPAllocationSpec, at: Revision) -> bool {
+        let standing = self.snapshot.agents.get(&server.spec.node_name);
+        if is_torn_down(server) || standing.is_some_and(|standing| standing.fenced) {
+            return true;
+        }
+        if spec.holder.r#type == HolderType::ServerSlot {
+            let has = server.spec.addresses.iter().any(|address| address.ip == spec.ip);
+            return !has && (server.spec.state == ServerState::Withdrawn || is_current(server));
+        }
+        let reached =
+            server.status.as_ref().and_then(|status| status.ports_revision.as_deref()?.parse().ok());
+        reached.is_some_and(|reached: Revision| reached >= at)
+    }
+
+    /// Who is to have it, by what the allocation and the objects say; `None`: nobody.
+    fn holder(&self, allocation: &IPAllocation) -> Option<Holder> {
+        let (spec, holder) = (&allocation.spec, &allocation.spec.holder);
+        if spec.network_uid != self.uid {
+            return None;
+        }
+        if holder.r#type == HolderType::ServerSlot {
+            let slot = holder.slot.filter(|slot| *slot < self.slots && spec.released.is_none())?;
+            return Some(Holder::ServerSlot { slot });
+        }
+        let port = self.ports.get(holder.name.as_deref()?)?;
+        let mac = port.spec.mac_address.as_deref();
+        let same = port.metadata.uid == holder.uid && spec.released.is_none();
+        // One that comes back as it was finds its addresses.
+        (same || mac == holder.mac_address.as_deref()).then(|| Holder::Port {
+            name: holder.name.clone().unwrap_or_default(),
+            mac_address: mac.and_then(|mac| mac.parse().ok()),
+        })
+    }
+
+    fn is_current(&self, allocation: &IPAllocation) -> bool {
+        let holder = &allocation.spec.holder;
+        let is_same = match holder.r#type {
+            HolderType::ServerSlot => true,
+            HolderType::Port => {
+                let port = holder.name.as_deref().and_then(|name| self.ports.get(name));
+                port.is_some_and(|port| port.metadata.uid == holder.uid)
+            }
+        };
+        is_same && allocation.spec.released.is_none() && allocation.spec.network_uid == self.uid
+    }
+
+    /// Its place among its holder's addresses, as the Port's status has them.
+    fn position(&self, ip: Ipv4Addr, holder: &Holder) -> usize {
+        let Holder::Port { name, .. } = holder else { return 0 };
+        let status = self.ports.get(name.as_str()).and_then(|port| port.status.as_ref());
+        let place = status.and_then(|s| s.addresses.iter().position(|a| a.ip.parse() == Ok(ip)));
+        place.unwrap_or(usize::MAX)
+    }
+
+    fn allocation(&self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder) -> IPAllocation {
+        let network = &self.snapshot.name;
+        let holder = self.written(holder);
+        let mut labels = BTreeMap::from([
+            (NETWORK_LABEL.to_owned(), network.name.clone()),
+            ("app.kubernetes.io/managed-by".to_owned(), "kube-dhcp".to_owned()),
+        ]);
+        labels.extend(holder.uid.clone().map(|uid| (HOLDER_LABEL.to_owned(), uid)));
+        IPAllocation {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{ip}", network.name)),
+                namespace: Some(network.namespace.clone()),
+                labels: Some(labels),
+                ..ObjectMeta::default()
+            },
+            spec: IPAllocationSpec {
+                network_name: network.name.clone(),
+                network_uid: self.uid.to_owned(),
+                subnet_name: subnet_name.to_owned(),
+                ip: ip.to_string(),
+                holder,
+                released: None,
+            },
+        }
+    }
+
+    fn written(&self, holder: &Holder) -> AllocationHolder {
+        match holder {
+            Holder::ServerSlot { slot } => AllocationHolder {
+                r#type: HolderType::ServerSlot,
+                slot: Some(*slot),
+                ..AllocationHolder::default()
+            },
+            Holder::Port { name, .. } | Holder::Leaving { name } => {
+                let port = self.ports.get(name.as_str());
+                AllocationHolder {
+                    r#type: HolderType::Port,
+                    namespace: Some(self.snapshot.name.namespace.clone()),
+                    name: Some(name.clone()),
+                    uid: port.and_then(|port| port.metadata.uid.clone()),
+                    mac_address: port.and_then(|port| port.spec.mac_address.clone()),
+                    slot: None,
+                }
+            }
+        }
+    }
+}
+
+/// How long servers may take before they are asked to report.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+fn has(port: &Port, ip: &str) -> bool {
+    port.status.as_ref().is_some_and(|status| status.addresses.iter().any(|address| address.ip == ip))
+}
+
+fn same(a: &Holder, b: &Holder) -> bool {
+    match (a, b) {
+        (Holder::Port { name: a, .. }, Holder::Port { name: b, .. }) => a == b,
+        (a, b) => a == b,
+    }
+}
+
+/// One claim for each name.
+fn merged(claims: Vec<Claim>) -> Vec<Claim> {
+    let mut merged: BTreeMap<Holder, Claim> = BTreeMap::new();
+    for claim in claims {
+        let entry = merged.entry(claim.holder.clone());
+        entry.and_modify(|known| known.wishes.extend(claim.wishes.clone())).or_insert(claim);
+    }
+    merged.into_values().collect()
+}
+
+fn described(holder: &AllocationHolder) -> String {
+    match (&holder.name, holder.slot) {
+        (Some(name), _) => format!("Port {name}"),
+        (None, slot) => format!("the DHCP server of slot {}", slot.unwrap_or_default()),
+    }
+}
+
+/// The agent has done what the server's spec says.
+pub(super) fn is_current(server: &DHCPServer) -> bool {
+    let conditions = server.status.iter().flat_map(|status| &status.conditions);
+    let programmed = conditions.into_iter().find(|c| c.type_ == "Programmed");
+    programmed.is_some_and(|c| c.status == "True" && c.observed_generation >= server.metadata.generation)
+}
+
+/// The agent has taken the server down.
+pub(super) fn is_torn_down(server: &DHCPServer) -> bool {
+    let conditions = server.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|c| c.type_ == "TornDown" && c.status == "True")
+}

@@ -1,0 +1,152 @@
+//! Events: what a person wants to read in `kubectl describe`.
+//!
+//! Called after each judgement. Said once, when it changes; never waited for: an Event that cannot be
+//! written is lost, the condition stays.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::api::events::v1::Event;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
+use kube::api::PostParams;
+use kube::core::ObjectMeta;
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::judge::{Judged, ServerStep};
+use super::statuses::Statuses;
+use super::world::Snapshot;
+use crate::cluster::write::{describe, limited};
+
+/// Events that wait to be written; beyond, they are dropped.
+const QUEUE: usize = 256;
+/// Events are at least this far apart: they are read by people.
+const PACE: Duration = Duration::from_millis(20);
+
+/// See the module.
+pub(super) struct Recorder {
+    events: mpsc::Sender<Event>,
+    instance: String,
+}
+
+/// What is said.
+struct Note<'a> {
+    warning: bool,
+    reason: &'a str,
+    action: &'a str,
+    message: &'a str,
+}
+
+impl Recorder {
+    /// Starts to write in the background.
+    pub(super) fn start(client: Client, instance: &str) -> Self {
+        let (events, mut queue) = mpsc::channel::<Event>(QUEUE);
+        tokio::spawn(async move {
+            while let Some(event) = queue.recv().await {
+                let namespace = event.metadata.namespace.clone().unwrap_or_default();
+                let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
+                if let Err(e) = limited(api.create(&PostParams::default(), &event)).await {
+                    debug!("an Event is lost: {}", describe(&e));
+                }
+                tokio::time::sleep(PACE).await;
+            }
+        });
+        Self { events, instance: instance.to_owned() }
+    }
+
+    /// Says what is new in what was judged.
+    pub(super) fn record(&self, snapshot: &Snapshot, judged: &Judged, statuses: &Statuses) {
+        if let Some(inputs) = &snapshot.inputs {
+            for step in &judged.servers {
+                let (reason, message) = match step {
+                    ServerStep::Apply(name, spec) if !has(snapshot, name) => {
+                        ("ServerPlaced", format!("slot {} is served by node {}", spec.slot, spec.node_name))
+                    }
+                    ServerStep::Withdraw(server, why) => {
+                        ("ServerWithdrawn", format!("node {}: {why}", server.spec.node_name))
+                    }
+                    _ => continue,
+                };
+                let note = Note { warning: false, reason, action: "Place", message: &message };
+                self.say(&*inputs.network, &note);
+            }
+        }
+        if let Some((network, status)) = &statuses.network {
+            let before = network.status.as_ref().map(|status| &status.conditions[..]);
+            self.change(&**network, before.unwrap_or_default(), &status.conditions);
+        }
+        for (subnet, status) in &statuses.subnets {
+            let before = subnet.status.as_ref().map(|status| &status.conditions[..]);
+            self.change(&**subnet, before.unwrap_or_default(), &status.conditions);
+        }
+        for (port, status) in &statuses.ports {
+            let before = port.status.as_ref().map(|status| &status.conditions[..]);
+            self.change(&**port, before.unwrap_or_default(), &status.conditions);
+        }
+    }
+
+    /// A new problem, or the end of one; that work is under way is nothing to tell.
+    fn change<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], now: &[Condition]) {
+        let (Some(now), before) = (ready(now), ready(before)) else { return };
+        let same = before.is_some_and(|before| before.status == now.status && before.reason == now.reason);
+        if same || now.reason == "Progressing" {
+            return;
+        }
+        let was_wrong =
+            before.is_some_and(|before| before.status != "True" && before.reason != "Progressing");
+        match now.status.as_str() {
+            "True" if was_wrong || now.reason == "FewerServers" => {
+                let message = if now.message.is_empty() { "it is ready" } else { &now.message };
+                self.say(object, &Note { warning: false, reason: &now.reason, action: "Reconcile", message });
+            }
+            "True" => {}
+            _ => {
+                let message = &now.message;
+                self.say(object, &Note { warning: true, reason: &now.reason, action: "Reconcile", message });
+            }
+        }
+    }
+
+    fn say<K: Resource<DynamicType = ()>>(&self, object: &K, note: &Note<'_>) {
+        let now = Timestamp::now();
+        let namespace = object.namespace().unwrap_or_default();
+        let stem: String = object.name_any().chars().take(200).collect();
+        let event = Event {
+            metadata: ObjectMeta {
+                name: Some(format!("{}.{:x}", stem.trim_end_matches(['.', '-']), now.as_nanosecond())),
+                namespace: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            action: Some(note.action.to_owned()),
+            reason: Some(note.reason.to_owned()),
+            type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
+            note: Some(note.message.chars().take(1_000).collect()),
+            event_time: Some(MicroTime(now)),
+            reporting_controller: Some("kube-dhcp.io/controller".to_owned()),
+            reporting_instance: Some(self.instance.chars().take(128).collect()),
+            regarding: Some(ObjectReference {
+                api_version: Some(K::api_version(&()).into_owned()),
+                kind: Some(K::kind(&()).into_owned()),
+                name: Some(object.name_any()),
+                namespace: Some(namespace),
+                uid: object.uid(),
+                resource_version: object.resource_version(),
+                ..ObjectReference::default()
+            }),
+            ..Event::default()
+        };
+        if self.events.try_send(event).is_err() {
+            debug!("too many Events; one is lost");
+        }
+    }
+}
+
+fn has(snapshot: &Snapshot, server: &str) -> bool {
+    snapshot.servers.iter().any(|known| known.metadata.name.as_deref() == Some(server))
+}
+
+fn ready(conditions: &[Condition]) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == "Ready")
+}

@@ -1,0 +1,299 @@
+//! The controller's watches, and how what they see gets into the world.
+//!
+//! Part of the controller's loop. One watch for each kind, all namespaces.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Namespace, Node};
+use kube::api::ListParams;
+use kube::{Api, Client, Resource, ResourceExt};
+use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
+use tracing::{info, warn};
+
+use super::Shared;
+use super::nodes::NodeFacts;
+use super::world::{Kind, Object, World, name_of};
+use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subnet};
+use crate::cluster::watch::{Pace, Seen, Selection, Watched, follow};
+use crate::cluster::write::{self, limited};
+use crate::liveness::Liveness;
+use crate::types::{ObjectName, Revision};
+
+/// What the watches say.
+pub(super) enum Feed {
+    /// All objects of a kind.
+    Listed(Kind, Vec<Object>, Revision),
+    Applied(Kind, Object, Revision),
+    Deleted(Kind, ObjectName, Option<String>, Revision),
+    Reached(Kind, Revision),
+    Broken(Kind, String),
+    /// The names of all Leases.
+    Leases(BTreeSet<String>),
+    Lease {
+        name: String,
+        revision: String,
+        valid_for: Duration,
+    },
+    LeaseGone(String),
+    LeasesBroken,
+}
+
+/// One that is not renewed within this time by anybody, not even by us, is not seen to be.
+const SILENCE: Duration = Duration::from_secs(6);
+const QUEUE: usize = 4_096;
+const AGENT: &str = "agent-";
+
+/// A reading of the clock that all verdicts use.
+pub(super) fn now() -> Duration {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    START.elapsed()
+}
+
+/// All watches.
+pub(super) struct Feeds {
+    tasks: Vec<AbortHandle>,
+    missing: BTreeSet<Kind>,
+    leases_listed: bool,
+    last_lease: Duration,
+    broken: BTreeSet<Kind>,
+}
+
+impl Feeds {
+    pub(super) fn open(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<Feed>) {
+        let (tell, feed) = mpsc::channel(QUEUE);
+        let pace = Pace::default();
+        let open = Opener { client: client.clone(), tell, pace };
+        let tasks = vec![
+            open.kind::<Network>(Kind::Network, |o| Object::Network(Arc::new(o))),
+            open.kind::<Subnet>(Kind::Subnet, |o| Object::Subnet(Arc::new(o))),
+            open.kind::<Port>(Kind::Port, |o| Object::Port(Arc::new(o))),
+            open.kind::<DHCPServer>(Kind::Server, |o| Object::Server(Arc::new(o))),
+            open.kind::<IPAllocation>(Kind::Allocation, |o| Object::Allocation(Arc::new(o))),
+            open.kind::<PhysicalNetwork>(Kind::Physical, |o| Object::Physical(Arc::new(o))),
+            open.kind::<DHCPAgent>(Kind::Agent, |o| Object::Agent(Arc::new(o))),
+            open.kind::<Node>(Kind::Node, |o| Object::Node(o.name_any(), Arc::new(NodeFacts::new(&o)))),
+            open.kind::<Namespace>(Kind::Namespace, |o| {
+                Object::Namespace(o.name_any(), Arc::new(o.labels().clone()))
+            }),
+            open.leases(namespace),
+        ];
+        let missing = KINDS.into();
+        let (leases_listed, last_lease, broken) = (false, now(), BTreeSet::new());
+        (Self { tasks, missing, leases_listed, last_lease, broken }, feed)
+    }
+
+    /// Whether all objects are known.
+    pub(super) fn are_synced(&self) -> bool {
+        self.missing.is_empty() && self.leases_listed
+    }
+
+    /// Whether renewals would not be seen.
+    pub(super) fn is_silent(&self, now: Duration) -> bool {
+        now.saturating_sub(self.last_lease) > SILENCE
+    }
+
+    pub(super) fn take(&mut self, seen: Feed, shared: &Shared, liveness: &mut Liveness) {
+        match seen {
+            Feed::Listed(kind, objects, revision) => {
+                self.mend(kind);
+                let touched = list(&mut shared.world(), kind, objects, revision);
+                shared.touch(touched);
+                if self.missing.remove(&kind) && self.are_synced() {
+                    info!("all objects are known");
+                    shared.metrics.synced.set(1);
+                }
+            }
+            Feed::Applied(kind, object, revision) => {
+                self.mend(kind);
+                let mut world = shared.world();
+                reached(&mut world, kind, revision);
+                let touched = world.apply(object);
+                drop(world);
+                shared.touch(touched);
+            }
+            Feed::Deleted(kind, name, uid, revision) => {
+                self.mend(kind);
+                let mut world = shared.world();
+                reached(&mut world, kind, revision);
+                let touched = world.remove(kind, &name, uid.as_deref(), revision);
+                drop(world);
+                shared.touch(touched);
+            }
+            Feed::Reached(kind, revision) => {
+                self.mend(kind);
+                reached(&mut shared.world(), kind, revision);
+            }
+            Feed::Broken(kind, why) => {
+                if self.broken.insert(kind) {
+                    warn!("{why}");
+                }
+            }
+            lease => self.lease(lease, liveness),
+        }
+    }
+
+    fn mend(&mut self, kind: Kind) {
+        if self.broken.remove(&kind) {
+            info!(?kind, "watching again");
+        }
+    }
+
+    fn lease(&mut self, seen: Feed, liveness: &mut Liveness) {
+        let now = now();
+        match seen {
+            Feed::Leases(names) => {
+                self.leases_listed = true;
+                liveness.retain(|node| names.contains(&format!("{AGENT}{node}")));
+                self.seen(liveness, now);
+            }
+            Feed::Lease { name, revision, valid_for } => {
+                if let Some(node) = name.strip_prefix(AGENT) {
+                    liveness.observe(node, &revision, valid_for, now);
+                }
+                if self.leases_listed {
+                    self.seen(liveness, now);
+                }
+            }
+            Feed::LeaseGone(name) => {
+                if let Some(node) = name.strip_prefix(AGENT) {
+                    liveness.forget(node);
+                }
+            }
+            _ => liveness.blind(now),
+        }
+    }
+
+    fn seen(&mut self, liveness: &mut Liveness, now: Duration) {
+        self.last_lease = now;
+        liveness.sighted(now);
+    }
+}
+
+impl Drop for Feeds {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+const KINDS: [Kind; 9] = [
+    Kind::Network,
+    Kind::Subnet,
+    Kind::Port,
+    Kind::Server,
+    Kind::Allocation,
+    Kind::Physical,
+    Kind::Agent,
+    Kind::Node,
+    Kind::Namespace,
+];
+
+fn list(world: &mut World, kind: Kind, objects: Vec<Object>, revision: Revision) -> super::world::Dirty {
+    let mut gone = world.names(kind);
+    let mut touched = super::world::Dirty::new();
+    for object in objects {
+        gone.remove(&object.name());
+        touched.extend(world.replace(object));
+    }
+    for name in gone {
+        let uid = world.uid(kind, &name);
+        touched.extend(world.remove(kind, &name, uid.as_deref(), revision));
+    }
+    reached(world, kind, revision);
+    touched
+}
+
+fn reached(world: &mut World, kind: Kind, revision: Revision) {
+    if kind == Kind::Port {
+        world.ports_revision = revision;
+    }
+}
+
+/// Learns all allocations from the API server itself: another leader may have made some of which our
+/// watch has not told yet.
+pub(super) async fn refresh(shared: &Shared) -> Result<(), write::Error> {
+    let api: Api<IPAllocation> = Api::all(shared.client.clone());
+    let mut params = ListParams::default().limit(500);
+    loop {
+        let page = limited(api.list(&params)).await?;
+        for allocation in page.items {
+            let touched = shared.world().apply(Object::Allocation(Arc::new(allocation)));
+            shared.touch(touched);
+        }
+        match page.metadata.continue_.filter(|token| !token.is_empty()) {
+            Some(token) => params = params.continue_token(&token),
+            None => return Ok(()),
+        }
+    }
+}
+
+struct Opener {
+    client: Client,
+    tell: mpsc::Sender<Feed>,
+    pace: Pace,
+}
+
+impl Opener {
+    fn kind<K: Watched>(&self, kind: Kind, object: fn(K) -> Object) -> AbortHandle {
+        let tell = self.tell.clone();
+        let listener = async move |seen: Seen<K>| {
+            let feed = match seen {
+                Seen::Listed(objects, at) => {
+                    Feed::Listed(kind, objects.into_iter().map(object).collect(), at)
+                }
+                Seen::Applied(o, at) => Feed::Applied(kind, object(o), at),
+                Seen::Deleted(o, at) => Feed::Deleted(kind, name_of(&o), o.uid(), at),
+                Seen::Reached(at) => Feed::Reached(kind, at),
+                Seen::Broken(why) => Feed::Broken(kind, why),
+                Seen::Unreadable(namespace, name, why) => {
+                    let what = K::kind(&());
+                    warn!(
+                        "{what} {namespace}/{name} cannot be read by this version, what was known stays: {why}"
+                    );
+                    return true;
+                }
+            };
+            tell.send(feed).await.is_ok()
+        };
+        let (client, pace) = (self.client.clone(), self.pace.clone());
+        tokio::spawn(follow(client, Selection::default(), pace, listener)).abort_handle()
+    }
+
+    fn leases(&self, namespace: &str) -> AbortHandle {
+        let tell = self.tell.clone();
+        let listener = async move |seen: Seen<Lease>| {
+            let feeds = match seen {
+                Seen::Listed(leases, _) => {
+                    let names = leases.iter().map(ResourceExt::name_any).collect();
+                    std::iter::once(Feed::Leases(names)).chain(leases.iter().map(lease)).collect()
+                }
+                Seen::Applied(o, _) => vec![lease(&o)],
+                Seen::Deleted(o, _) => vec![Feed::LeaseGone(o.name_any())],
+                Seen::Broken(_) => vec![Feed::LeasesBroken],
+                Seen::Reached(_) | Seen::Unreadable(..) => Vec::new(),
+            };
+            for feed in feeds {
+                if tell.send(feed).await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        let selection = Selection { namespace: Some(namespace.to_owned()), fields: None };
+        let (client, pace) = (self.client.clone(), self.pace.clone());
+        tokio::spawn(follow(client, selection, pace, listener)).abort_handle()
+    }
+}
+
+fn lease(lease: &Lease) -> Feed {
+    let seconds = lease.spec.as_ref().and_then(|spec| spec.lease_duration_seconds).unwrap_or(15);
+    Feed::Lease {
+        name: lease.name_any(),
+        revision: lease.meta().resource_version.clone().unwrap_or_default(),
+        valid_for: Duration::from_secs(u64::try_from(seconds).unwrap_or(15)),
+    }
+}

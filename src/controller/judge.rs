@@ -1,0 +1,248 @@
+//! From what is known of one network to what the controller has to do for it.
+//!
+//! Called by the controller's loop, each time anew. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down};
+use super::nodes::elapsed;
+use super::world::Snapshot;
+use crate::api::{DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
+use crate::desired::{Accepted, Inputs, accept};
+use crate::place::{Candidate, Feature, Missing, Need, Placed, Standing, Step, place};
+use crate::types::Revision;
+
+/// What the administrator decided for all networks.
+#[derive(Debug, Clone, Copy)]
+pub struct Settings {
+    /// How long a network that is served waits for an agent that is silent.
+    pub reschedule_after: Duration,
+    /// How long an address waits for servers of which nothing is heard.
+    pub quarantine: Duration,
+}
+
+/// A change of a server.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum ServerStep {
+    /// To be there with this spec.
+    Apply(String, DHCPServerSpec),
+    /// To be withdrawn, and why.
+    Withdraw(Arc<DHCPServer>, String),
+    /// To be deleted: it is taken down, or whatever it was on is no more.
+    Delete(Arc<DHCPServer>),
+}
+
+/// What there is to do for a network, and what is true of it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Judged {
+    /// What is true of its objects.
+    pub accepted: Accepted,
+    /// Changes of allocations.
+    pub entries: Entries,
+    /// Changes of servers, in this order.
+    pub servers: Vec<ServerStep>,
+    /// Slots without a node.
+    pub missing: Option<Missing>,
+    /// Nodes that get a server.
+    pub placing: BTreeSet<String>,
+    /// When to look again although nothing happened.
+    pub look_again: Option<Duration>,
+}
+
+/// Judges a network.
+pub(super) fn judge(
+    snapshot: &Snapshot,
+    candidates: &[Candidate],
+    settings: Settings,
+    now: Timestamp,
+) -> Judged {
+    let Some(inputs) = &snapshot.inputs else { return without_network(snapshot, settings, now) };
+    let uid = inputs.network.metadata.uid.clone().unwrap_or_default();
+    let slots = inputs.network.spec.dhcp.servers;
+    let book = Book::new(snapshot, &uid, slots);
+    let (mut ledger, leaving) = book.ledger(&BTreeSet::new());
+    let mut accepted = accept(inputs, &snapshot.labels, slots, &mut ledger, leaving);
+    // What somebody gives up is not anybody else's at once.
+    let unwanted = book.unwanted(&ledger);
+    if !unwanted.is_empty() {
+        let (again, leaving) = book.ledger(&unwanted);
+        ledger = again;
+        accepted = accept(inputs, &snapshot.labels, slots, &mut ledger, leaving);
+    }
+    let entries = book.entries(&ledger, settings.quarantine, now);
+    for (subnet, releasing) in &entries.releasing {
+        if let Some(view) = accepted.subnets.get_mut(subnet) {
+            view.releasing = *releasing;
+            view.used = view.used.saturating_sub(*releasing);
+        }
+    }
+    let look_again = (entries.waiting > 0).then_some(WAITING);
+    let mut judged = Judged { accepted, entries, look_again, ..Judged::default() };
+    judged.place(snapshot, inputs, &uid, candidates, settings);
+    judged.clear(snapshot, &uid, settings, now);
+    judged
+}
+
+fn without_network(snapshot: &Snapshot, settings: Settings, now: Timestamp) -> Judged {
+    let book = Book::new(snapshot, "", 0);
+    let (ledger, _) = book.ledger(&BTreeSet::new());
+    let entries = book.entries(&ledger, settings.quarantine, now);
+    let look_again = (entries.waiting > 0).then_some(WAITING);
+    let mut judged = Judged { entries, look_again, ..Judged::default() };
+    judged.clear(snapshot, "", settings, now);
+    judged
+}
+
+/// How often servers that are to confirm something are looked at.
+const WAITING: Duration = Duration::from_secs(4);
+
+impl Judged {
+    fn place(
+        &mut self,
+        snapshot: &Snapshot,
+        inputs: &Inputs,
+        uid: &str,
+        candidates: &[Candidate],
+        settings: Settings,
+    ) {
+        let spec = &inputs.network.spec;
+        let placed: Vec<_> = snapshot.servers.iter().map(|server| placed(snapshot, server, uid)).collect();
+        let served = self.accepted.problem.is_none() && self.accepted.has_dhcp;
+        let need = Need {
+            network: uid,
+            servers: if served { spec.dhcp.servers } else { 0 },
+            physical: &spec.physical_network_ref.name,
+            vlan: spec.segmentation.vlan.map(|vlan| vlan.id),
+            features: &BTreeSet::from([Feature::IPv4]),
+            selector: spec.dhcp.node_selector.as_ref(),
+        };
+        let placement = place(&need, candidates, &placed, settings.reschedule_after);
+        self.missing = placement.missing;
+        self.look_again = [self.look_again, placement.look_again].into_iter().flatten().min();
+        let mut withdrawn = BTreeSet::new();
+        for step in placement.steps {
+            match step {
+                Step::Withdraw { node, why, .. } => {
+                    let old = active(snapshot, uid).find(|server| server.spec.node_name == node);
+                    withdrawn.extend(old.map(|server| server.spec.node_name.clone()));
+                    let step = old.map(|server| ServerStep::Withdraw(server.clone(), why.to_string()));
+                    self.servers.extend(step);
+                }
+                Step::Create { slot, node } => self.create(snapshot, uid, slot, &node),
+            }
+        }
+        for server in active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name)) {
+            self.servers.extend(self.update(server));
+        }
+    }
+
+    fn create(&mut self, snapshot: &Snapshot, uid: &str, slot: u8, node: &str) {
+        let addresses = self.addresses(slot);
+        // Without an address it would serve nobody.
+        if addresses.is_empty() {
+            return;
+        }
+        self.placing.insert(node.to_owned());
+        let spec = DHCPServerSpec {
+            network_ref: ServedNetworkRef { name: snapshot.name.name.clone(), uid: uid.to_owned() },
+            node_name: node.to_owned(),
+            slot,
+            state: ServerState::Active,
+            addresses,
+            mtu: self.accepted.mtu,
+            awaited_revision: None,
+        };
+        self.servers.push(ServerStep::Apply(server_name(&snapshot.name.name, node), spec));
+    }
+
+    /// The change of a server that stays, if there is one.
+    fn update(&self, server: &DHCPServer) -> Option<ServerStep> {
+        let reached: Option<Revision> =
+            server.status.as_ref().and_then(|status| status.ports_revision.as_deref()?.parse().ok());
+        let asked = self.entries.awaited.filter(|awaited| reached.is_none_or(|reached| reached < *awaited));
+        let spec = DHCPServerSpec {
+            addresses: self.addresses(server.spec.slot),
+            mtu: self.accepted.mtu,
+            awaited_revision: asked.map_or(server.spec.awaited_revision.clone(), |at| Some(at.to_string())),
+            ..server.spec.clone()
+        };
+        let name = server.metadata.name.clone().unwrap_or_default();
+        (spec != server.spec).then_some(ServerStep::Apply(name, spec))
+    }
+
+    fn addresses(&self, slot: u8) -> Vec<ServerAddress> {
+        self.accepted.slots.get(usize::from(slot)).cloned().unwrap_or_default()
+    }
+
+    /// Withdraws what belongs to no network of ours, and deletes what was taken down.
+    fn clear(&mut self, snapshot: &Snapshot, uid: &str, settings: Settings, now: Timestamp) {
+        for server in &snapshot.servers {
+            let other = server.spec.network_ref.uid != uid;
+            if server.spec.state == ServerState::Active {
+                if other {
+                    let why = "its Network is no more".to_owned();
+                    self.servers.push(ServerStep::Withdraw(server.clone(), why));
+                }
+                continue;
+            }
+            let fenced = snapshot.agents.get(&server.spec.node_name).is_some_and(|agent| agent.fenced);
+            if is_torn_down(server) || fenced || waited_for(server, now) >= settings.quarantine {
+                self.servers.push(ServerStep::Delete(server.clone()));
+            }
+        }
+    }
+}
+
+/// How long ago it was withdrawn.
+fn waited_for(server: &DHCPServer, now: Timestamp) -> Duration {
+    let conditions = server.status.iter().flat_map(|status| &status.conditions);
+    let ready = conditions.into_iter().find(|c| c.type_ == "Ready" && c.reason == "Withdrawn");
+    ready.map_or(Duration::ZERO, |c| elapsed(c.last_transition_time.0, now))
+}
+
+fn active<'a>(snapshot: &'a Snapshot, uid: &'a str) -> impl Iterator<Item = &'a Arc<DHCPServer>> {
+    let is_active =
+        move |s: &&Arc<DHCPServer>| s.spec.state == ServerState::Active && s.spec.network_ref.uid == uid;
+    snapshot.servers.iter().filter(is_active)
+}
+
+fn placed(snapshot: &Snapshot, server: &DHCPServer, uid: &str) -> Placed {
+    let standing = if server.spec.state == ServerState::Withdrawn || server.spec.network_ref.uid != uid {
+        Standing::Leaving
+    } else {
+        match snapshot.agents.get(&server.spec.node_name).and_then(|agent| agent.dead_for) {
+            Some(for_) => Standing::Gone { for_ },
+            None if serves(server) => Standing::Ready,
+            None => Standing::Starting,
+        }
+    };
+    Placed { node: server.spec.node_name.clone(), slot: server.spec.slot, standing }
+}
+
+/// Whether the agent says that guests are answered.
+pub(super) fn serves(server: &DHCPServer) -> bool {
+    let conditions = server.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|c| c.type_ == "Serving" && c.status == "True")
+}
+
+/// `<network>.<node>`; of a long one a part and a hash.
+fn server_name(network: &str, node: &str) -> String {
+    let name = format!("{network}.{node}");
+    if name.len() <= 253 {
+        return name;
+    }
+    let digest = uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_DNS, name.as_bytes()).simple().to_string();
+    format!("{}.{digest}", name[..220].trim_end_matches(['.', '-']))
+}
+
+/// The labels of a server.
+pub(super) fn labels(network: &str) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        (NETWORK_LABEL, network.to_owned()),
+        ("app.kubernetes.io/managed-by", "kube-dhcp".to_owned()),
+    ])
+}

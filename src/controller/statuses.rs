@@ -1,0 +1,364 @@
+//! From what was judged of a network, and what its agents report, to the statuses of its objects.
+//!
+//! Called by the controller's loop after the allocations are made. Pure. Only what differs from what the
+//! API server has is given.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::book::is_current;
+use super::judge::{Judged, serves};
+use super::world::{Snapshot, revision};
+use crate::api::{
+    DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts, PortStatus, ServerCounts,
+    ServerState, Slot, Subnet, SubnetStatus,
+};
+use crate::conditions::{self, Placed, Progress, ready_only};
+use crate::desired::{PortView, lost};
+use crate::reason::{Problem, Reason};
+use crate::types::Revision;
+
+/// What is to be written.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Statuses {
+    /// Of the Ports.
+    pub ports: Vec<(Arc<Port>, PortStatus)>,
+    /// Of the Subnets.
+    pub subnets: Vec<(Arc<Subnet>, SubnetStatus)>,
+    /// Of the Network.
+    pub network: Option<(Arc<Network>, NetworkStatus)>,
+    /// Of the servers: our part.
+    pub servers: Vec<(Arc<DHCPServer>, DHCPServerStatus)>,
+}
+
+/// The statuses of a network's objects. Addresses of which `unmade` has no allocation are nobody's yet.
+pub(super) fn statuses(
+    snapshot: &Snapshot,
+    judged: &Judged,
+    unmade: &BTreeSet<Ipv4Addr>,
+    now: Timestamp,
+) -> Statuses {
+    let reports = Reports::new(snapshot, judged);
+    let servers = servers(snapshot, now);
+    match &snapshot.inputs {
+        None => Statuses { servers, ..orphans(snapshot, now) },
+        Some(inputs) => {
+            let ports: Vec<_> = (snapshot.ports.iter())
+                .map(|port| (port.clone(), port_status(port, judged, unmade, &reports, now)))
+                .collect();
+            let network = reports.network_status(&inputs.network, snapshot, judged, &ports, now);
+            Statuses {
+                ports: ports
+                    .into_iter()
+                    .filter(|(port, status)| port.status.as_ref() != Some(status))
+                    .collect(),
+                subnets: reports.subnets(snapshot, judged, now),
+                network: (inputs.network.status.as_ref() != Some(&network))
+                    .then(|| (inputs.network.clone(), network)),
+                servers,
+            }
+        }
+    }
+}
+
+fn orphans(snapshot: &Snapshot, now: Timestamp) -> Statuses {
+    let (subnet_view, port_view) = lost(&snapshot.name.name);
+    let port = |port: &Arc<Port>| {
+        let (generation, before) =
+            facts(port.metadata.generation, port.status.as_ref().map(|s| &s.conditions));
+        let status = conditions::port(name(port), &port_view, &Nothing, generation, now, before);
+        let status = PortStatus { servers: None, ..status };
+        (port.status.as_ref() != Some(&status)).then(|| (port.clone(), status))
+    };
+    let subnet = |subnet: &Arc<Subnet>| {
+        let (generation, before) =
+            facts(subnet.metadata.generation, subnet.status.as_ref().map(|s| &s.conditions));
+        let status = conditions::subnet("", &subnet_view, &Nothing, generation, now, before);
+        (subnet.status.as_ref() != Some(&status)).then(|| (subnet.clone(), status))
+    };
+    Statuses {
+        ports: snapshot.ports.iter().filter_map(port).collect(),
+        subnets: snapshot.subnets.iter().filter_map(subnet).collect(),
+        ..Statuses::default()
+    }
+}
+
+struct Nothing;
+
+impl Progress for Nothing {
+    fn network(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn port(&self, _name: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// What the agents say of a network.
+struct Reports<'a> {
+    active: Vec<&'a Arc<DHCPServer>>,
+    ready: Vec<&'a Arc<DHCPServer>>,
+    /// What all that is not ready waits for.
+    why: Problem,
+    ports: &'a [Arc<Port>],
+    subnets: &'a [Arc<Subnet>],
+    needed: bool,
+}
+
+impl<'a> Reports<'a> {
+    fn new(snapshot: &'a Snapshot, judged: &Judged) -> Self {
+        let uid = snapshot.inputs.as_ref().and_then(|inputs| inputs.network.metadata.uid.as_deref());
+        let active: Vec<_> = (snapshot.servers.iter())
+            .filter(|server| server.spec.state == ServerState::Active)
+            .filter(|server| Some(server.spec.network_ref.uid.as_str()) == uid)
+            .collect();
+        let ready: Vec<_> =
+            active.iter().copied().filter(|server| server_state(snapshot, server).is_ok()).collect();
+        let why = why(snapshot, judged, &active);
+        let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
+        Self { active, ready, why, ports, subnets, needed: judged.accepted.has_dhcp }
+    }
+
+    fn subnets(
+        &self,
+        snapshot: &Snapshot,
+        judged: &Judged,
+        now: Timestamp,
+    ) -> Vec<(Arc<Subnet>, SubnetStatus)> {
+        let of = |subnet: &Arc<Subnet>| {
+            let name = subnet.metadata.name.as_deref().unwrap_or_default();
+            let view = judged.accepted.subnets.get(name).cloned().unwrap_or_default();
+            let (generation, before) =
+                facts(subnet.metadata.generation, subnet.status.as_ref().map(|s| &s.conditions));
+            let status = conditions::subnet(name, &view, self, generation, now, before);
+            (subnet.status.as_ref() != Some(&status)).then(|| (subnet.clone(), status))
+        };
+        snapshot.subnets.iter().filter_map(of).collect()
+    }
+
+    fn network_status(
+        &self,
+        network: &Network,
+        snapshot: &Snapshot,
+        judged: &Judged,
+        ports: &[(Arc<Port>, PortStatus)],
+        now: Timestamp,
+    ) -> NetworkStatus {
+        let ready = ports.iter().filter(|(_, status)| is_true(&status.conditions, "Ready")).count();
+        let (generation, before) =
+            facts(network.metadata.generation, network.status.as_ref().map(|s| &s.conditions));
+        let wanted = if self.needed { u32::from(network.spec.dhcp.servers) } else { 0 };
+        let accepted = judged.accepted.problem.clone().map_or(Ok(()), Err);
+        let missing = judged.missing.as_ref().map(|m| Problem::new(Reason::NoAgent, m.to_string()));
+        let placed = Placed {
+            ready: accepted.clone().and_then(|()| self.network_state(generation, wanted)),
+            scheduled: accepted.clone().and(missing.map_or(Ok(()), Err)),
+            accepted,
+            servers: ServerCounts { desired: wanted, ready: count(self.ready.len()) },
+            slots: self.slots(judged),
+            subnets: count(snapshot.subnets.len()),
+            ports: PortCounts { total: count(ports.len()), ready: count(ready) },
+        };
+        conditions::placed_network(placed, generation, now, before)
+    }
+
+    fn network_state(&self, generation: i64, wanted: u32) -> Result<Option<Problem>, Problem> {
+        Progress::network(self)?;
+        let told = |server: &&&Arc<DHCPServer>| {
+            server.status.as_ref().and_then(|status| status.network_generation) >= Some(generation)
+        };
+        if self.needed && !self.ready.iter().any(|server| told(&server)) {
+            return Err(Problem::new(Reason::Progressing, "not all of it is told to a server yet"));
+        }
+        let ready = count(self.ready.len());
+        let message = format!("{ready} of {wanted} servers are ready");
+        Ok((ready < wanted).then(|| Problem::new(Reason::FewerServers, message)))
+    }
+
+    fn slots(&self, judged: &Judged) -> Vec<Slot> {
+        let of = |(slot, addresses): (usize, &Vec<crate::api::ServerAddress>)| {
+            let slot = u8::try_from(slot).unwrap_or(u8::MAX);
+            let holder = self.active.iter().find(|server| server.spec.slot == slot);
+            Slot {
+                slot,
+                node_name: holder.map(|server| server.spec.node_name.clone()),
+                addresses: addresses.iter().map(|address| address.ip.clone()).collect(),
+            }
+        };
+        judged.accepted.slots.iter().enumerate().map(of).collect()
+    }
+}
+
+/// The controller's part of the servers' statuses.
+fn servers(snapshot: &Snapshot, now: Timestamp) -> Vec<(Arc<DHCPServer>, DHCPServerStatus)> {
+    let of = |server: &Arc<DHCPServer>| {
+        let has = server.status.clone().unwrap_or_default();
+        let generation = server.metadata.generation.unwrap_or(0);
+        let state = server_state(snapshot, server);
+        let conditions = ready_only(&state, generation, now, &has.conditions);
+        let theirs = ["Programmed", "Serving", "TornDown", "ForeignDHCPServer"];
+        let ours = has.conditions.iter().filter(|c| !theirs.contains(&c.type_.as_str()));
+        let same = has.observed_generation == generation && ours.eq(conditions.iter());
+        let status =
+            DHCPServerStatus { observed_generation: generation, conditions, ..DHCPServerStatus::default() };
+        (!same).then(|| (server.clone(), status))
+    };
+    snapshot.servers.iter().filter_map(of).collect()
+}
+
+impl Progress for Reports<'_> {
+    fn network(&self) -> Result<(), Problem> {
+        if self.ready.is_empty() && self.needed { Err(self.why.clone()) } else { Ok(()) }
+    }
+
+    fn subnet(&self, name: &str) -> Result<(), Problem> {
+        self.network()?;
+        let generation = self.subnets.iter().find(|subnet| subnet.metadata.name.as_deref() == Some(name));
+        let generation = generation.and_then(|subnet| subnet.metadata.generation).unwrap_or(0);
+        let served = |server: &&&Arc<DHCPServer>| {
+            let subnets = server.status.iter().flat_map(|status| &status.subnets);
+            subnets.into_iter().any(|subnet| subnet.name == name && subnet.generation >= generation)
+        };
+        if !self.needed || self.ready.iter().any(|server| served(&server)) {
+            return Ok(());
+        }
+        Err(Problem::new(Reason::Progressing, "no server says yet that it serves it as it is now"))
+    }
+
+    /// One that was ready as it is now stays so until a server refuses it: its revision moves with each
+    /// write of its status.
+    fn port(&self, name: &str) -> Result<(), Problem> {
+        self.network()?;
+        let at =
+            self.ports.binary_search_by(|port| port.metadata.name.as_deref().unwrap_or_default().cmp(name));
+        let Ok(at) = at else { return Err(waiting()) };
+        let port = &self.ports[at];
+        let uid = port.metadata.uid.as_deref().unwrap_or_default();
+        for server in &self.ready {
+            let mut refused = server.status.iter().flat_map(|status| &status.refused_ports);
+            if let Some(refusal) = refused.find(|refusal| refusal.uid == uid) {
+                let node = &server.spec.node_name;
+                let message = format!("node {node}: {}: {}", refusal.reason, refusal.message);
+                return Err(Problem::new(Reason::RefusedByServer, message));
+            }
+        }
+        let reached = |server: &&&Arc<DHCPServer>| {
+            let at = server.status.as_ref().and_then(|status| status.ports_revision.as_deref()?.parse().ok());
+            at.is_some_and(|at: Revision| at >= revision(&**port))
+        };
+        if was_ready(port) || self.ready.iter().all(|server| reached(&server)) {
+            Ok(())
+        } else {
+            Err(waiting())
+        }
+    }
+}
+
+fn waiting() -> Problem {
+    Problem::new(Reason::Progressing, "not all servers have it yet")
+}
+
+fn was_ready(port: &Port) -> bool {
+    let conditions = port.status.iter().flat_map(|status| &status.conditions);
+    let mut ready = conditions.into_iter().filter(|c| c.type_ == "Ready" && c.status == "True");
+    ready.any(|c| c.observed_generation == port.metadata.generation)
+}
+
+fn port_status(
+    port: &Port,
+    judged: &Judged,
+    unmade: &BTreeSet<Ipv4Addr>,
+    reports: &Reports<'_>,
+    now: Timestamp,
+) -> PortStatus {
+    let mut view = judged.accepted.ports.get(name(port)).cloned().unwrap_or_default();
+    view.addresses.retain(|(ip, _)| !unmade.contains(ip));
+    let (generation, before) = facts(port.metadata.generation, port.status.as_ref().map(|s| &s.conditions));
+    let moved = has_moved(port, &view);
+    let status = conditions::port(name(port), &view, &Settled { reports, moved }, generation, now, before);
+    // How many serve it is the Network's to say: a failover is not a change of each of its Ports.
+    PortStatus { servers: None, ..status }
+}
+
+/// Whether its addresses are others than it is known to have.
+fn has_moved(port: &Port, view: &PortView) -> bool {
+    let old = port.status.iter().flat_map(|status| &status.addresses).map(|address| address.ip.clone());
+    !old.eq(view.addresses.iter().map(|(ip, _)| ip.to_string()))
+}
+
+struct Settled<'a> {
+    reports: &'a Reports<'a>,
+    /// Its addresses are to be written first.
+    moved: bool,
+}
+
+impl Progress for Settled<'_> {
+    fn network(&self) -> Result<(), Problem> {
+        self.reports.network()
+    }
+
+    fn port(&self, name: &str) -> Result<(), Problem> {
+        if self.moved { Err(waiting()) } else { self.reports.port(name) }
+    }
+}
+
+/// Whether a server is ready: it serves, its agent is alive, it is as it is to be.
+fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
+    if server.spec.state == ServerState::Withdrawn {
+        return Err(Problem::new(Reason::Withdrawn, "it is to be taken down"));
+    }
+    let node = &server.spec.node_name;
+    if snapshot.agents.get(node).is_none_or(|agent| agent.dead_for.is_some()) {
+        let message = format!("the agent of node {node} does not renew its Lease");
+        return Err(Problem::new(Reason::LeaseExpired, message));
+    }
+    if serves(server) && (is_current(server) || was_current(server)) {
+        return Ok(());
+    }
+    let conditions = server.status.iter().flat_map(|status| &status.conditions);
+    let not = conditions.into_iter().find(|c| c.type_ == "Serving" && c.status == "False");
+    let message = not.map_or_else(|| "its agent has not reported yet".to_owned(), |c| c.message.clone());
+    Err(Problem::new(Reason::Progressing, message))
+}
+
+/// It served before a change that is on its way: guests are answered meanwhile.
+fn was_current(server: &DHCPServer) -> bool {
+    let conditions = server.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+}
+
+fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Problem {
+    if active.is_empty() {
+        let message =
+            judged.missing.as_ref().map_or_else(|| "no server is placed yet".to_owned(), ToString::to_string);
+        let reason = if judged.missing.is_some() { Reason::NoAgent } else { Reason::Progressing };
+        return Problem::new(reason, message);
+    }
+    let states = active.iter().filter_map(|server| {
+        let problem = server_state(snapshot, server).err()?;
+        Some(format!("node {}: {problem}", server.spec.node_name))
+    });
+    let message = states.collect::<Vec<_>>().join("; ");
+    Problem::new(Reason::NoServerReady, format!("no server is ready: {message}"))
+}
+
+fn facts(generation: Option<i64>, conditions: Option<&Vec<Condition>>) -> (i64, &[Condition]) {
+    (generation.unwrap_or(0), conditions.map_or(&[], Vec::as_slice))
+}
+
+fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+}
+
+fn name(port: &Port) -> &str {
+    port.metadata.name.as_deref().unwrap_or_default()
+}
+
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

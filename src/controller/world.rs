@@ -1,0 +1,481 @@
+//! All objects of the cluster that matter, and which networks a change of one of them touches.
+//!
+//! Filled by the controller's loop from its watches and from the answers to its own writes; read one
+//! network at a time. Pure. What is older than what is known changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use kube::{Resource, ResourceExt};
+
+use super::nodes::{Agent, NodeFacts};
+use super::segments::Segments;
+use crate::allocate::Holder;
+use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, ServerState, Subnet};
+use crate::desired::{Inputs, SegmentId, may_have_segment, segment_id};
+use crate::members::Members;
+use crate::types::{NetworkUid, ObjectName, Revision};
+
+/// Networks with something to do.
+pub(super) type Dirty = BTreeSet<ObjectName>;
+
+/// An object that the controller looks at.
+#[derive(Debug, Clone)]
+pub(super) enum Object {
+    Network(Arc<Network>),
+    Subnet(Arc<Subnet>),
+    Port(Arc<Port>),
+    Server(Arc<DHCPServer>),
+    Allocation(Arc<IPAllocation>),
+    Physical(Arc<PhysicalNetwork>),
+    Agent(Arc<DHCPAgent>),
+    Node(String, Arc<NodeFacts>),
+    Namespace(String, Arc<BTreeMap<String, String>>),
+}
+
+/// Which object is meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Kind {
+    Network,
+    Subnet,
+    Port,
+    Server,
+    Allocation,
+    Physical,
+    Agent,
+    Node,
+    Namespace,
+}
+
+impl Object {
+    /// Namespace and name.
+    pub(super) fn name(&self) -> ObjectName {
+        match self {
+            Self::Network(o) => name_of(&**o),
+            Self::Subnet(o) => name_of(&**o),
+            Self::Port(o) => name_of(&**o),
+            Self::Server(o) => name_of(&**o),
+            Self::Allocation(o) => name_of(&**o),
+            Self::Physical(o) => name_of(&**o),
+            Self::Agent(o) => name_of(&**o),
+            Self::Node(name, _) | Self::Namespace(name, _) => ObjectName::new("", name),
+        }
+    }
+}
+
+/// An address that was given back: the memory that lets it rest.
+#[derive(Debug, Clone)]
+pub(super) struct Freed {
+    pub subnet_name: String,
+    pub holder: Holder,
+    pub order: u64,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct World {
+    networks: BTreeMap<ObjectName, Arc<Network>>,
+    subnets: Members<Subnet>,
+    ports: Members<Port>,
+    servers: Members<DHCPServer>,
+    allocations: Members<IPAllocation>,
+    physical: BTreeMap<String, Arc<PhysicalNetwork>>,
+    agents: BTreeMap<String, Agent>,
+    nodes: BTreeMap<String, Arc<NodeFacts>>,
+    namespaces: BTreeMap<String, Arc<BTreeMap<String, String>>>,
+    segments: Segments,
+    on_physical: BTreeMap<String, BTreeSet<ObjectName>>,
+    /// Active servers by node.
+    load: BTreeMap<String, BTreeSet<ObjectName>>,
+    /// Nodes that networks at work are about to get servers on.
+    placing: BTreeMap<ObjectName, BTreeSet<String>>,
+    /// The revision at which a Port went, by its UID, while somebody may ask.
+    port_deletions: BTreeMap<String, Revision>,
+    /// Up to which the Ports are known.
+    pub ports_revision: Revision,
+    freed: BTreeMap<NetworkUid, BTreeMap<std::net::Ipv4Addr, Freed>>,
+    frees: u64,
+    /// Objects are taken as they are, however old.
+    backwards: bool,
+    /// Agents whose Lease expired, and for how long.
+    dead: BTreeMap<String, Duration>,
+}
+
+/// What is known of one network.
+#[derive(Debug, Clone)]
+pub(super) struct Snapshot {
+    pub name: ObjectName,
+    /// `None`: the Network does not exist.
+    pub inputs: Option<Inputs>,
+    pub labels: Arc<BTreeMap<String, String>>,
+    /// Those of a Network that does not exist, else in `inputs`.
+    pub subnets: Vec<Arc<Subnet>>,
+    pub ports: Vec<Arc<Port>>,
+    pub servers: Vec<Arc<DHCPServer>>,
+    pub allocations: Vec<Arc<IPAllocation>>,
+    pub deletions: BTreeMap<String, Revision>,
+    pub ports_revision: Revision,
+    pub freed: BTreeMap<std::net::Ipv4Addr, Freed>,
+    pub agents: BTreeMap<String, Standing>,
+}
+
+/// The agent of a node, as far as its servers are concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Standing {
+    /// For how long it has been dead.
+    pub dead_for: Option<Duration>,
+    /// Its node is gone or out of service: nothing of it answers any more.
+    pub fenced: bool,
+}
+
+impl World {
+    /// Takes a new or changed object in; says which networks it touches.
+    pub(super) fn apply(&mut self, object: Object) -> Dirty {
+        match object {
+            Object::Network(network) => self.apply_network(network),
+            Object::Subnet(subnet) => {
+                let (name, network) = belongs(&*subnet, &subnet.spec.network_ref.name);
+                if is_stale(&*subnet, self.subnets.get(&name), self.backwards) {
+                    return Dirty::new();
+                }
+                self.subnets.insert(name, network, subnet).into_iter().collect()
+            }
+            Object::Port(port) => {
+                let (name, network) = belongs(&*port, &port.spec.network_ref.name);
+                if is_stale(&*port, self.ports.get(&name), self.backwards) {
+                    return Dirty::new();
+                }
+                self.ports.insert(name, network, port).into_iter().collect()
+            }
+            Object::Server(server) => self.apply_server(server),
+            Object::Allocation(allocation) => {
+                let (name, network) = belongs(&*allocation, &allocation.spec.network_name);
+                if is_stale(&*allocation, self.allocations.get(&name), self.backwards) {
+                    return Dirty::new();
+                }
+                self.allocations.insert(name, network, allocation).into_iter().collect()
+            }
+            Object::Physical(physical) => {
+                let name = physical.name_any();
+                if is_stale(&*physical, self.physical.get(&name), self.backwards) {
+                    return Dirty::new();
+                }
+                let same = self.physical.get(&name).is_some_and(|old| old.spec == physical.spec);
+                self.physical.insert(name.clone(), physical);
+                if same { Dirty::new() } else { self.on(&name) }
+            }
+            Object::Agent(agent) => {
+                let name = agent.name_any();
+                let agent = Agent::new(agent);
+                let same = self.agents.get(&name).is_some_and(|old| old.is_as_good_as(&agent));
+                self.agents.insert(name.clone(), agent);
+                if same { Dirty::new() } else { self.networks.keys().cloned().collect() }
+            }
+            Object::Node(name, facts) => {
+                let old = self.nodes.insert(name, facts.clone());
+                if old == Some(facts) { Dirty::new() } else { self.networks.keys().cloned().collect() }
+            }
+            Object::Namespace(name, labels) => {
+                let old = self.namespaces.insert(name.clone(), labels.clone());
+                if old == Some(labels) { Dirty::new() } else { self.in_namespace(&name) }
+            }
+        }
+    }
+
+    /// Takes an object of a new list in: what a list says is true even if it is older, for the API
+    /// server's storage may have been put back.
+    pub(super) fn replace(&mut self, object: Object) -> Dirty {
+        self.backwards = true;
+        let touched = self.apply(object);
+        self.backwards = false;
+        touched
+    }
+
+    /// The UID of a Port.
+    pub(super) fn uid(&self, kind: Kind, name: &ObjectName) -> Option<String> {
+        self.ports.get(name).filter(|_| kind == Kind::Port)?.metadata.uid.clone()
+    }
+
+    /// An object is gone.
+    pub(super) fn remove(
+        &mut self,
+        kind: Kind,
+        name: &ObjectName,
+        uid: Option<&str>,
+        revision: Revision,
+    ) -> Dirty {
+        match kind {
+            Kind::Network => self.remove_network(name),
+            Kind::Subnet => self.subnets.remove(name).into_iter().collect(),
+            Kind::Port => {
+                if let Some(uid) = uid {
+                    self.port_deletions.insert(uid.to_owned(), revision);
+                }
+                self.ports.remove(name).into_iter().collect()
+            }
+            Kind::Server => {
+                if let Some(server) = self.servers.get(name).cloned() {
+                    self.unload(&server.spec.node_name, name);
+                }
+                self.servers.remove(name).into_iter().collect()
+            }
+            Kind::Allocation => self.remove_allocation(name),
+            Kind::Physical => {
+                self.physical.remove(&name.name);
+                self.on(&name.name)
+            }
+            Kind::Agent => {
+                self.agents.remove(&name.name);
+                self.networks.keys().cloned().collect()
+            }
+            Kind::Node => {
+                self.nodes.remove(&name.name);
+                self.networks.keys().cloned().collect()
+            }
+            Kind::Namespace => {
+                self.namespaces.remove(&name.name);
+                Dirty::new()
+            }
+        }
+    }
+
+    /// The names of all objects of a kind: what a new list lacks is gone.
+    pub(super) fn names(&self, kind: Kind) -> BTreeSet<ObjectName> {
+        let cluster = |name: &String| ObjectName::new("", name);
+        match kind {
+            Kind::Network => self.networks.keys().cloned().collect(),
+            Kind::Subnet => self.subnets.iter().map(|o| name_of(&**o)).collect(),
+            Kind::Port => self.ports.iter().map(|o| name_of(&**o)).collect(),
+            Kind::Server => self.servers.iter().map(|o| name_of(&**o)).collect(),
+            Kind::Allocation => self.allocations.iter().map(|o| name_of(&**o)).collect(),
+            Kind::Physical => self.physical.keys().map(cluster).collect(),
+            Kind::Agent => self.agents.keys().map(cluster).collect(),
+            Kind::Node => self.nodes.keys().map(cluster).collect(),
+            Kind::Namespace => self.namespaces.keys().map(cluster).collect(),
+        }
+    }
+
+    /// Takes in who is dead; says which networks that touches.
+    pub(super) fn set_dead(&mut self, dead: BTreeMap<String, Duration>) -> Dirty {
+        let same = dead.keys().eq(self.dead.keys());
+        self.dead = dead;
+        if same { Dirty::new() } else { self.networks.keys().cloned().collect() }
+    }
+
+    /// All networks, and all names that something else takes for a network's.
+    pub(super) fn all(&self) -> Dirty {
+        let subnets = self.subnets.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
+        let ports = self.ports.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
+        let servers = self.servers.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
+        let held = self.allocations.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_name));
+        self.networks.keys().cloned().chain(subnets).chain(ports).chain(servers).chain(held).collect()
+    }
+
+    /// What is known of one network.
+    pub(super) fn snapshot(&self, name: &ObjectName) -> Snapshot {
+        let network = self.networks.get(name).cloned();
+        let uid: Option<NetworkUid> = network.as_ref().and_then(|n| n.metadata.uid.as_deref()?.parse().ok());
+        let (subnets, ports) = (self.subnets.of(name), self.ports.of(name));
+        let inputs = network.map(|network| Inputs {
+            physical_network: self.physical.get(&network.spec.physical_network_ref.name).cloned(),
+            segment_holder: self.segments.holder(&segment_id(&network)).filter(|h| *h != name).cloned(),
+            subnets: subnets.clone(),
+            ports: ports.clone(),
+            server: None,
+            network,
+        });
+        let (servers, allocations) = (self.servers.of(name), self.allocations.of(name));
+        let uids = allocations.iter().filter_map(|a| a.spec.holder.uid.clone());
+        let deletions = uids.filter_map(|uid| Some((uid.clone(), *self.port_deletions.get(&uid)?))).collect();
+        let agents = servers.iter().map(|s| (s.spec.node_name.clone(), self.standing(&s.spec.node_name)));
+        Snapshot {
+            name: name.clone(),
+            inputs,
+            labels: self.namespaces.get(&name.namespace).cloned().unwrap_or_default(),
+            subnets,
+            ports,
+            deletions,
+            ports_revision: self.ports_revision,
+            freed: uid.and_then(|uid| self.freed.get(&uid)).cloned().unwrap_or_default(),
+            agents: agents.collect(),
+            servers,
+            allocations,
+        }
+    }
+
+    /// All nodes with an agent, as placement sees them.
+    pub(super) fn candidates(
+        &self,
+        network: &ObjectName,
+        now: jiff::Timestamp,
+    ) -> Vec<crate::place::Candidate> {
+        let candidate = |(name, agent): (&String, &Agent)| {
+            let load = self.load.get(name).map_or(0, BTreeSet::len);
+            let placing = self.placing.iter().filter(|(n, nodes)| *n != network && nodes.contains(name));
+            let alive = !self.dead.contains_key(name);
+            agent.candidate(self.nodes.get(name).map(AsRef::as_ref), alive, load + placing.count(), now)
+        };
+        self.agents.iter().map(candidate).collect()
+    }
+
+    /// Nodes that a network at work is about to get servers on; until the next call.
+    pub(super) fn set_placing(&mut self, network: &ObjectName, nodes: BTreeSet<String>) {
+        if nodes.is_empty() {
+            self.placing.remove(network);
+        } else {
+            self.placing.insert(network.clone(), nodes);
+        }
+    }
+
+    /// All agents: the object, the node's facts, for how long it is dead.
+    pub(super) fn agents(&self) -> impl Iterator<Item = (&Agent, Option<&NodeFacts>, Option<Duration>)> {
+        self.agents.iter().map(|(name, agent)| {
+            (agent, self.nodes.get(name).map(AsRef::as_ref), self.dead.get(name).copied())
+        })
+    }
+
+    /// All physical networks: the object, Networks on it, agents that reach it.
+    pub(super) fn physical_networks(&self) -> impl Iterator<Item = (&Arc<PhysicalNetwork>, usize, usize)> {
+        self.physical.iter().map(|(name, physical)| {
+            let reaches = |(node, agent): &(&String, &Agent)| {
+                agent.reaches(name) && !self.dead.contains_key(node.as_str())
+            };
+            let networks = self.on_physical.get(name).map_or(0, BTreeSet::len);
+            (physical, networks, self.agents.iter().filter(reaches).count())
+        })
+    }
+
+    fn standing(&self, node: &str) -> Standing {
+        let known = self.nodes.get(node);
+        let fenced = known.is_none_or(|node| node.out_of_service);
+        let no_agent = !self.agents.contains_key(node);
+        let dead_for = self.dead.get(node).copied().or(no_agent.then_some(Duration::MAX));
+        Standing { dead_for, fenced: fenced && dead_for.is_some() }
+    }
+
+    fn apply_network(&mut self, network: Arc<Network>) -> Dirty {
+        let name = name_of(&*network);
+        if is_stale(&*network, self.networks.get(&name), self.backwards) {
+            return Dirty::new();
+        }
+        let physical = network.spec.physical_network_ref.name.clone();
+        let segment = segment_id(&network);
+        self.on_physical.entry(physical).or_default().insert(name.clone());
+        self.networks.insert(name.clone(), network);
+        let mut dirty = self.contest(&segment);
+        dirty.insert(name);
+        dirty
+    }
+
+    fn remove_network(&mut self, name: &ObjectName) -> Dirty {
+        let mut dirty = Dirty::from([name.clone()]);
+        if let Some(network) = self.networks.remove(name) {
+            let physical = &network.spec.physical_network_ref.name;
+            if let Some(networks) = self.on_physical.get_mut(physical) {
+                networks.remove(name);
+            }
+            if let Some(uid) = network.metadata.uid.as_deref().and_then(|uid| uid.parse().ok()) {
+                self.freed.remove::<NetworkUid>(&uid);
+            }
+            dirty.extend(self.contest(&segment_id(&network)));
+        }
+        dirty
+    }
+
+    fn apply_server(&mut self, server: Arc<DHCPServer>) -> Dirty {
+        let (name, network) = belongs(&*server, &server.spec.network_ref.name);
+        if is_stale(&*server, self.servers.get(&name), self.backwards) {
+            return Dirty::new();
+        }
+        if server.spec.state == ServerState::Active {
+            self.load.entry(server.spec.node_name.clone()).or_default().insert(name.clone());
+        } else {
+            self.unload(&server.spec.node_name, &name);
+        }
+        self.servers.insert(name, network, server).into_iter().collect()
+    }
+
+    fn unload(&mut self, node: &str, server: &ObjectName) {
+        if let Some(servers) = self.load.get_mut(node) {
+            servers.remove(server);
+        }
+    }
+
+    fn remove_allocation(&mut self, name: &ObjectName) -> Dirty {
+        if let Some(gone) = self.allocations.get(name).cloned() {
+            if let Some(uid) = &gone.spec.holder.uid {
+                self.port_deletions.remove(uid);
+            }
+            let (network, ip) = (gone.spec.network_uid.parse(), gone.spec.ip.parse());
+            if let (Ok(network), Ok(ip), Some(name)) = (network, ip, &gone.spec.holder.name) {
+                self.frees += 1;
+                let mac_address = gone.spec.holder.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+                let holder = Holder::Port { name: name.clone(), mac_address };
+                let freed = Freed { subnet_name: gone.spec.subnet_name.clone(), holder, order: self.frees };
+                self.freed.entry(network).or_default().insert(ip, freed);
+            }
+        }
+        self.allocations.remove(name).into_iter().collect()
+    }
+
+    fn on(&mut self, physical: &str) -> Dirty {
+        let networks = self.on_physical.get(physical).cloned().unwrap_or_default();
+        let mut dirty = networks.clone();
+        for segment in self.segments_of(&networks) {
+            dirty.extend(self.contest(&segment));
+        }
+        dirty
+    }
+
+    fn in_namespace(&mut self, namespace: &str) -> Dirty {
+        let mut dirty: Dirty = self.networks.keys().filter(|n| n.namespace == namespace).cloned().collect();
+        for segment in self.segments_of(&dirty) {
+            dirty.extend(self.contest(&segment));
+        }
+        dirty
+    }
+
+    fn segments_of(&self, networks: &Dirty) -> BTreeSet<SegmentId> {
+        networks.iter().filter_map(|name| self.networks.get(name)).map(|n| segment_id(n)).collect()
+    }
+
+    /// Who has a segment now; the networks for which that changed something.
+    fn contest(&mut self, segment: &SegmentId) -> Dirty {
+        let on = self.on_physical.get(&segment.0).cloned().unwrap_or_default();
+        let physical = self.physical.get(&segment.0).cloned();
+        let none = Arc::default();
+        let contender = |name: &ObjectName| {
+            let network = self.networks.get(name)?;
+            let labels = self.namespaces.get(&name.namespace).unwrap_or(&none);
+            let may = physical.is_some() && may_have_segment(network, physical.as_deref(), labels);
+            (segment_id(network) == *segment && may).then(|| (name.clone(), network.clone()))
+        };
+        let contenders: Vec<_> = on.iter().filter_map(contender).collect();
+        self.segments.contest(segment, contenders)
+    }
+}
+
+fn ns(object: &impl ResourceExt) -> String {
+    object.namespace().unwrap_or_default()
+}
+
+/// Namespace and name.
+pub(super) fn name_of(object: &impl ResourceExt) -> ObjectName {
+    ObjectName::new(ns(object), object.name_any())
+}
+
+fn belongs(object: &impl ResourceExt, network: &str) -> (ObjectName, ObjectName) {
+    (name_of(object), ObjectName::new(ns(object), network))
+}
+
+/// Whether an object is no newer than the one that is known.
+fn is_stale<K: Resource>(object: &K, known: Option<&Arc<K>>, backwards: bool) -> bool {
+    let (new, old) = (revision(object), known.map(|known| revision(&**known)));
+    old.is_some_and(|old| new == old || (new < old && !backwards))
+}
+
+/// The resource version of an object.
+pub(super) fn revision(object: &impl Resource) -> Revision {
+    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+}

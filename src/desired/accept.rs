@@ -1,0 +1,103 @@
+//! What is true of a network's objects where a controller allocates: who is accepted, and who has which
+//! address.
+//!
+//! Called by the controller. The same judgement as a node's without a cluster, up to where a node is
+//! needed.
+
+use std::collections::BTreeMap;
+
+use super::network::policy;
+use super::{Inputs, PortView, SubnetView, allocate, describe, nothing_to_serve, port, subnet, unserved};
+use crate::allocate::{Claim, Given, Holder, Ledger};
+use crate::api::ServerAddress;
+use crate::reason::Problem;
+
+/// What is true of them.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Accepted {
+    /// Why the network is not served.
+    pub problem: Option<Problem>,
+    /// What guests are told.
+    pub mtu: Option<u16>,
+    /// Whether there is a subnet with DHCP.
+    pub has_dhcp: bool,
+    /// By name.
+    pub subnets: BTreeMap<String, SubnetView>,
+    /// By name.
+    pub ports: BTreeMap<String, PortView>,
+    /// The servers' addresses by slot.
+    pub slots: Vec<Vec<ServerAddress>>,
+}
+
+/// Judges the objects of a network whose namespace has `labels`, and allocates for `slots` servers and
+/// all ports. `ledger` is brought up to date; `leaving` keep what they have.
+pub fn accept(
+    inputs: &Inputs,
+    labels: &BTreeMap<String, String>,
+    slots: u8,
+    ledger: &mut Ledger,
+    leaving: Vec<Claim>,
+) -> Accepted {
+    let policy = match policy(inputs, labels) {
+        Ok(policy) => policy,
+        Err(problem) => return refused(inputs, problem, ledger),
+    };
+    let domain = policy.domain.as_ref();
+    let (mut subnets, mut views) = subnet::admit(inputs, ledger);
+    let mut ports = port::admit(inputs, domain, ledger);
+    let servers = allocate(&mut subnets, &views, &mut ports, ledger, slots, leaving);
+    describe(&subnets, &mut views, ledger);
+    let view = |guest: &port::Guest| (guest.name.clone(), guest.view(&subnets, domain));
+    ports.views.extend(ports.guests.iter().map(view));
+    let served = subnets.iter().any(|subnet| subnet.scope && subnet.server.is_some());
+    Accepted {
+        problem: nothing_to_serve(inputs, &subnets).filter(|_| !served),
+        mtu: policy.mtu,
+        has_dhcp: served,
+        slots: addresses(&servers, &subnets),
+        subnets: views,
+        ports: ports.views,
+    }
+}
+
+/// What everybody has stays theirs.
+fn refused(inputs: &Inputs, problem: Problem, ledger: &Ledger) -> Accepted {
+    let waiting = unserved(inputs, problem);
+    let mut ports = waiting.ports;
+    for (name, view) in &mut ports {
+        view.addresses = ledger.held_by(&Holder::Port { name: name.clone(), mac_address: None });
+    }
+    Accepted { problem: waiting.problem, subnets: waiting.subnets, ports, ..Accepted::default() }
+}
+
+fn addresses(servers: &[Given], subnets: &[subnet::Served]) -> Vec<Vec<ServerAddress>> {
+    let resolvers = |name: &str| {
+        let all = servers.iter().flat_map(|server| &server.addresses);
+        all.filter(|(_, subnet)| subnet == name).map(|(ip, _)| ip.to_string()).collect::<Vec<_>>()
+    };
+    let of = |server: &Given| {
+        let with_dhcp = subnets.iter().filter(|subnet| subnet.scope);
+        let address = |subnet: &subnet::Served| {
+            let name = &subnet.pool.subnet_name;
+            let (ip, _) = server.addresses.iter().find(|(_, subnet)| subnet == name)?;
+            Some(ServerAddress {
+                subnet_name: name.clone(),
+                ip: ip.to_string(),
+                prefix_length: subnet.pool.cidr.prefix_len(),
+                resolvers: resolvers(name),
+            })
+        };
+        with_dhcp.filter_map(address).collect()
+    };
+    servers.iter().map(of).collect()
+}
+
+/// The ports' and subnets' views of a network that does not exist.
+pub fn lost(inputs_of: &str) -> (SubnetView, PortView) {
+    let problem = Problem::new(
+        crate::reason::Reason::NetworkNotFound,
+        format!("Network {inputs_of} does not exist in this namespace"),
+    );
+    let subnet = SubnetView { problem: Some(problem.clone()), ..SubnetView::default() };
+    (subnet, PortView { unserved: Some(problem), ..PortView::default() })
+}

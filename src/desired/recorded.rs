@@ -1,0 +1,52 @@
+//! What a controller allocated, as its objects say: a node gives nothing away by itself.
+//!
+//! Called by `desired` where there is a controller.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use super::port::Guest;
+use super::subnet::Served;
+use crate::allocate::{Given, Holder, Ledger};
+use crate::api::{DHCPServer, Port};
+
+/// The addresses of the server and of the ports. An address that two of them have is the first one's.
+pub(super) fn ledger(server: &DHCPServer, ports: &[Arc<Port>]) -> Ledger {
+    let mut ledger = Ledger::default();
+    let slot = Holder::ServerSlot { slot: server.spec.slot };
+    for (position, address) in server.spec.addresses.iter().enumerate() {
+        if let Ok(ip) = address.ip.parse() {
+            ledger.record(ip, &address.subnet_name, &slot, position);
+        }
+    }
+    for port in ports {
+        let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+        let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
+        let addresses = port.status.iter().flat_map(|status| &status.addresses);
+        for (position, address) in addresses.enumerate() {
+            if let Ok(ip) = address.ip.parse() {
+                ledger.record(ip, &address.subnet_name, &holder, position);
+            }
+        }
+    }
+    ledger
+}
+
+/// Gives the server and the guests what they have, as far as their subnets are served.
+pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served], guests: &mut [Guest]) {
+    for subnet in subnets.iter_mut().filter(|subnet| subnet.scope) {
+        let name = &subnet.pool.subnet_name;
+        let own = server.spec.addresses.iter().find(|address| address.subnet_name == *name);
+        let inside = |ip: &Ipv4Addr| subnet.pool.cidr.contains(ip);
+        subnet.server = own.and_then(|address| address.ip.parse().ok()).filter(inside);
+        let resolvers = own.into_iter().flat_map(|address| &address.resolvers);
+        subnet.resolvers = resolvers.filter_map(|ip| ip.parse().ok()).collect();
+    }
+    for guest in guests {
+        let held = ledger.held_by(&guest.claim.holder).into_iter();
+        let in_subnet = |(ip, name): &(Ipv4Addr, String)| {
+            subnets.iter().any(|s| s.pool.subnet_name == *name && s.pool.cidr.contains(ip))
+        };
+        guest.given = Given { addresses: held.filter(in_subnet).collect(), errors: Vec::new() };
+    }
+}

@@ -1,0 +1,32 @@
+//! What only a real API server can show. Needs root and the programs of `make controlplane`; each
+//! test runs in a machine of its own with a control plane of its own.
+#![allow(missing_docs, unreachable_pub, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, also their helpers")]
+
+#[path = "../../src/source/schema/tests/cases/mod.rs"]
+mod cases;
+mod control_plane;
+#[path = "../inside/mod.rs"]
+mod inside;
+#[path = "../lab/mod.rs"]
+mod lab;
+
+use std::path::PathBuf;
+
+use control_plane::{ControlPlane, Settings};
+
+mod crds;
+mod failures;
+mod harness;
+mod policy;
+mod rbac;
+mod serve;
+mod site;
+
+/// A control plane with our definitions and rights, in the test's own `/run`: memory that goes with it.
+async fn installed() -> ControlPlane {
+    let settings = Settings { parent: PathBuf::from("/run"), ..Settings::default() };
+    let plane = ControlPlane::start_with(settings).await;
+    plane.install().await;
+    plane
+}

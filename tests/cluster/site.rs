@@ -1,0 +1,304 @@
+//! A cluster for tests: a control plane, a controller, and nodes that share one L2 segment.
+//!
+//! Each node is a machine of its own with a bridge `br0` whose uplink leads to the street, another
+//! machine where the guests are. Agents and controller run with their own service accounts.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kube::api::DynamicObject;
+use kube::core::{ApiResource, GroupVersionKind};
+use kube::{Api, Client};
+use serde_json::Value;
+
+use crate::control_plane::{ControlPlane, Settings};
+use crate::inside::sh;
+use crate::lab::{Lab, spawn};
+
+pub const BIN: &str = env!("CARGO_BIN_EXE_kube-dhcp");
+
+/// Our own namespace.
+pub const SYSTEM: &str = "kube-dhcp-system";
+
+/// How long a test waits for what must happen. Generous: it is only ever reached by a failure.
+pub const LONG: Duration = Duration::from_secs(60);
+
+/// A cluster.
+pub struct Site {
+    pub plane: ControlPlane,
+    pub street: Lab,
+    pub nodes: Vec<Node>,
+    controllers: Vec<Child>,
+    controller_kubeconfig: PathBuf,
+    logs: PathBuf,
+}
+
+/// A node: a machine, and the agent on it.
+pub struct Node {
+    pub name: String,
+    pub lab: Lab,
+    pub kubeconfig: PathBuf,
+    number: usize,
+    agents: usize,
+    child: Option<Child>,
+}
+
+impl Site {
+    /// With nodes n1, n2, …, no agent and no controller yet.
+    pub async fn new(nodes: usize) -> Self {
+        sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
+        let addresses = vec!["10.99.0.1".parse().unwrap()];
+        let plane = ControlPlane::start_with(Settings { addresses, ..Settings::default() }).await;
+        plane.install().await;
+        let token = plane.service_account_token(SYSTEM, "controller", None).await;
+        let controller_kubeconfig = plane.kubeconfig("controller", &token);
+        let street = Lab::new();
+        street.bridge("br0");
+        let logs = plane.directory().join("logs");
+        std::fs::create_dir_all(&logs).unwrap();
+        let mut site =
+            Self { plane, street, nodes: Vec::new(), controllers: Vec::new(), controller_kubeconfig, logs };
+        for number in 1..=nodes {
+            site.add_node(number).await;
+        }
+        site
+    }
+
+    async fn add_node(&mut self, number: usize) {
+        let name = format!("n{number}");
+        self.plane.node(&name, &[("topology.kubernetes.io/zone", &format!("z{number}"))]).await;
+        let token = self.plane.service_account_token(SYSTEM, "agent", Some(&name)).await;
+        let kubeconfig = self.plane.kubeconfig(&name, &token);
+        let lab = self.machine(number);
+        self.nodes.push(Node { name, lab, kubeconfig, number, agents: 0, child: None });
+    }
+
+    /// A machine with a way to the API server and an uplink to the street.
+    fn machine(&self, number: usize) -> Lab {
+        let lab = Lab::new();
+        lab.bridge("br0");
+        let (node, street) = (lab.init_pid(), self.street.init_pid());
+        sh(&format!(
+            "ip link add m{number} type veth peer name mgmt netns {node}; ip link set m{number} master kc0 up
+             ip link add t{number} type veth peer name uplink netns {node}; ip link set t{number} netns {street}"
+        ));
+        lab.run(&format!("ip address add 10.99.0.{}/24 dev mgmt", 10 + number));
+        lab.run("ip link set mgmt up");
+        lab.run("ip link set uplink master br0 up");
+        self.street.run(&format!("ip link set t{number} master br0 up"));
+        lab
+    }
+
+    /// Starts a controller with these flags besides the usual ones.
+    pub fn start_controller(&mut self, flags: &[&str]) {
+        let log = File::create(self.logs.join(format!("controller-{}.log", self.controllers.len()))).unwrap();
+        let mut command = Command::new(BIN);
+        command.args(["controller", "--listen=off", "--kubeconfig"]).arg(&self.controller_kubeconfig);
+        log_level(&mut command);
+        command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        self.controllers.push(spawn(&mut command));
+    }
+
+    /// The controller that was started as the n-th, from 0.
+    pub fn controller(&mut self, n: usize) -> &mut Child {
+        &mut self.controllers[n]
+    }
+
+    /// Starts the agents of all nodes.
+    pub fn start_agents(&mut self) {
+        for node in &mut self.nodes {
+            node.start_agent(&self.logs, &[]);
+        }
+    }
+
+    /// Starts the agent of one node, by its number from 1.
+    pub fn start_agent(&mut self, number: usize, flags: &[&str]) {
+        let logs = self.logs.clone();
+        self.nodes[number - 1].start_agent(&logs, flags);
+    }
+
+    /// All of it: control plane, controller, agents, one physical network `lan` that all may use.
+    pub async fn running(nodes: usize) -> Self {
+        let mut site = Self::new(nodes).await;
+        site.apply(LAN).await;
+        site.start_controller(&[]);
+        site.start_agents();
+        site
+    }
+
+    pub fn client(&self) -> Client {
+        self.plane.admin()
+    }
+
+    /// Applies YAML, as `kubectl apply` does.
+    pub async fn apply(&self, yaml: &str) {
+        let documents = serde_saphyr::from_multiple::<Value>(yaml).unwrap();
+        for document in documents.iter().filter(|document| !document.is_null()) {
+            self.apply_object(document).await;
+        }
+    }
+
+    pub async fn apply_object(&self, object: &Value) {
+        let (api, name) = self.api_of(object);
+        let parameters = kube::api::PatchParams::apply("test").force();
+        api.patch(&name, &parameters, &kube::api::Patch::Apply(object)).await.unwrap();
+    }
+
+    pub async fn delete(&self, kind: &str, name: &str) {
+        let api = self.api(kind);
+        api.delete(name, &kube::api::DeleteParams::default()).await.unwrap();
+    }
+
+    fn api_of(&self, object: &Value) -> (Api<DynamicObject>, String) {
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        let (group, version) = text("/apiVersion").split_once('/').unwrap_or(("", text("/apiVersion")));
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk(group, version, text("/kind")));
+        let api = match text("/metadata/namespace") {
+            "" => Api::all_with(self.client(), &resource),
+            namespace => Api::namespaced_with(self.client(), namespace, &resource),
+        };
+        (api, text("/metadata/name").to_owned())
+    }
+
+    /// The objects of one of our kinds: of the namespace `default`, or without one.
+    pub fn api(&self, kind: &str) -> Api<DynamicObject> {
+        let resource = ApiResource::from_gvk(&GroupVersionKind::gvk("kube-dhcp.io", "v1alpha1", kind));
+        match kind {
+            "PhysicalNetwork" | "DHCPAgent" => Api::all_with(self.client(), &resource),
+            _ => Api::namespaced_with(self.client(), "default", &resource),
+        }
+    }
+
+    pub async fn get(&self, kind: &str, name: &str) -> Option<Value> {
+        let object = self.api(kind).get_opt(name).await.ok().flatten()?;
+        Some(serde_json::to_value(object).unwrap())
+    }
+
+    pub async fn list(&self, kind: &str) -> Vec<Value> {
+        let list = self.api(kind).list(&kube::api::ListParams::default()).await.unwrap();
+        list.items.into_iter().map(|object| serde_json::to_value(object).unwrap()).collect()
+    }
+
+    /// Waits until an object is as wanted; says at the end what it was instead.
+    pub async fn until(&self, kind: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + LONG;
+        loop {
+            let object = self.get(kind, name).await.unwrap_or_default();
+            if wanted(&object) {
+                return object;
+            }
+            assert!(Instant::now() < deadline, "{kind} {name} is {object:#}\n{}", self.logs());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until an object is ready.
+    pub async fn until_ready(&self, kind: &str, name: &str) -> Value {
+        self.until(kind, name, |object| condition(object, "Ready", "status") == "True").await
+    }
+
+    /// Waits until an object is not ready for this reason.
+    pub async fn until_not_ready(&self, kind: &str, name: &str, reason: &str) -> Value {
+        let wanted = |object: &Value| {
+            condition(object, "Ready", "status") == "False" && condition(object, "Ready", "reason") == reason
+        };
+        self.until(kind, name, wanted).await
+    }
+
+    /// The end of each log.
+    pub fn logs(&self) -> String {
+        let mut files: Vec<_> = std::fs::read_dir(&self.logs).unwrap().flatten().map(|e| e.path()).collect();
+        files.sort();
+        let tail = |path: &PathBuf| {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            let lines: Vec<_> = text.lines().collect();
+            let from = lines.len().saturating_sub(40);
+            format!("== {}\n{}\n", path.display(), lines[from..].join("\n"))
+        };
+        files.iter().map(tail).collect()
+    }
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for child in &mut self.controllers {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Node {
+    fn start_agent(&mut self, logs: &std::path::Path, flags: &[&str]) {
+        self.agents += 1;
+        let log = File::create(logs.join(format!("agent-{}-{}.log", self.name, self.agents))).unwrap();
+        let mut command = self.lab.command(BIN);
+        command.args(["agent", "--listen=off", "--node-name", &self.name, "--kubeconfig"]);
+        command.arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
+        command.args(["--physical-network", "lan=bridge:br0"]).args(flags);
+        log_level(&mut command);
+        command.stdout(Stdio::null()).stderr(log);
+        self.child = Some(spawn(&mut command));
+    }
+
+    /// What `kube-dhcp status` says on the node.
+    pub fn status(&self) -> Value {
+        let state = self.state();
+        let mut command = self.lab.command(BIN);
+        let done = crate::lab::output(command.args(["status", "-o", "json", "--state-dir"]).arg(state));
+        serde_json::from_slice(&done.stdout).unwrap_or_default()
+    }
+
+    pub fn state(&self) -> PathBuf {
+        self.lab.state().join("state")
+    }
+
+    /// `kill -9` of the agent alone; what it runs goes on.
+    pub fn kill_agent(&mut self) {
+        for pid in self.lab.pids_of("kube-dhcp") {
+            self.lab.signal("KILL", pid);
+        }
+        if let Some(mut child) = self.child.take() {
+            let _ = child.wait();
+        }
+    }
+
+    /// Cuts the node off from the API server, or connects it again.
+    pub fn connect(&self, up: bool) {
+        let state = if up { "up" } else { "down" };
+        sh(&format!("ip link set m{} {state}", self.number));
+    }
+
+    /// The dnsmasq processes that run, as the node counts them.
+    pub fn servers(&self) -> Vec<u32> {
+        self.lab.pids_of("dnsmasq")
+    }
+}
+
+/// As `RUST_LOG` says; for a person who looks for a mistake.
+fn log_level(command: &mut Command) {
+    match std::env::var("KUBE_DHCP_TEST_LOG") {
+        Ok(level) => command.env("RUST_LOG", level),
+        Err(_) => command.env_remove("RUST_LOG"),
+    };
+}
+
+/// A field of one of an object's conditions; empty where there is none.
+pub fn condition(object: &Value, type_: &str, field: &str) -> String {
+    let conditions = object.pointer("/status/conditions").and_then(Value::as_array);
+    let found = conditions.into_iter().flatten().find(|condition| condition["type"] == type_);
+    found.and_then(|condition| condition[field].as_str()).unwrap_or_default().to_owned()
+}
+
+/// A physical network that everybody may use.
+pub const LAN: &str = r"
+apiVersion: kube-dhcp.io/v1alpha1
+kind: PhysicalNetwork
+metadata: {name: lan}
+spec:
+  namespaces: {from: All}
+  untagged: Allowed
+  vlanRanges: [{first: 1, last: 4094}]
+";
