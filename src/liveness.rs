@@ -5,7 +5,7 @@
 //! renewal would have been seen: not while the watch was broken, or this process stood still or led
 //! nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is known of the agents' Leases.
@@ -76,9 +76,19 @@ impl Liveness {
         self.agents.remove(name);
     }
 
-    /// Forgets all but these.
-    pub fn retain(&mut self, keep: impl Fn(&str) -> bool) {
-        self.agents.retain(|name, _| keep(name));
+    /// These are the agents there are: others are forgotten, and one without a Lease has as long to
+    /// show one as a Lease is valid.
+    pub fn expect(&mut self, names: &BTreeSet<String>, valid_for: Duration) {
+        self.agents.retain(|name, _| names.contains(name));
+        for name in names {
+            let (resource_version, renewed) = (String::new(), self.counted);
+            self.agents.entry(name.clone()).or_insert(Agent {
+                resource_version,
+                valid_for,
+                renewed,
+                dead_since: None,
+            });
+        }
     }
 
     /// The watch broke, or somebody else leads: until [`Self::sighted`] no time counts.

@@ -192,7 +192,7 @@ impl Reason {
             ),
             Self::AddressOutsideSubnet => (
                 "AddressOutsideSubnet",
-                "Stalled",
+                "Reconciling",
                 "Port",
                 "ask for an address of one of the Network's Subnets",
             ),

@@ -32,14 +32,13 @@ pub(super) enum Feed {
     Deleted(Kind, ObjectName, Option<String>, Revision),
     Reached(Kind, Revision),
     Broken(Kind, String),
-    /// The names of all Leases.
-    Leases(BTreeSet<String>),
+    /// All Leases are known.
+    LeasesListed,
     Lease {
         name: String,
         revision: String,
         valid_for: Duration,
     },
-    LeaseGone(String),
     LeasesBroken,
 }
 
@@ -146,9 +145,8 @@ impl Feeds {
     fn lease(&mut self, seen: Feed, liveness: &mut Liveness) {
         let now = now();
         match seen {
-            Feed::Leases(names) => {
+            Feed::LeasesListed => {
                 self.leases_listed = true;
-                liveness.retain(|node| names.contains(&format!("{AGENT}{node}")));
                 self.seen(liveness, now);
             }
             Feed::Lease { name, revision, valid_for } => {
@@ -157,11 +155,6 @@ impl Feeds {
                 }
                 if self.leases_listed {
                     self.seen(liveness, now);
-                }
-            }
-            Feed::LeaseGone(name) => {
-                if let Some(node) = name.strip_prefix(AGENT) {
-                    liveness.forget(node);
                 }
             }
             _ => liveness.blind(now),
@@ -267,14 +260,11 @@ impl Opener {
         let tell = self.tell.clone();
         let listener = async move |seen: Seen<Lease>| {
             let feeds = match seen {
-                Seen::Listed(leases, _) => {
-                    let names = leases.iter().map(ResourceExt::name_any).collect();
-                    std::iter::once(Feed::Leases(names)).chain(leases.iter().map(lease)).collect()
-                }
+                Seen::Listed(leases, _) => leases.iter().map(lease).chain([Feed::LeasesListed]).collect(),
                 Seen::Applied(o, _) => vec![lease(&o)],
-                Seen::Deleted(o, _) => vec![Feed::LeaseGone(o.name_any())],
                 Seen::Broken(_) => vec![Feed::LeasesBroken],
-                Seen::Reached(_) | Seen::Unreadable(..) => Vec::new(),
+                // A Lease that is deleted is one that is not renewed.
+                Seen::Deleted(..) | Seen::Reached(_) | Seen::Unreadable(..) => Vec::new(),
             };
             for feed in feeds {
                 if tell.send(feed).await.is_err() {

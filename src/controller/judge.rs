@@ -109,12 +109,15 @@ impl Judged {
         candidates: &[Candidate],
         settings: Settings,
     ) {
+        if self.accepted.problem.is_some() || !self.accepted.has_dhcp {
+            self.withdraw_all(snapshot, uid);
+            return;
+        }
         let spec = &inputs.network.spec;
         let placed: Vec<_> = snapshot.servers.iter().map(|server| placed(snapshot, server, uid)).collect();
-        let served = self.accepted.problem.is_none() && self.accepted.has_dhcp;
         let need = Need {
             network: uid,
-            servers: if served { spec.dhcp.servers } else { 0 },
+            servers: spec.dhcp.servers,
             physical: &spec.physical_network_ref.name,
             vlan: spec.segmentation.vlan.map(|vlan| vlan.id),
             features: &BTreeSet::from([Feature::IPv4]),
@@ -138,6 +141,14 @@ impl Judged {
         for server in active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name)) {
             self.servers.extend(self.update(server));
         }
+    }
+
+    /// Whoever may not be served is not served a moment longer.
+    fn withdraw_all(&mut self, snapshot: &Snapshot, uid: &str) {
+        let problem = self.accepted.problem.as_ref();
+        let why = problem.map_or_else(|| "no Subnet has DHCP".to_owned(), ToString::to_string);
+        let withdraw = |server: &Arc<DHCPServer>| ServerStep::Withdraw(server.clone(), why.clone());
+        self.servers.extend(active(snapshot, uid).map(withdraw));
     }
 
     fn create(&mut self, snapshot: &Snapshot, uid: &str, slot: u8, node: &str) {

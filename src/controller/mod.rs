@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::cluster::heartbeat::VALID;
 use crate::cluster::leader::{Guard, Leader, LeaderHandle, Times};
 use crate::liveness::Liveness;
 use crate::types::ObjectName;
@@ -234,7 +235,11 @@ impl Controller {
     }
 
     fn everything(&mut self) {
-        let all = self.shared.world().all();
+        let all = {
+            let mut world = self.shared.world();
+            world.prune();
+            world.all()
+        };
         for network in all {
             self.queue.push(network);
         }
@@ -318,6 +323,8 @@ impl Controller {
         if self.feeds.is_silent(now) {
             self.liveness.blind(now);
         }
+        let agents = self.shared.world().agent_names();
+        self.liveness.expect(&agents, VALID);
         let verdict = self.liveness.verdict(now);
         if self.fleet.mass_expiry != verdict.mass_expiry {
             self.fleet.mass_expiry = verdict.mass_expiry;
@@ -340,3 +347,6 @@ impl Controller {
 
 /// The names in a set of networks that are to get servers somewhere.
 type Nodes = BTreeSet<String>;
+
+#[cfg(test)]
+mod tests;

@@ -118,7 +118,7 @@ impl<'a> Reports<'a> {
             .filter(|server| Some(server.spec.network_ref.uid.as_str()) == uid)
             .collect();
         let ready: Vec<_> =
-            active.iter().copied().filter(|server| server_state(snapshot, server).is_ok()).collect();
+            active.iter().copied().filter(|server| answers(snapshot, server).is_ok()).collect();
         let why = why(snapshot, judged, &active);
         let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
         Self { active, ready, why, ports, subnets, needed: judged.accepted.has_dhcp }
@@ -307,8 +307,9 @@ impl Progress for Settled<'_> {
     }
 }
 
-/// Whether a server is ready: it serves, its agent is alive, it is as it is to be.
-fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
+/// Whether a server answers guests: it serves, and its agent is alive. Also while a change of it is on
+/// its way.
+fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
     if server.spec.state == ServerState::Withdrawn {
         return Err(Problem::new(Reason::Withdrawn, "it is to be taken down"));
     }
@@ -317,7 +318,7 @@ fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem>
         let message = format!("the agent of node {node} does not renew its Lease");
         return Err(Problem::new(Reason::LeaseExpired, message));
     }
-    if serves(server) && (is_current(server) || was_current(server)) {
+    if serves(server) {
         return Ok(());
     }
     let conditions = server.status.iter().flat_map(|status| &status.conditions);
@@ -326,10 +327,13 @@ fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem>
     Err(Problem::new(Reason::Progressing, message))
 }
 
-/// It served before a change that is on its way: guests are answered meanwhile.
-fn was_current(server: &DHCPServer) -> bool {
-    let conditions = server.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+/// Whether a server is ready: it answers guests, and is as it is to be.
+fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
+    answers(snapshot, server)?;
+    if is_current(server) {
+        return Ok(());
+    }
+    Err(Problem::new(Reason::Progressing, "its agent has not yet done what is new"))
 }
 
 fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Problem {
@@ -340,7 +344,7 @@ fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Pro
         return Problem::new(reason, message);
     }
     let states = active.iter().filter_map(|server| {
-        let problem = server_state(snapshot, server).err()?;
+        let problem = answers(snapshot, server).err()?;
         Some(format!("node {}: {problem}", server.spec.node_name))
     });
     let message = states.collect::<Vec<_>>().join("; ");

@@ -272,6 +272,18 @@ impl World {
         self.networks.keys().cloned().chain(subnets).chain(ports).chain(servers).chain(held).collect()
     }
 
+    /// The names of all agents.
+    pub(super) fn agent_names(&self) -> BTreeSet<String> {
+        self.agents.keys().cloned().collect()
+    }
+
+    /// Forgets when Ports went that held nothing.
+    pub(super) fn prune(&mut self) {
+        let asked: BTreeSet<_> =
+            self.allocations.iter().filter_map(|allocation| allocation.spec.holder.uid.clone()).collect();
+        self.port_deletions.retain(|uid, _| asked.contains(uid));
+    }
+
     /// What is known of one network.
     pub(super) fn snapshot(&self, name: &ObjectName) -> Snapshot {
         let network = self.networks.get(name).cloned();

@@ -1,0 +1,423 @@
+//! A cluster in memory: the API server's objects, and agents that do what they are told when they are
+//! asked to. What the controller judged is done at once, and completely or not at all.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use kube::ResourceExt;
+use serde_json::{Value, json};
+
+use super::super::judge::{Judged, ServerStep, Settings, judge};
+use super::super::nodes::NodeFacts;
+use super::super::statuses::{Statuses, statuses};
+use super::super::world::{Kind, Object, World};
+use crate::api::{
+    DHCPAgent, DHCPServer, DHCPServerStatus, IPAllocation, Network, PhysicalNetwork, Port, Released,
+    ServedSubnet, ServerState, Subnet,
+};
+use crate::types::{ObjectName, Revision};
+
+pub(super) const SETTINGS: Settings =
+    Settings { reschedule_after: Duration::from_secs(60), quarantine: Duration::from_secs(86_400) };
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Sim {
+    pub(super) world: World,
+    revision: u64,
+    pub(super) now: Timestamp,
+    pub(super) networks: BTreeMap<String, Network>,
+    pub(super) subnets: BTreeMap<String, Subnet>,
+    pub(super) ports: BTreeMap<String, Port>,
+    pub(super) servers: BTreeMap<String, DHCPServer>,
+    pub(super) allocations: BTreeMap<String, IPAllocation>,
+    pub(super) dead: BTreeSet<String>,
+    /// What each server gives to whom at present, by node: address to the Port's UID.
+    pub(super) serving: BTreeMap<String, BTreeMap<Ipv4Addr, String>>,
+    pub(super) events: Vec<String>,
+}
+
+fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
+    let metadata = json!({"name": name, "namespace": "a", "generation": 1});
+    let value = json!({
+        "apiVersion": "kube-dhcp.io/v1alpha1", "kind": kind, "metadata": metadata, "spec": spec,
+    });
+    serde_json::from_value(value).unwrap()
+}
+
+pub(super) fn name(text: &str) -> ObjectName {
+    ObjectName::new("a", text)
+}
+
+impl Sim {
+    /// Nodes `n1` to `n<nodes>`, all of which reach the physical network `lan`.
+    pub(super) fn new(nodes: usize) -> Self {
+        let mut sim = Self { now: "2026-01-01T00:00:00Z".parse().unwrap(), ..Self::default() };
+        sim.grant(true);
+        for number in 1..=nodes {
+            let node = format!("n{number}");
+            sim.world.apply(Object::Node(node.clone(), Arc::default()));
+            let status = json!({
+                "observedGeneration": 1, "features": ["IPv4"],
+                "physicalNetworks": [{"name": "lan", "attachment": "bridge:br0", "vlan": "Unsupported", "state": "Up"}],
+            });
+            let mut agent: DHCPAgent = object("DHCPAgent", &node, &json!({}));
+            agent.metadata.namespace = None;
+            agent.status = serde_json::from_value(status).unwrap();
+            sim.world.apply(Object::Agent(Arc::new(agent)));
+        }
+        sim
+    }
+
+    pub(super) fn grant(&mut self, all: bool) {
+        let from = if all { "All" } else { "None" };
+        let spec = json!({"namespaces": {"from": from}, "untagged": "Allowed"});
+        let mut physical: PhysicalNetwork = object("PhysicalNetwork", "lan", &spec);
+        physical.metadata.namespace = None;
+        physical.metadata.resource_version = Some(self.next().to_string());
+        self.world.apply(Object::Physical(Arc::new(physical)));
+    }
+
+    fn next(&mut self) -> u64 {
+        self.revision += 1;
+        self.revision
+    }
+
+    fn stamp(&mut self, metadata: &mut kube::core::ObjectMeta, old: Option<&kube::core::ObjectMeta>) {
+        let revision = self.next();
+        metadata.resource_version = Some(revision.to_string());
+        metadata.uid = old.and_then(|old| old.uid.clone()).or_else(|| Some(uuid(revision)));
+        metadata.generation = Some(old.and_then(|old| old.generation).unwrap_or(0) + 1);
+        metadata.creation_timestamp = Some(Time(self.now));
+    }
+
+    pub(super) fn network(&mut self, name: &str, servers: u8) {
+        let spec = json!({"physicalNetworkRef": {"name": "lan"}, "dhcp": {"servers": servers}});
+        let mut network: Network = object("Network", name, &spec);
+        let old = self.networks.get(name).cloned();
+        self.stamp(&mut network.metadata, old.as_ref().map(|old| &old.metadata));
+        network.status = old.and_then(|old| old.status);
+        self.networks.insert(name.to_owned(), network.clone());
+        self.world.apply(Object::Network(Arc::new(network)));
+    }
+
+    pub(super) fn subnet(&mut self, name: &str, cidr: &str) {
+        let mut subnet: Subnet = object("Subnet", name, &json!({"networkRef": {"name": "x"}, "cidr": cidr}));
+        self.stamp(&mut subnet.metadata, None);
+        self.subnets.insert(name.to_owned(), subnet.clone());
+        self.world.apply(Object::Subnet(Arc::new(subnet)));
+    }
+
+    /// A Port of the network `x`; one that exists is changed.
+    pub(super) fn port(&mut self, name: &str, mac: Option<u8>, ip: Option<&str>) {
+        let mut spec = json!({"networkRef": {"name": "x"}});
+        if let Some(mac) = mac {
+            spec["macAddress"] = format!("02:00:00:00:00:{mac:02x}").into();
+        }
+        if let Some(ip) = ip {
+            spec["addresses"] = json!([{"ip": ip}]);
+        }
+        let mut port: Port = object("Port", name, &spec);
+        let old = self.ports.get(name).cloned();
+        self.stamp(&mut port.metadata, old.as_ref().map(|old| &old.metadata));
+        port.status = old.and_then(|old| old.status);
+        self.ports.insert(name.to_owned(), port.clone());
+        self.world.apply(Object::Port(Arc::new(port)));
+    }
+
+    pub(super) fn delete(&mut self, kind: Kind, text: &str) {
+        let revision = Revision(self.next());
+        let uid = match kind {
+            Kind::Network => self.networks.remove(text).and_then(|o| o.metadata.uid),
+            Kind::Subnet => self.subnets.remove(text).and_then(|o| o.metadata.uid),
+            _ => self.ports.remove(text).and_then(|o| o.metadata.uid),
+        };
+        if uid.is_some() {
+            self.world.ports_revision = revision;
+            self.world.remove(kind, &name(text), uid.as_deref(), revision);
+        }
+    }
+
+    /// Agents that are dead from now on, for that long.
+    pub(super) fn set_dead(&mut self, nodes: &[&str], for_: Duration) {
+        self.dead = nodes.iter().map(|node| (*node).to_owned()).collect();
+        self.world.set_dead(self.dead.iter().map(|node| (node.clone(), for_)).collect());
+    }
+
+    /// What the controller would do for a network.
+    pub(super) fn judged(&self, network: &str) -> (Judged, Statuses) {
+        let snapshot = self.world.snapshot(&name(network));
+        let candidates = self.world.candidates(&name(network), self.now);
+        let judged = judge(&snapshot, &candidates, SETTINGS, self.now);
+        let statuses = statuses(&snapshot, &judged, &BTreeSet::new(), self.now);
+        (judged, statuses)
+    }
+
+    /// One turn of a network; how many writes it took.
+    pub(super) fn turn(&mut self, network: &str) -> usize {
+        let (judged, statuses) = self.judged(network);
+        let mut writes = self.allocations(&judged);
+        writes += judged.servers.len();
+        for step in judged.servers {
+            self.server(step);
+        }
+        writes + self.statuses(statuses)
+    }
+
+    fn allocations(&mut self, judged: &Judged) -> usize {
+        let entries = &judged.entries;
+        for allocation in &entries.free {
+            self.free(allocation);
+        }
+        for (allocation, at) in &entries.release {
+            let mut allocation = IPAllocation::clone(allocation);
+            let time = self.now.to_string();
+            allocation.spec.released = Some(Released { time, ports_revision: at.to_string() });
+            self.keep(allocation);
+        }
+        for (allocation, old) in &entries.create {
+            if let Some(old) = old {
+                self.free(old);
+            }
+            let there = self.allocations.contains_key(&allocation.name_any());
+            assert!(!there, "{} has an allocation already", allocation.spec.ip);
+            self.given(allocation);
+            self.keep(allocation.clone());
+        }
+        entries.free.len() + entries.release.len() + entries.create.len()
+    }
+
+    /// Nobody may get what a server still gives to somebody else.
+    fn given(&self, allocation: &IPAllocation) {
+        let ip: Ipv4Addr = allocation.spec.ip.parse().unwrap();
+        let (holder, ports) = (&allocation.spec.holder, &self.ports);
+        for (server, serving) in &self.serving {
+            let Some(uid) = serving.get(&ip) else { continue };
+            let same = holder.uid.as_ref() == Some(uid);
+            // A Port that comes back as it was: the guest is the same.
+            let back = self.events.contains(&format!("{uid} was {:?} {:?}", holder.name, holder.mac_address));
+            assert!(same || back, "{ip} is given to {holder:?} while {server} serves {uid}: {ports:?}");
+        }
+    }
+
+    fn keep(&mut self, mut allocation: IPAllocation) {
+        let revision = self.next();
+        allocation.metadata.resource_version = Some(revision.to_string());
+        allocation.metadata.uid.get_or_insert_with(|| uuid(revision));
+        self.allocations.insert(allocation.name_any(), allocation.clone());
+        self.world.apply(Object::Allocation(Arc::new(allocation)));
+    }
+
+    fn free(&mut self, allocation: &IPAllocation) {
+        self.allocations.remove(&allocation.name_any());
+        let revision = Revision(self.next());
+        self.world.remove(Kind::Allocation, &name(&allocation.name_any()), None, revision);
+    }
+
+    fn server(&mut self, step: ServerStep) {
+        match step {
+            ServerStep::Apply(server, spec) => {
+                let mut made = DHCPServer::new(&server, spec);
+                let old = self.servers.get(&server).cloned();
+                made.metadata.namespace = Some("a".into());
+                self.stamp(&mut made.metadata, old.as_ref().map(|old| &old.metadata));
+                made.status = old.and_then(|old| old.status);
+                self.set_server(made);
+            }
+            ServerStep::Withdraw(server, why) => {
+                self.events.push(why);
+                let mut server = DHCPServer::clone(&server);
+                let old = server.metadata.clone();
+                server.spec.state = ServerState::Withdrawn;
+                self.stamp(&mut server.metadata, Some(&old));
+                self.set_server(server);
+            }
+            ServerStep::Delete(server) => {
+                self.servers.remove(&server.name_any());
+                let revision = Revision(self.next());
+                self.world.remove(Kind::Server, &name(&server.name_any()), None, revision);
+            }
+        }
+    }
+
+    fn set_server(&mut self, server: DHCPServer) {
+        self.servers.insert(server.name_any(), server.clone());
+        self.world.apply(Object::Server(Arc::new(server)));
+    }
+
+    fn statuses(&mut self, statuses: Statuses) -> usize {
+        let mut writes = statuses.ports.len() + statuses.subnets.len() + statuses.servers.len();
+        for (port, status) in statuses.ports {
+            let mut port = Port::clone(&port);
+            port.status = Some(status);
+            port.metadata.resource_version = Some(self.next().to_string());
+            self.ports.insert(port.name_any(), port.clone());
+            self.world.apply(Object::Port(Arc::new(port)));
+        }
+        for (subnet, status) in statuses.subnets {
+            let mut subnet = Subnet::clone(&subnet);
+            subnet.status = Some(status);
+            subnet.metadata.resource_version = Some(self.next().to_string());
+            self.subnets.insert(subnet.name_any(), subnet.clone());
+            self.world.apply(Object::Subnet(Arc::new(subnet)));
+        }
+        for (server, status) in statuses.servers {
+            let Some(mut server) = self.servers.get(&server.name_any()).cloned() else { continue };
+            let mut has = server.status.take().unwrap_or_default();
+            has.observed_generation = status.observed_generation;
+            has.conditions.retain(|c| ["Programmed", "Serving", "TornDown"].contains(&c.type_.as_str()));
+            has.conditions.extend(status.conditions);
+            server.status = Some(has);
+            server.metadata.resource_version = Some(self.next().to_string());
+            self.set_server(server);
+        }
+        if let Some((network, status)) = statuses.network {
+            writes += 1;
+            let mut network = Network::clone(&network);
+            network.status = Some(status);
+            network.metadata.resource_version = Some(self.next().to_string());
+            self.networks.insert(network.name_any(), network.clone());
+            self.world.apply(Object::Network(Arc::new(network)));
+        }
+        writes
+    }
+
+    /// The agent of a node does what the objects say, and reports.
+    pub(super) fn agent(&mut self, node: &str) {
+        if self.dead.contains(node) {
+            return;
+        }
+        let servers: Vec<_> = self.servers.values().filter(|s| s.spec.node_name == node).cloned().collect();
+        for mut server in servers {
+            let exists = self.networks.get(&server.spec.network_ref.name);
+            let exists =
+                exists.is_some_and(|n| n.metadata.uid.as_deref() == Some(&server.spec.network_ref.uid));
+            let before = server.status.clone().unwrap_or_default();
+            let status = if server.spec.state == ServerState::Active && exists {
+                self.serving.insert(server.name_any(), self.hosts());
+                self.report(&server, before.clone())
+            } else {
+                self.serving.remove(&server.name_any());
+                let torn = server.spec.state == ServerState::Withdrawn;
+                DHCPServerStatus {
+                    conditions: conditions(&before, &[("TornDown", torn)], 1),
+                    ..before.clone()
+                }
+            };
+            if status != before {
+                server.status = Some(status);
+                server.metadata.resource_version = Some(self.next().to_string());
+                self.set_server(server);
+            }
+        }
+    }
+
+    fn hosts(&self) -> BTreeMap<Ipv4Addr, String> {
+        let addresses = |port: &Port| {
+            let uid = port.metadata.uid.clone().unwrap();
+            let status = port.status.clone();
+            let addresses = status.into_iter().flat_map(|status| status.addresses);
+            addresses.map(|a| (a.ip.parse().unwrap(), uid.clone())).collect::<Vec<_>>()
+        };
+        self.ports.values().flat_map(addresses).collect()
+    }
+
+    fn report(&self, server: &DHCPServer, before: DHCPServerStatus) -> DHCPServerStatus {
+        let network = &self.networks[&server.spec.network_ref.name];
+        let generation = server.metadata.generation.unwrap();
+        let subnet = |subnet: &Subnet| ServedSubnet {
+            name: subnet.name_any(),
+            generation: subnet.metadata.generation.unwrap(),
+        };
+        DHCPServerStatus {
+            ports_revision: Some(self.ports_at().to_string()),
+            network_generation: network.metadata.generation,
+            subnets: self.subnets.values().map(subnet).collect(),
+            conditions: conditions(&before, &[("Programmed", true), ("Serving", true)], generation),
+            ..before
+        }
+    }
+
+    /// The revision of the last change of a Port.
+    fn ports_at(&self) -> u64 {
+        let revisions =
+            self.ports.values().filter_map(|port| port.metadata.resource_version.as_deref()?.parse().ok());
+        revisions.max().unwrap_or(0).max(self.world.ports_revision.0)
+    }
+
+    /// Turns and agents until nothing is written any more.
+    pub(super) fn settle(&mut self) {
+        for _ in 0..60 {
+            let before = self.revision;
+            self.turn("x");
+            for node in ["n1", "n2", "n3", "n4"] {
+                self.agent(node);
+            }
+            if self.revision == before {
+                return;
+            }
+        }
+        panic!("it does not settle: {:#?}", self.judged("x").0);
+    }
+
+    pub(super) fn addresses(&self, port: &str) -> Vec<String> {
+        let status = self.ports[port].status.clone();
+        status.into_iter().flat_map(|status| status.addresses).map(|a| a.ip).collect()
+    }
+
+    /// Status and reason of a Port's Ready.
+    pub(super) fn ready(&self, port: &str) -> (String, String) {
+        let status = self.ports[port].status.clone().unwrap_or_else(|| panic!("{port} has no status"));
+        ready(&status.conditions)
+    }
+
+    pub(super) fn network_ready(&self) -> (String, String) {
+        ready(&self.networks["x"].status.clone().unwrap().conditions)
+    }
+
+    /// The nodes with an active server, by slot.
+    pub(super) fn nodes(&self) -> Vec<(u8, String)> {
+        let active = self.servers.values().filter(|s| s.spec.state == ServerState::Active);
+        let mut nodes: Vec<_> = active.map(|s| (s.spec.slot, s.spec.node_name.clone())).collect();
+        nodes.sort();
+        nodes
+    }
+
+    /// Nothing of a node's answers any more.
+    pub(super) fn silence(&mut self, node: &str) {
+        self.serving.retain(|server, _| !server.ends_with(node));
+    }
+
+    /// A Node that is tainted out-of-service.
+    pub(super) fn out_of_service(&mut self, node: &str) {
+        self.silence(node);
+        let facts = NodeFacts { out_of_service: true, ..NodeFacts::default() };
+        self.world.apply(Object::Node(node.to_owned(), Arc::new(facts)));
+    }
+}
+
+fn ready(conditions: &[Condition]) -> (String, String) {
+    let ready = conditions.iter().find(|c| c.type_ == "Ready").unwrap();
+    (ready.status.clone(), ready.reason.clone())
+}
+
+fn conditions(before: &DHCPServerStatus, now: &[(&str, bool)], generation: i64) -> Vec<Condition> {
+    let theirs = before.conditions.iter().filter(|c| c.type_ == "Ready").cloned();
+    let condition = |(type_, status): &(&str, bool)| Condition {
+        type_: (*type_).to_owned(),
+        status: if *status { "True" } else { "False" }.to_owned(),
+        reason: "Ready".into(),
+        message: String::new(),
+        observed_generation: Some(generation),
+        last_transition_time: Time("2026-01-01T00:00:00Z".parse().unwrap()),
+    };
+    now.iter().map(condition).chain(theirs).collect()
+}
+
+fn uuid(n: u64) -> String {
+    format!("00000000-0000-4000-8000-{n:012x}")
+}
