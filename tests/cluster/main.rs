@@ -18,6 +18,7 @@ use control_plane::{ControlPlane, Settings};
 mod crds;
 mod failures;
 mod harness;
+mod kstatus;
 mod policy;
 mod rbac;
 mod serve;
