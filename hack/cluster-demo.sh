@@ -26,11 +26,16 @@ programs=$target/$profile
 work=$(mktemp -d)
 # dnsmasq drops its privileges and passes through.
 chmod 755 "$work"
-trap 'rm -rf "$work"' EXIT
-trap 'exit 130' INT TERM
+# What was killed may still be writing.
+trap 'rm -rf "$work" 2>/dev/null || { sleep 1; rm -rf "$work"; }' EXIT
 export TMPDIR="$work" PATH="$programs:$KUBE_DHCP_CONTROLPLANE:$PATH:/usr/sbin:/sbin"
+# The first process of a machine hears no Ctrl-C: it is ended from outside, and all others with it.
+exec 3<&0
 unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private -- sh -euc '
     mount -t tmpfs -o mode=755 none /run
     mount -t sysfs none /sys
     ip link set lo up
-    exec "$1/examples/cluster_demo"' sh "$programs"
+    exec "$1/examples/cluster_demo"' sh "$programs" <&3 &
+demo=$!
+trap 'kill -9 "$demo"; wait "$demo" 2>/dev/null || true; exit 130' INT TERM
+wait "$demo"
