@@ -5,7 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what is broken must fail loudly")]
 
 #[path = "../tests/cluster/control_plane/mod.rs"]
-#[allow(dead_code, unused_imports, reason = "it has its part of it")]
+#[allow(unused_imports, reason = "it has its part of it")]
 mod control_plane;
 #[path = "../tests/inside/mod.rs"]
 mod inside;
