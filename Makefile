@@ -3,13 +3,16 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo test bench build crds docs lint deny packages controlplane
+.PHONY: help demo cluster-demo test bench build crds docs lint deny packages controlplane
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: packages ## Serve a real guest on this machine, and clean up (root, a few minutes the first time)
 	@hack/demo.sh
+
+cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a node that dies (root, Go; minutes the first time)
+	@hack/cluster-demo.sh
 
 test: packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked

@@ -22,13 +22,13 @@ pub struct Cli {
 /// The subcommands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve on this machine what a cluster's controller gives it, or a directory of manifests.
+    /// Serve networks on this machine: those that a cluster's controller gives it, or a directory's.
     Agent(AgentArgs),
-    /// Give addresses and place servers for all networks of a cluster.
+    /// Allocate addresses and choose nodes for all networks of a cluster; one of several leads.
     Controller(ControllerArgs),
     /// Show what the agent would do now, on what, and why; changes nothing.
     Plan(PlanArgs),
-    /// Show what is served, and why the rest is not.
+    /// Show what the agent of this machine serves, and why the rest is not.
     Status(StatusArgs),
     /// Print the custom resource definitions.
     Crds(CrdsArgs),
@@ -53,7 +53,7 @@ pub struct NodeArgs {
     #[arg(long = "dns-forwarder", value_name = "IP")]
     pub dns_forwarders: Vec<IpAddr>,
 
-    /// The node's name [default: the host name]
+    /// The node's name, in a cluster that of its Node [default: the host name]
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
     pub node_name: Option<String>,
 }
@@ -65,8 +65,8 @@ pub struct AgentArgs {
     #[command(flatten)]
     pub node: NodeArgs,
 
-    /// Directory of manifests: *.yaml, *.yml and *.json, watched. Without it a cluster is served.
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["kubeconfig", "namespace"])]
+    /// Directory of manifests to serve without a cluster: *.yaml, *.yml and *.json, watched.
+    #[arg(long, value_name = "DIR", conflicts_with = "kubeconfig")]
     pub manifests: Option<PathBuf>,
 
     /// The cluster.
@@ -93,11 +93,11 @@ pub struct AgentArgs {
 /// The cluster that is spoken to.
 #[derive(Debug, Clone, Args)]
 pub struct ClusterArgs {
-    /// How to reach the API server [default: the pod's service account, else $KUBECONFIG]
+    /// How to reach the API server [default: $KUBECONFIG or ~/.kube/config, else the pod's service account]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Our own namespace, for Leases.
+    /// Namespace of kube-dhcp itself: the Leases of agents and controllers are in it.
     #[arg(long, value_name = "NAME", default_value = "kube-dhcp-system", env = "POD_NAMESPACE")]
     pub namespace: String,
 }
@@ -113,11 +113,13 @@ pub struct ControllerArgs {
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9468")]
     pub listen: Listen,
 
-    /// How long a network that another server answers waits for a silent agent, in seconds.
+    /// How long a network waits for a silent agent while another server answers, in seconds. It gets a
+    /// replacement then; one that nobody answers gets it at once.
     #[arg(long, value_name = "SECONDS", default_value = "60")]
     pub reschedule_after: u64,
 
-    /// How long an address that was given back waits for servers that do not confirm it, in hours.
+    /// How long an address that was given back waits for a server of which nothing is heard, in hours.
+    /// Deleting the Node, or tainting it out-of-service, ends the wait.
     #[arg(long, value_name = "HOURS", default_value = "24", value_parser = clap::value_parser!(u64).range(1..))]
     pub quarantine: u64,
 
@@ -310,6 +312,17 @@ mod tests {
         ] {
             assert!(parse(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_directory_is_served_in_a_pod_too() {
+        // What the downward API says of the pod; `env` counts as given.
+        let with = |more: &[&str]| {
+            let all = ["kube-dhcp", "agent", "--manifests", "/m"].iter().chain(more);
+            Cli::try_parse_from(all).is_ok()
+        };
+        assert!(with(&["--namespace", "edge"]));
+        assert!(!with(&["--kubeconfig", "/k"]));
     }
 
     #[test]

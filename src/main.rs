@@ -19,10 +19,18 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(e) => {
-            eprintln!("kube-dhcp: {e:#}");
+            eprintln!("kube-dhcp: {}", told(&e));
             ExitCode::FAILURE
         }
     }
+}
+
+/// An error and its causes; some say theirs themselves, and each is told once.
+fn told(error: &anyhow::Error) -> String {
+    let add = |text: String, cause: String| {
+        if text.contains(&cause) { text } else { format!("{text}: {cause}") }
+    };
+    error.chain().map(ToString::to_string).reduce(add).unwrap_or_default()
 }
 
 fn run(command: Command) -> anyhow::Result<()> {

@@ -13,7 +13,7 @@ pub enum Error {
     #[error("kubeconfig {0} cannot be used")]
     Kubeconfig(String, #[source] kube::config::KubeconfigError),
     /// Neither a kubeconfig nor a pod's service account.
-    #[error("no cluster: not in a pod, and no --kubeconfig")]
+    #[error("no cluster is known: no kubeconfig, and no service account of a pod")]
     NoCluster(#[source] kube::config::InferConfigError),
     /// What the configuration says cannot be done.
     #[error("no client for the API server")]

@@ -3,6 +3,8 @@
 //! Used by the cluster source and the controller. kube's own watcher does not say up to which resource
 //! version it has seen everything; the rules between controller and agents rest on that.
 
+mod absence;
+
 use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,6 +20,7 @@ use tracing::{debug, info, warn};
 
 use super::client::why;
 use crate::types::Revision;
+use absence::Absence;
 
 /// What a watch saw.
 #[derive(Debug, Clone, PartialEq)]
@@ -84,12 +87,14 @@ pub async fn follow<K: Watched>(
     tell: impl AsyncFnMut(Seen<K>) -> bool,
 ) {
     let resource = kube::api::ApiResource::erase::<K>(&());
+    let absence = Absence::new(client.clone(), &resource.group);
     let api = match &selection.namespace {
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
+    let resource = resource.plural;
     let mut watch =
-        Watch { api, resource: resource.plural, selection, pace, tell, failures: 0, streaming: true };
+        Watch { api, resource, selection, pace, tell, failures: 0, streaming: true, absence, gone: false };
     watch.run().await;
 }
 
@@ -102,6 +107,9 @@ struct Watch<F> {
     failures: u32,
     /// Whether the API server can list by a watch (KEP-3157).
     streaming: bool,
+    absence: Absence,
+    /// It was told that there is nothing because the kind is not there any more.
+    gone: bool,
 }
 
 /// Why a turn ended.
@@ -153,6 +161,8 @@ impl<F> Watch<F> {
                         }
                     }
                 }
+                self.absence.ended();
+                self.gone = false;
                 let heard = (self.tell)(Seen::Listed(readable, revision)).await;
                 if heard { End::Resume(revision) } else { End::Unheard }
             }
@@ -321,6 +331,17 @@ impl<F> Watch<F> {
         self.failures = self.failures.saturating_add(1);
         let message = why(error, &self.resource);
         debug!(resource = self.resource, failures = self.failures, "cannot watch: {message}");
+        let mut then = then;
+        if self.absence.is_final(error).await {
+            if !std::mem::replace(&mut self.gone, true) {
+                warn!(resource = self.resource, "the definitions are gone, and all objects with them");
+                let reached = if let End::Verify(revision) = then { revision } else { Revision::default() };
+                if !(self.tell)(Seen::Listed(Vec::new(), reached)).await {
+                    return End::Unheard;
+                }
+            }
+            then = End::Relist;
+        }
         if !(self.tell)(Seen::Broken(format!("cannot watch {}: {message}", self.resource))).await {
             return End::Unheard;
         }

@@ -1,15 +1,14 @@
 //! `kube-dhcp agent`.
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use super::stop_on_signal;
 use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
-use crate::cluster::client::connect;
+use crate::cluster::client::{Error, connect};
 use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
-
 use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::serve::serve;
@@ -28,7 +27,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     node.state = host.state_dir().to_owned();
     let client = match args.manifests {
         Some(_) => None,
-        None => Some(connect(args.cluster.kubeconfig.as_deref()).await.context(INSTEAD)?),
+        None => Some(connect(args.cluster.kubeconfig.as_deref()).await.map_err(instead)?),
     };
     let (state, name) = (node.state.clone(), node.name.clone());
     let config = Config {
@@ -72,4 +71,9 @@ async fn run(
     Ok(())
 }
 
-const INSTEAD: &str = "a directory of manifests is served with --manifests instead";
+fn instead(error: Error) -> anyhow::Error {
+    match error {
+        Error::NoCluster(_) => anyhow::Error::new(error).context("neither --manifests nor a cluster"),
+        error => error.into(),
+    }
+}

@@ -46,7 +46,7 @@ pub fn status(args: &StatusArgs) -> Result<()> {
 fn read(state: &Path) -> Result<Status> {
     let directory = report::directory(state);
     let entries = std::fs::read_dir(&directory).with_context(|| {
-        format!("no agent has reported in {}; is --state-dir the agent's?", state.display())
+        format!("no agent has reported in {}, or --state-dir is not the agent's", state.display())
     })?;
     let mut networks = Vec::new();
     for entry in entries {
@@ -85,7 +85,11 @@ fn table(status: &Status) -> String {
         ports(status),
     ];
     let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    if parts.is_empty() { "Nothing is declared.\n".to_owned() } else { parts.join("\n") }
+    match (parts.is_empty(), status.node.source) {
+        (false, _) => parts.join("\n"),
+        (true, Origin::Directory) => "Nothing is declared.\n".to_owned(),
+        (true, _) => "The controller gives this node no network to serve.\n".to_owned(),
+    }
 }
 
 fn problems(node: &NodeReport) -> String {

@@ -56,8 +56,9 @@ impl Recorder {
         Self { events, instance: instance.to_owned() }
     }
 
-    /// Says what is new in what was judged.
-    pub(super) fn record(&self, snapshot: &Snapshot, judged: &Judged, statuses: &Statuses) {
+    /// Says what is new in what was judged. Of Network and Subnets only if `all`: what is not written
+    /// now is found again, and would be said again.
+    pub(super) fn record(&self, snapshot: &Snapshot, judged: &Judged, statuses: &Statuses, all: bool) {
         if let Some(inputs) = &snapshot.inputs {
             for step in &judged.servers {
                 let (reason, message) = match step {
@@ -73,11 +74,11 @@ impl Recorder {
                 self.say(&*inputs.network, &note);
             }
         }
-        if let Some((network, status)) = &statuses.network {
+        if let Some((network, status)) = statuses.network.as_ref().filter(|_| all) {
             let before = network.status.as_ref().map(|status| &status.conditions[..]);
             self.change(&**network, before.unwrap_or_default(), &status.conditions);
         }
-        for (subnet, status) in &statuses.subnets {
+        for (subnet, status) in statuses.subnets.iter().filter(|_| all) {
             let before = subnet.status.as_ref().map(|status| &status.conditions[..]);
             self.change(&**subnet, before.unwrap_or_default(), &status.conditions);
         }
@@ -94,8 +95,9 @@ impl Recorder {
         if same || now.reason == "Progressing" {
             return;
         }
-        let was_wrong =
-            before.is_some_and(|before| before.status != "True" && before.reason != "Progressing");
+        let was_wrong = before.is_some_and(|before| {
+            before.reason == "FewerServers" || before.status != "True" && before.reason != "Progressing"
+        });
         match now.status.as_str() {
             "True" if was_wrong || now.reason == "FewerServers" => {
                 let message = if now.message.is_empty() { "it is ready" } else { &now.message };

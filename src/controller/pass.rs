@@ -68,7 +68,7 @@ impl Turn {
             actor.servers(judged.servers.clone()).await?;
         }
         let statuses = statuses(&snapshot, &judged, &unmade, now);
-        self.shared.recorder.record(&snapshot, &judged, &statuses);
+        self.shared.recorder.record(&snapshot, &judged, &statuses, self.all);
         let slow = is_slow(&statuses);
         outcome.owes_slow = slow && !self.all;
         outcome.wrote_slow = slow && self.all;

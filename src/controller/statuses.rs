@@ -348,7 +348,13 @@ fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Pro
         Some(format!("node {}: {problem}", server.spec.node_name))
     });
     let message = states.collect::<Vec<_>>().join("; ");
-    Problem::new(Reason::NoServerReady, format!("no server is ready: {message}"))
+    let starts = |server: &&Arc<DHCPServer>| {
+        let conditions = server.status.iter().flat_map(|status| &status.conditions);
+        let state = server_state(snapshot, server).err().map(|problem| problem.reason);
+        state == Some(Reason::Progressing) && !conditions.into_iter().any(|c| c.type_ == "Serving")
+    };
+    let reason = if active.iter().any(starts) { Reason::Progressing } else { Reason::NoServerReady };
+    Problem::new(reason, format!("no server is ready: {message}"))
 }
 
 fn facts(generation: Option<i64>, conditions: Option<&Vec<Condition>>) -> (i64, &[Condition]) {

@@ -23,6 +23,7 @@ mod policy;
 mod rbac;
 mod serve;
 mod site;
+mod uninstall;
 
 /// A control plane with our definitions and rights, in the test's own `/run`: memory that goes with it.
 async fn installed() -> ControlPlane {

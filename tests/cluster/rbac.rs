@@ -39,7 +39,7 @@ const TABLE: &[Line] = &[
     (AGENT, "get create update patch", "coordination.k8s.io/leases", OURS, true),
     (AGENT, "delete list watch", "coordination.k8s.io/leases", OURS, false),
     (AGENT, "get create update", "coordination.k8s.io/leases", "kube-node-lease", false),
-    (AGENT, "create patch update", "events.k8s.io/events", "team-a", true),
+    (AGENT, "create patch update", "events.k8s.io/events", "team-a", false),
 
     (CONTROLLER, "get list watch", "kube-dhcp.io/physicalnetworks", "", true),
     (CONTROLLER, "create update patch delete", "kube-dhcp.io/networks", "team-a", false),
@@ -56,6 +56,8 @@ const TABLE: &[Line] = &[
     (CONTROLLER, "get list watch create update patch delete", "coordination.k8s.io/leases", OURS, true),
     (CONTROLLER, "get list", "coordination.k8s.io/leases", "kube-system", false),
     (CONTROLLER, "get list", "/secrets", OURS, false),
+    (CONTROLLER, "create", "events.k8s.io/events", "team-a", true),
+    (CONTROLLER, "patch update", "events.k8s.io/events", "team-a", false),
 
     ("viewer", "get list watch", "kube-dhcp.io/ports", "team-a", true),
     ("viewer", "get list watch", "kube-dhcp.io/dhcpservers", "team-a", true),

@@ -68,9 +68,23 @@ fn a_network_is_served_by_two_nodes_and_says_so() {
         assert_eq!(guest.init_reboot(ack.yiaddr()).unwrap().kind(), MessageType::Ack);
         capture.assert_no_nak();
         println!("{}", site.plane.kubectl(&["get", "dnet,dsub,dport,dsrv,dagent,dip,dphys", "-A"]));
+        events_say_each_thing_once(&site);
         a_port_is_added_and_removed(&site).await;
         everything_goes(&site).await;
     });
+}
+
+/// That servers start is nothing to warn of, and what is said is not said again.
+fn events_say_each_thing_once(site: &Site) {
+    let columns = "-o=custom-columns=T:.type,R:.reason,O:.regarding.name,M:.note";
+    let said = site.plane.kubectl(&["get", "events.v1.events.k8s.io", "--no-headers", columns]);
+    let mut lines: Vec<_> = said.lines().collect();
+    assert!(!said.contains("NoServerReady"), "{said}");
+    let all = lines.len();
+    assert!(lines.iter().any(|line| line.contains("ServerPlaced")), "{said}");
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), all, "{said}");
 }
 
 async fn a_port_is_added_and_removed(site: &Site) {

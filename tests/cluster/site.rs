@@ -17,7 +17,11 @@ use crate::control_plane::{ControlPlane, Settings};
 use crate::inside::sh;
 use crate::lab::{Lab, spawn};
 
-pub const BIN: &str = env!("CARGO_BIN_EXE_kube-dhcp");
+/// The program: Cargo says to tests where it is, others find it in their PATH.
+pub const BIN: &str = match option_env!("CARGO_BIN_EXE_kube-dhcp") {
+    Some(path) => path,
+    None => "kube-dhcp",
+};
 
 /// Our own namespace.
 pub const SYSTEM: &str = "kube-dhcp-system";

@@ -1,0 +1,190 @@
+//! Everything can be deleted in any order: nothing is left, neither in the API nor on the nodes.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::inside::inside;
+use crate::serve::{NETWORK, mac};
+use crate::site::{Site, condition};
+
+/// Three nodes; the network `a` with its port in a namespace, served by two of them.
+async fn served(namespace: &str) -> Site {
+    let site = Site::running(3).await;
+    if namespace != "default" {
+        site.plane.namespace(namespace, &[]).await;
+    }
+    site.apply(&NETWORK.replace("namespace: default", &format!("namespace: {namespace}"))).await;
+    until_served(&site, namespace).await;
+    site
+}
+
+async fn until_served(site: &Site, namespace: &str) {
+    until(site, "the network is served by two nodes", || {
+        let ready = "-o=jsonpath={.status.servers.ready}";
+        let port = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
+        kubectl(site, &["get", "dnet", "a", "-n", namespace, ready]) == "2"
+            && kubectl(site, &["get", "dport", "p1", "-n", namespace, port]) == "True"
+    })
+    .await;
+}
+
+#[test]
+fn a_tenants_namespace_goes_with_everything_in_it() {
+    inside("uninstall::a_tenants_namespace_goes_with_everything_in_it", async {
+        let site = served("tenant").await;
+        let began = Instant::now();
+        site.plane.kubectl(&["delete", "namespace", "tenant", "--wait=true", "--timeout=60s"]);
+        println!("the namespace is gone after {:?}", began.elapsed());
+        nothing_is_left(&site).await;
+    });
+}
+
+#[test]
+fn a_physical_network_goes_before_what_is_on_it() {
+    inside("uninstall::a_physical_network_goes_before_what_is_on_it", async {
+        let site = served("default").await;
+        site.delete("PhysicalNetwork", "lan").await;
+        site.until_not_ready("Network", "a", "PhysicalNetworkNotFound").await;
+        nodes_are_empty(&site).await;
+        // What had an address has it still, for when the physical network comes back.
+        site.apply(crate::site::LAN).await;
+        let port = site.until_ready("Port", "p1").await;
+        assert_eq!(port.pointer("/status/addresses/0/ip"), Some(&Value::from("10.0.0.20")));
+        site.delete("PhysicalNetwork", "lan").await;
+        for (kind, name) in [("Subnet", "a-v4"), ("Network", "a"), ("Port", "p1")] {
+            site.delete(kind, name).await;
+        }
+        nothing_is_left(&site).await;
+    });
+}
+
+#[test]
+fn the_definitions_go_before_what_they_define() {
+    inside("uninstall::the_definitions_go_before_what_they_define", async {
+        let mut site = served("default").await;
+        let began = Instant::now();
+        site.plane.kubectl(&["delete", "-k", definitions(), "--wait=true", "--timeout=60s"]);
+        println!("the definitions are gone after {:?}", began.elapsed());
+        nodes_are_empty(&site).await;
+        println!("the nodes are empty after {:?}", began.elapsed());
+        let ended = site.controller(0).try_wait().unwrap();
+        assert!(ended.is_none(), "the controller ended: {ended:?}\n{}", site.logs());
+        // Whoever did not mean it applies everything again.
+        site.plane.install().await;
+        site.apply(crate::site::LAN).await;
+        site.apply(NETWORK).await;
+        let began = Instant::now();
+        until_served(&site, "default").await;
+        println!("served again after {:?}", began.elapsed());
+        assert!(site.street.guest("br0", mac(1)).discover(&[]).is_some());
+    });
+}
+
+#[test]
+fn an_agent_that_was_away_learns_that_the_definitions_are_gone() {
+    inside("uninstall::an_agent_that_was_away_learns_that_the_definitions_are_gone", async {
+        let mut site = served("default").await;
+        let number = site.nodes.iter().position(|node| !node.servers().is_empty()).unwrap();
+        // Its copy of the objects is written within a second.
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        site.nodes[number].kill_agent();
+        site.plane.kubectl(&["delete", "-k", definitions(), "--wait=true", "--timeout=60s"]);
+        until(&site, "the others are empty", || {
+            let mut others = site.nodes.iter().enumerate().filter(|(n, _)| *n != number);
+            others.all(|(_, node)| node.servers().is_empty())
+        })
+        .await;
+        site.start_agent(number + 1, &[]);
+        let began = Instant::now();
+        let copied = || site.nodes[number].status()["node"]["source"] == "LastGoodCopy";
+        until(&site, "it serves from its copy", copied).await;
+        // An API server that starts says the same for a while.
+        tokio::time::sleep(Duration::from_secs(30)).await;
+        assert_eq!(site.nodes[number].servers().len(), 1, "it gave up early");
+        nodes_are_empty(&site).await;
+        println!("taken down after {:?}", began.elapsed());
+    });
+}
+
+#[test]
+fn a_node_that_is_gone_for_good_holds_nothing_back() {
+    inside("uninstall::a_node_that_is_gone_for_good_holds_nothing_back", async {
+        let mut site = served("default").await;
+        let number = site.nodes.iter().position(|node| !node.servers().is_empty()).unwrap();
+        let dead = site.nodes.remove(number).name.clone();
+        for (kind, name) in [("Network", "a"), ("Port", "p1"), ("Subnet", "a-v4")] {
+            site.delete(kind, name).await;
+        }
+        nodes_are_empty(&site).await;
+        // The dead node may serve on, as far as anybody knows.
+        let server = site.get("DHCPServer", &format!("a.{dead}")).await.unwrap();
+        assert_eq!(condition(&server, "TornDown", "status"), "", "{server:#}");
+        site.plane.kubectl(&["delete", "node", &dead]);
+        nothing_is_left(&site).await;
+        site.until("DHCPAgent", &dead, Value::is_null).await;
+    });
+}
+
+#[test]
+fn everything_goes_at_once_with_networks_still_there() {
+    inside("uninstall::everything_goes_at_once_with_networks_still_there", async {
+        let mut site = served("default").await;
+        let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/deploy");
+        let began = Instant::now();
+        site.plane.kubectl(&["delete", "-k", deploy, "--wait=true", "--timeout=60s"]);
+        println!("deleted after {:?}", began.elapsed());
+        let kinds = "crd,ns,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding";
+        let left = kubectl(&site, &["get", kinds, "--output=name"]);
+        assert!(!left.contains("kube-dhcp"), "{left}");
+        // Nobody ended because the rights went first. What agents serve ends with their pods.
+        assert!(site.controller(0).try_wait().unwrap().is_none(), "{}", site.logs());
+        for node in &site.nodes {
+            assert_eq!(node.lab.pids_of("kube-dhcp").len(), 1, "{}", site.logs());
+            println!("{}: {} servers", node.name, node.servers().len());
+        }
+    });
+}
+
+fn definitions() -> &'static str {
+    concat!(env!("CARGO_MANIFEST_DIR"), "/crds")
+}
+
+async fn nothing_is_left(site: &Site) {
+    nodes_are_empty(site).await;
+    until(site, "nothing is left in the API", || {
+        let kinds = "dnet,dsub,dport,dsrv,dip";
+        kubectl(site, &["get", kinds, "--all-namespaces", "--output=name"]).is_empty()
+    })
+    .await;
+}
+
+async fn nodes_are_empty(site: &Site) {
+    until(site, "nothing is left on the nodes", || {
+        let links = |node: &crate::site::Node| node.lab.run("ip -o link show master br0");
+        site.nodes.iter().all(|node| {
+            node.servers().is_empty() && node.lab.netns_names().is_empty() && links(node).lines().count() == 1
+        })
+    })
+    .await;
+    for node in &site.nodes {
+        let networks = node.state().join("networks");
+        let left: Vec<_> = std::fs::read_dir(networks).into_iter().flatten().flatten().collect();
+        assert!(left.is_empty(), "{}: {left:?}", node.name);
+    }
+}
+
+/// What kubectl prints, whether it succeeds or not.
+fn kubectl(site: &Site, arguments: &[&str]) -> String {
+    let done = crate::lab::output(site.plane.kubectl_command().args(arguments));
+    String::from_utf8_lossy(&done.stdout).into_owned()
+}
+
+async fn until(site: &Site, what: &str, wanted: impl Fn() -> bool) {
+    let deadline = Instant::now() + crate::site::LONG * 2;
+    while !wanted() {
+        let objects = || kubectl(site, &["get", "dnet,dport,dsrv,dip,dagent", "-A"]);
+        assert!(Instant::now() < deadline, "still not: {what}\n{}\n{}", objects(), site.logs());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
