@@ -290,6 +290,9 @@ impl Decisions {
     /// Returns the networks whose server is asked to say that it has come so far.
     fn seen(&mut self, ports: &PortsOf, revision: Revision) -> Vec<ObjectName> {
         let before = self.revisions.insert(ports.clone(), revision).unwrap_or_default();
+        if revision < before {
+            self.went_back(revision);
+        }
         let covers = |network: &ObjectName| match ports {
             PortsOf::Network(name) => name == network,
             PortsOf::Namespace(namespace) => *namespace == network.namespace,
@@ -309,6 +312,12 @@ impl Decisions {
         let servers = self.by_name.iter().filter(|(_, server)| asked(server));
         let networks = servers.map(|(name, s)| ObjectName::new(&name.namespace, &s.spec.network_ref.name));
         networks.filter(covers).collect()
+    }
+
+    /// The API server's storage was put back: numbers above this one are of a history that is no more.
+    fn went_back(&mut self, now: Revision) {
+        let all = self.revisions.values_mut().chain(self.removals.values_mut());
+        all.for_each(|revision| *revision = now.min(*revision));
     }
 
     fn revision(&self, network: &ObjectName) -> Option<PortsRevision> {

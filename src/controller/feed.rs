@@ -19,7 +19,8 @@ use super::Shared;
 use super::nodes::NodeFacts;
 use super::world::{Kind, Object, World, name_of};
 use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subnet};
-use crate::cluster::watch::{Pace, Seen, Selection, Watched, follow};
+use crate::cluster::client::Connection;
+use crate::cluster::watch::{Pace, Seen, Selection, Unreadable, Watched, follow};
 use crate::cluster::write::{self, limited};
 use crate::liveness::Liveness;
 use crate::types::{ObjectName, Revision};
@@ -27,7 +28,7 @@ use crate::types::{ObjectName, Revision};
 /// What the watches say.
 pub(super) enum Feed {
     /// All objects of a kind.
-    Listed(Kind, Vec<Object>, Revision),
+    Listed(Kind, Vec<Object>, Vec<ObjectName>, Revision),
     Applied(Kind, Object, Revision),
     Deleted(Kind, ObjectName, Option<String>, Revision),
     Reached(Kind, Revision),
@@ -64,10 +65,10 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    pub(super) fn open(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<Feed>) {
+    pub(super) fn open(connection: &Connection, namespace: &str) -> (Self, mpsc::Receiver<Feed>) {
         let (tell, feed) = mpsc::channel(QUEUE);
-        let pace = Pace::default();
-        let open = Opener { client: client.clone(), tell, pace };
+        let pace = Pace::new(connection.pulse.clone());
+        let open = Opener { client: connection.client.clone(), tell, pace };
         let tasks = vec![
             open.kind::<Network>(Kind::Network, |o| Object::Network(Arc::new(o))),
             open.kind::<Subnet>(Kind::Subnet, |o| Object::Subnet(Arc::new(o))),
@@ -99,9 +100,9 @@ impl Feeds {
 
     pub(super) fn take(&mut self, seen: Feed, shared: &Shared, liveness: &mut Liveness) {
         match seen {
-            Feed::Listed(kind, objects, revision) => {
+            Feed::Listed(kind, objects, unreadable, revision) => {
                 self.mend(kind);
-                let touched = list(&mut shared.world(), kind, objects, revision);
+                let touched = list(&mut shared.world(), kind, objects, &unreadable, revision);
                 shared.touch(touched);
                 if self.missing.remove(&kind) && self.are_synced() {
                     info!("all objects are known");
@@ -192,8 +193,15 @@ const KINDS: [Kind; 9] = [
     Kind::Namespace,
 ];
 
-fn list(world: &mut World, kind: Kind, objects: Vec<Object>, revision: Revision) -> super::world::Dirty {
+fn list(
+    world: &mut World,
+    kind: Kind,
+    objects: Vec<Object>,
+    unreadable: &[ObjectName],
+    revision: Revision,
+) -> super::world::Dirty {
     let mut gone = world.names(kind);
+    gone.retain(|name| !unreadable.contains(name));
     let mut touched = super::world::Dirty::new();
     for object in objects {
         gone.remove(&object.name());
@@ -242,18 +250,17 @@ impl Opener {
         let tell = self.tell.clone();
         let listener = async move |seen: Seen<K>| {
             let feed = match seen {
-                Seen::Listed(objects, at) => {
-                    Feed::Listed(kind, objects.into_iter().map(object).collect(), at)
+                Seen::Listed(objects, unreadable, at) => {
+                    unreadable.iter().for_each(warn_of::<K>);
+                    let names = unreadable.iter().map(|u| ObjectName::new(&u.namespace, &u.name)).collect();
+                    Feed::Listed(kind, objects.into_iter().map(object).collect(), names, at)
                 }
                 Seen::Applied(o, at) => Feed::Applied(kind, object(o), at),
                 Seen::Deleted(o, at) => Feed::Deleted(kind, name_of(&o), o.uid(), at),
                 Seen::Reached(at) => Feed::Reached(kind, at),
                 Seen::Broken(why) => Feed::Broken(kind, why),
-                Seen::Unreadable(namespace, name, why) => {
-                    let what = K::kind(&());
-                    warn!(
-                        "{what} {namespace}/{name} cannot be read by this version, what was known stays: {why}"
-                    );
+                Seen::Unreadable(unreadable) => {
+                    warn_of::<K>(&unreadable);
                     return true;
                 }
             };
@@ -267,7 +274,7 @@ impl Opener {
         let tell = self.tell.clone();
         let listener = async move |seen: Seen<Lease>| {
             let feeds = match seen {
-                Seen::Listed(leases, _) => {
+                Seen::Listed(leases, ..) => {
                     let names = leases.iter().map(ResourceExt::name_any).collect();
                     std::iter::once(Feed::Leases(names)).chain(leases.iter().map(lease)).collect()
                 }
@@ -287,6 +294,11 @@ impl Opener {
         let (client, pace) = (self.client.clone(), self.pace.clone());
         tokio::spawn(follow(client, selection, pace, listener)).abort_handle()
     }
+}
+
+fn warn_of<K: Watched>(unreadable: &Unreadable) {
+    let (what, Unreadable { namespace, name, why }) = (K::kind(&()), unreadable);
+    warn!("{what} {namespace}/{name} cannot be read by this version, what was known stays: {why}");
 }
 
 fn lease(lease: &Lease) -> Feed {

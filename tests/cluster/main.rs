@@ -18,10 +18,12 @@ use control_plane::{ControlPlane, Settings};
 mod crds;
 mod failures;
 mod harness;
+mod outage;
 mod policy;
 mod rbac;
 mod serve;
 mod site;
+mod watches;
 
 /// A control plane with our definitions and rights, in the test's own `/run`: memory that goes with it.
 async fn installed() -> ControlPlane {

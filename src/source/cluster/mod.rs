@@ -23,7 +23,7 @@ use tracing::{debug, error, info, warn};
 use super::last_good::Keeper;
 use super::{Batch, Event, Kind, Object, ObjectKey, Origin, PortsOf, Problem, Source};
 use crate::api::{DHCPServer, Network, Port, Subnet};
-use crate::cluster::client::why;
+use crate::cluster::client::{Connection, why};
 use crate::cluster::watch::{Pace, Seen, Selection, Watched, follow};
 use crate::cluster::write::{self, limited};
 use crate::durable;
@@ -82,7 +82,8 @@ enum Identity {
 
 impl Cluster {
     /// Starts to watch for `node`; `state` keeps the copy.
-    pub fn open(client: Client, node: &str, state: &Path) -> Result<Self, Error> {
+    pub fn open(connection: Connection, node: &str, state: &Path) -> Result<Self, Error> {
+        let Connection { client, pulse } = connection;
         let path = copy::path(state);
         let (tell, news) = mpsc::channel(QUEUE);
         let (identity, identified) = watch::channel(Identity::Unknown(None));
@@ -91,7 +92,7 @@ impl Cluster {
         Ok(Self {
             client,
             node: node.to_owned(),
-            pace: Pace::default(),
+            pace: Pace::new(pulse),
             mirror: Mirror::default(),
             watches: BTreeMap::new(),
             opened: 0,
@@ -323,15 +324,16 @@ impl Drop for Cluster {
 fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> News {
     let kind = |namespace, name| ObjectKey { kind: kind_of::<K>(), namespace, name };
     match seen {
-        Seen::Listed(objects, revision) => {
-            News::Listed(objects.into_iter().map(|o| object(Arc::new(o))).collect(), revision)
+        Seen::Listed(objects, unreadable, revision) => {
+            let unreadable = unreadable.into_iter().map(|u| (kind(u.namespace, u.name), u.why)).collect();
+            News::Listed(objects.into_iter().map(|o| object(Arc::new(o))).collect(), unreadable, revision)
         }
         Seen::Applied(o, revision) => News::Applied(object(Arc::new(o)), revision),
         Seen::Deleted(o, revision) => {
             News::Deleted(kind(o.namespace().unwrap_or_default(), o.name_any()), revision)
         }
         Seen::Reached(revision) => News::Reached(revision),
-        Seen::Unreadable(namespace, name, why) => News::Unreadable(kind(namespace, name), why),
+        Seen::Unreadable(u) => News::Unreadable(kind(u.namespace, u.name), u.why),
         Seen::Broken(why) => News::Broken(why),
     }
 }
@@ -391,10 +393,13 @@ impl Guard {
                 Ok(uid) => {
                     error!(was = expected, is = uid, "the API server is another cluster's");
                     self.identity.send_replace(Identity::Changed);
+                    sleep(RETRY * 5).await;
                 }
-                Err(why) => debug!("cannot tell which cluster it is: {why}"),
+                Err(why) => {
+                    debug!("cannot tell which cluster it is: {why}");
+                    sleep(RETRY).await;
+                }
             }
-            sleep(RETRY * 5).await;
         }
     }
 }
