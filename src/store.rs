@@ -399,6 +399,22 @@ mod tests {
     }
 
     #[test]
+    fn a_storage_that_was_put_back_has_lower_numbers() {
+        let mut store = Store::of_cluster();
+        let name = ObjectName::new("a", "n");
+        let seen = |of: PortsOf, revision| Event::PortsSeen(of, Revision(revision));
+        let (own, all) = (PortsOf::Network(name.clone()), PortsOf::Namespace("a".into()));
+        store.apply(vec![port("x", "n"), seen(own, 50)]);
+        store.apply(vec![delete(Kind::Port, "x"), seen(all.clone(), 60)]);
+        let at = |seen, removal| Some(PortsRevision { seen: Revision(seen), removal: Revision(removal) });
+        assert_eq!(store.ports_revision(&name), at(60, 60));
+        store.apply(vec![seen(all.clone(), 40)]);
+        assert_eq!(store.ports_revision(&name), at(40, 40));
+        store.apply(vec![seen(all, 45)]);
+        assert_eq!(store.ports_revision(&name), at(45, 40));
+    }
+
+    #[test]
     fn what_has_no_network_is_an_orphan() {
         let mut store = Store::default();
         store.apply(vec![port("x", "n")]);

@@ -34,6 +34,8 @@ pub enum Seen<K> {
     Reached(Revision),
     /// An object is new or changed, and not readable.
     Unreadable(Unreadable),
+    /// What follows comes from an API server that may be another one.
+    Reconnected,
     /// Nothing is seen at present, for this cause.
     Broken(String),
 }
@@ -268,7 +270,8 @@ impl<F> Watch<F> {
                 let now: Revision =
                     list.metadata.resource_version.unwrap_or_default().parse().unwrap_or_default();
                 if now >= revision {
-                    return End::Resume(revision);
+                    let heard = (self.tell)(Seen::Reconnected).await;
+                    return if heard { End::Resume(revision) } else { End::Unheard };
                 }
                 warn!(
                     resource = self.resource,

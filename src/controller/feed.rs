@@ -259,6 +259,7 @@ impl Opener {
                 Seen::Deleted(o, at) => Feed::Deleted(kind, name_of(&o), o.uid(), at),
                 Seen::Reached(at) => Feed::Reached(kind, at),
                 Seen::Broken(why) => Feed::Broken(kind, why),
+                Seen::Reconnected => return true,
                 Seen::Unreadable(unreadable) => {
                     warn_of::<K>(&unreadable);
                     return true;
@@ -281,7 +282,7 @@ impl Opener {
                 Seen::Applied(o, _) => vec![lease(&o)],
                 Seen::Deleted(o, _) => vec![Feed::LeaseGone(o.name_any())],
                 Seen::Broken(_) => vec![Feed::LeasesBroken],
-                Seen::Reached(_) | Seen::Unreadable(..) => Vec::new(),
+                Seen::Reached(_) | Seen::Unreadable(..) | Seen::Reconnected => Vec::new(),
             };
             for feed in feeds {
                 if tell.send(feed).await.is_err() {

@@ -137,8 +137,8 @@ fn another_cluster_at_the_same_address_tears_nothing_down() {
         site.plane.install().await;
         until_status(&site, "another cluster's");
         tokio::time::sleep(Duration::from_secs(10)).await;
-        assert!(is_answered(&site, 1));
-        assert_eq!(site.nodes[0].servers(), servers);
+        assert_eq!(site.nodes[0].servers(), servers, "{}", site.logs());
+        assert!(is_answered(&site, 1), "{}", site.logs());
         assert!(site.logs().contains("the API server is another cluster's"), "{}", site.logs());
         // Started again it serves the new one, which wants nothing.
         site.nodes[0].kill_agent();

@@ -76,8 +76,8 @@ pub struct Cluster {
 enum Identity {
     Unknown(Option<String>),
     Known(String),
-    /// The API server is another cluster's than it was.
-    Changed,
+    /// The API server is another cluster's than this one's, which it was.
+    Changed(String),
 }
 
 impl Cluster {
@@ -164,13 +164,16 @@ impl Cluster {
         // Other watches follow from the servers: their first lists need no second look.
         let mut suspect = key == WatchKey::Servers;
         let listener = async move |seen: Seen<K>| {
-            if matches!(seen, Seen::Listed(..)) {
+            if matches!(seen, Seen::Listed(..) | Seen::Reconnected) {
                 if suspect {
                     guard.same_cluster().await;
                 }
                 suspect = true;
             }
-            tell.send((id, key.clone(), news(seen, object))).await.is_ok()
+            match news(seen, object) {
+                Some(news) => tell.send((id, key.clone(), news)).await.is_ok(),
+                None => true,
+            }
         };
         let (client, pace) = (self.client.clone(), self.pace.clone());
         tokio::spawn(follow(client, selection, pace, listener)).abort_handle()
@@ -269,7 +272,7 @@ impl Cluster {
         let unknown = match &*self.identity.borrow() {
             Identity::Unknown(why) => why.clone(),
             Identity::Known(_) => None,
-            Identity::Changed => Some(
+            Identity::Changed(_) => Some(
                 "it is another cluster's than before; what was known is served on. Start the agent again to serve the new one".to_owned(),
             ),
         };
@@ -321,9 +324,10 @@ impl Drop for Cluster {
     }
 }
 
-fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> News {
+fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> Option<News> {
     let kind = |namespace, name| ObjectKey { kind: kind_of::<K>(), namespace, name };
-    match seen {
+    Some(match seen {
+        Seen::Reconnected => return None,
         Seen::Listed(objects, unreadable, revision) => {
             let unreadable = unreadable.into_iter().map(|u| (kind(u.namespace, u.name), u.why)).collect();
             News::Listed(objects.into_iter().map(|o| object(Arc::new(o))).collect(), unreadable, revision)
@@ -335,7 +339,7 @@ fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> News {
         Seen::Reached(revision) => News::Reached(revision),
         Seen::Unreadable(u) => News::Unreadable(kind(u.namespace, u.name), u.why),
         Seen::Broken(why) => News::Broken(why),
-    }
+    })
 }
 
 fn kind_of<K: Watched>() -> Kind {
@@ -379,12 +383,15 @@ struct Guard {
 impl Guard {
     /// Returns when it is that cluster.
     async fn same_cluster(&self) {
-        let Identity::Known(expected) = self.identity.borrow().clone() else { return };
+        let expected = match &*self.identity.borrow() {
+            Identity::Known(uid) | Identity::Changed(uid) => uid.clone(),
+            Identity::Unknown(_) => return,
+        };
         loop {
             match cluster_uid(&self.client).await {
                 Ok(uid) if uid == expected => {
                     self.identity.send_if_modified(|known| {
-                        let changed = *known == Identity::Changed;
+                        let changed = matches!(known, Identity::Changed(_));
                         *known = Identity::Known(expected.clone());
                         changed
                     });
@@ -392,7 +399,7 @@ impl Guard {
                 }
                 Ok(uid) => {
                     error!(was = expected, is = uid, "the API server is another cluster's");
-                    self.identity.send_replace(Identity::Changed);
+                    self.identity.send_replace(Identity::Changed(expected.clone()));
                     sleep(RETRY * 5).await;
                 }
                 Err(why) => {

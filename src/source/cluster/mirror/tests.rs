@@ -156,3 +156,22 @@ fn when_the_last_server_of_a_namespace_goes_all_of_it_goes() {
     said.sort();
     assert_eq!(said, ["-p", "-x", "-x.n1"]);
 }
+
+#[test]
+fn what_cannot_be_read_in_a_new_list_stays_as_it_was() {
+    let mut mirror = mirror(vec![server("x")]);
+    for (key, objects) in
+        [(networks(), vec![network("x")]), (subnets(), vec![]), (ports("x"), vec![port("p", "x")])]
+    {
+        list(&mut mirror, &key, objects);
+    }
+    assert!(mirror.is_complete());
+    mirror.news();
+    let key = port("p", "x").key();
+    mirror.take(&ports("x"), News::Listed(Vec::new(), vec![(key, "why".into())], Revision(3)));
+    assert_eq!(said(&mut mirror), ["@3"]);
+    assert_eq!(mirror.unreadable().count(), 1);
+    mirror.take(&ports("x"), News::Listed(Vec::new(), Vec::new(), Revision(4)));
+    assert_eq!(said(&mut mirror), ["-p", "@4"]);
+    assert_eq!(mirror.unreadable().count(), 0);
+}
