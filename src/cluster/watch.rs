@@ -3,13 +3,15 @@
 //! Used by the cluster source and the controller. kube's own watcher does not say up to which resource
 //! version it has seen everything; the rules between controller and agents rest on that.
 
+mod list;
+
 use std::fmt::Debug;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::api::{ListParams, WatchParams};
+use kube::api::ListParams;
 use kube::core::{DynamicObject, WatchEvent};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
@@ -66,7 +68,6 @@ const LISTS: usize = 8;
 const SILENCE: Duration = Duration::from_secs(100);
 /// A list that stops in the middle is begun anew.
 const LIST_SILENCE: Duration = Duration::from_secs(30);
-const PAGE: u32 = 500;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(20);
 /// No backup is put back in less.
@@ -207,52 +208,6 @@ impl<F> Watch<F> {
             }
             Err(error) => self.failed(&error, End::Relist).await,
         }
-    }
-
-    /// All objects as the first events of a watch, up to the bookmark that ends them; and that watch.
-    async fn streamed_list(&self) -> Result<Listed, kube::Error> {
-        let params = WatchParams { timeout: Some(290), ..self.params() }.initial_events();
-        // No revision: as new as the storage. Another API server may be behind the one that we saw before.
-        let mut events: Events = Box::pin(self.api.watch(&params, "").await?);
-        let mut objects = Vec::new();
-        loop {
-            match within(LIST_SILENCE, events.next()).await? {
-                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => objects.push(object),
-                Some(WatchEvent::Bookmark(bookmark)) => {
-                    if bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end") {
-                        let revision = bookmark.metadata.resource_version.parse().unwrap_or_default();
-                        return Ok((objects, revision, Some(events)));
-                    }
-                }
-                Some(WatchEvent::Deleted(gone)) => {
-                    objects.retain(|object: &DynamicObject| object.uid() != gone.uid());
-                }
-                Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
-                None => return Err(cut_short()),
-            }
-        }
-    }
-
-    async fn paged_list(&self) -> Result<Listed, kube::Error> {
-        let mut params =
-            ListParams { field_selector: self.selection.fields.clone(), ..ListParams::default() }.limit(PAGE);
-        let mut objects = Vec::new();
-        loop {
-            let page = within(LIST_SILENCE, async { Some(self.api.list(&params).await) }).await?;
-            let page = page.ok_or_else(cut_short)?;
-            objects.extend(page.items);
-            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
-                let revision = page.metadata.resource_version.unwrap_or_default();
-                return Ok((objects, revision.parse().unwrap_or_default(), None));
-            };
-            params = params.continue_token(&token);
-        }
-    }
-
-    fn params(&self) -> WatchParams {
-        let mut params = WatchParams { bookmarks: true, ..WatchParams::default() };
-        params.field_selector.clone_from(&self.selection.fields);
-        params
     }
 
     /// An API server whose storage was put back has other objects under numbers that we saw already.

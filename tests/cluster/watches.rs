@@ -126,7 +126,9 @@ async fn requests(site: &Site) -> BTreeMap<String, i64> {
 
 async fn asked(site: &Site, before: &BTreeMap<String, i64>) -> BTreeMap<String, i64> {
     let mut now = requests(site).await;
-    now.iter_mut().for_each(|(what, n)| *n -= before.get(what).copied().unwrap_or_default());
+    for (what, n) in &mut now {
+        *n -= before.get(what).copied().unwrap_or_default();
+    }
     now.retain(|what, n| *n != 0 && KINDS.iter().any(|kind| what.contains(kind)));
     now
 }

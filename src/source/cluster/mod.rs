@@ -5,6 +5,7 @@
 //! it said last.
 
 mod copy;
+mod identity;
 mod mirror;
 
 use std::collections::BTreeMap;
@@ -13,21 +14,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, error, info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
 
 use super::last_good::Keeper;
 use super::{Batch, Event, Kind, Object, ObjectKey, Origin, PortsOf, Problem, Source};
 use crate::api::{DHCPServer, Network, Port, Subnet};
-use crate::cluster::client::{Connection, why};
+use crate::cluster::client::Connection;
 use crate::cluster::watch::{Pace, Seen, Selection, Watched, follow};
-use crate::cluster::write::{self, limited};
 use crate::durable;
 use copy::{Copy, LastGood};
+use identity::{Guard, Identity, identify};
 use mirror::{Mirror, News, WatchKey};
 
 /// How long the API server may take to say everything before the copy is served from.
@@ -37,7 +37,6 @@ const COPY_EVERY: Duration = Duration::from_secs(1);
 const QUEUE: usize = 1_024;
 /// Changes that are told together at most.
 const GATHER: usize = 4_096;
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the source cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -69,15 +68,6 @@ pub struct Cluster {
     keeper: Keeper<Copy>,
     origin: Option<Origin>,
     problems: Vec<Problem>,
-}
-
-/// Which cluster it is, by the UID of its `kube-system` namespace.
-#[derive(Debug, Clone, PartialEq)]
-enum Identity {
-    Unknown(Option<String>),
-    Known(String),
-    /// The API server is another cluster's than this one's, which it was.
-    Changed(String),
 }
 
 impl Cluster {
@@ -344,69 +334,4 @@ fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> Option<News>
 
 fn kind_of<K: Watched>() -> Kind {
     Kind::from_name(&K::kind(&())).unwrap_or(Kind::DhcpServer)
-}
-
-/// Finds out which cluster it is, as often as it takes.
-async fn identify(client: Client, identity: Arc<watch::Sender<Identity>>) {
-    loop {
-        match cluster_uid(&client).await {
-            Ok(uid) => {
-                debug!(cluster = uid, "found the cluster");
-                identity.send_replace(Identity::Known(uid));
-                return;
-            }
-            Err(why) => {
-                let why = format!("cannot tell which cluster it is: {why}");
-                identity.send_replace(Identity::Unknown(Some(why)));
-                sleep(RETRY).await;
-            }
-        }
-    }
-}
-
-async fn cluster_uid(client: &Client) -> Result<String, String> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    match limited(namespaces.get("kube-system")).await {
-        Ok(namespace) => Ok(namespace.metadata.uid.unwrap_or_default()),
-        Err(write::Error::Api(e)) => Err(why(&e, "namespaces")),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-/// Looks whether a list is of the cluster that it is to be of: an API server with other data answers,
-/// too, and its lists are empty.
-struct Guard {
-    client: Client,
-    identity: Arc<watch::Sender<Identity>>,
-}
-
-impl Guard {
-    /// Returns when it is that cluster.
-    async fn same_cluster(&self) {
-        let expected = match &*self.identity.borrow() {
-            Identity::Known(uid) | Identity::Changed(uid) => uid.clone(),
-            Identity::Unknown(_) => return,
-        };
-        loop {
-            match cluster_uid(&self.client).await {
-                Ok(uid) if uid == expected => {
-                    self.identity.send_if_modified(|known| {
-                        let changed = matches!(known, Identity::Changed(_));
-                        *known = Identity::Known(expected.clone());
-                        changed
-                    });
-                    return;
-                }
-                Ok(uid) => {
-                    error!(was = expected, is = uid, "the API server is another cluster's");
-                    self.identity.send_replace(Identity::Changed(expected.clone()));
-                    sleep(RETRY * 5).await;
-                }
-                Err(why) => {
-                    debug!("cannot tell which cluster it is: {why}");
-                    sleep(RETRY).await;
-                }
-            }
-        }
-    }
 }
