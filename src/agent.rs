@@ -147,9 +147,9 @@ impl<H: Host> Agent<H> {
     /// The tasks that speak to the API server.
     fn speakers(&self) -> JoinSet<()> {
         let mut speakers = JoinSet::new();
-        if let Some(client) = &self.context.config.cluster {
-            speakers.spawn(publish::publish(self.context.clone(), client.clone()));
-            speakers.spawn(beacon::shine(self.context.clone(), client.clone()));
+        if let Some(connection) = &self.context.config.cluster {
+            speakers.spawn(publish::publish(self.context.clone(), connection.clone()));
+            speakers.spawn(beacon::shine(self.context.clone(), connection.clone()));
         }
         speakers
     }
@@ -249,6 +249,9 @@ impl<H: Host> Agent<H> {
         self.context.save_segments();
         self.context.expire_ledgers();
         self.context.beacon.notify_one();
+        for name in self.names.keys() {
+            self.context.outbox.look(name.clone());
+        }
         for signal in self.workers.values() {
             signal.observe();
         }

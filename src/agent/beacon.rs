@@ -17,6 +17,7 @@ use crate::api::{
     AgentCapacity, AgentPhysicalNetwork, AgentServers, AgentSource, DHCPAgent, DHCPAgentStatus, LinkState,
     ServerState, VlanSupport,
 };
+use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
 use crate::conditions::whole_seconds;
 use crate::desired::Attachment;
@@ -36,7 +37,9 @@ const CAPACITY: u32 = 1_000;
 const OURS: &str = "PhysicalNetworksReady";
 
 /// Says it for ever.
-pub(super) async fn shine<H: Host>(context: Arc<Context<H>>, client: Client) {
+pub(super) async fn shine<H: Host>(context: Arc<Context<H>>, connection: Connection) {
+    let Connection { client, pulse } = connection;
+    let mut revivals = pulse.revivals();
     let version = tokio::task::spawn_blocking(dnsmasq_version).await.unwrap_or_default();
     let links = context.host.links_changed();
     let mut beacon = Beacon { context: context.clone(), client, version, has: None, failed: false };
@@ -47,6 +50,8 @@ pub(super) async fn shine<H: Host>(context: Arc<Context<H>>, client: Client) {
             () = context.beacon.notified() => {}
             () = links.notified() => {}
             () = sleep_until(next) => beacon.has = None,
+            // It may be older than it was: its storage was put back. The sender is ours.
+            _ = revivals.changed() => beacon.has = None,
         }
         sleep(EVERY).await;
     }

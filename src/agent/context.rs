@@ -15,6 +15,7 @@ use super::Error;
 use super::outbox::Outbox;
 use crate::allocate::Ledger;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
+use crate::cluster::client::Connection;
 use crate::conditions;
 use crate::desired::{Inputs, NodeConfig, PortView, SegmentId, SubnetView};
 use crate::durable::{self, Survives};
@@ -38,7 +39,7 @@ pub struct Config {
     /// Where the node's own resolvers are named.
     pub resolv_conf: PathBuf,
     /// The API server, where a controller decides what is served here.
-    pub cluster: Option<kube::Client>,
+    pub cluster: Option<Connection>,
 }
 
 /// Wakes a worker. Several calls before it looks are one.

@@ -17,6 +17,8 @@ use tracing::{debug, warn};
 use super::context::Context;
 use super::outbox::ServerReport;
 use crate::api::{DHCPServer, DHCPServerStatus, ServerState};
+use crate::cluster::client::Connection;
+use crate::cluster::pulse::jittered;
 use crate::cluster::write::{self, AGENT, apply_status};
 use crate::conditions::whole_seconds;
 use crate::reason::{Problem, Reason};
@@ -28,6 +30,8 @@ const EVERY: Duration = Duration::from_millis(200);
 const AT_ONCE: usize = 8;
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(30);
+/// Not all agents at once.
+const SOON: Duration = Duration::from_secs(2);
 
 /// Conditions that are the agent's to set.
 const OURS: [&str; 3] = ["Programmed", "Serving", "TornDown"];
@@ -35,6 +39,8 @@ const OURS: [&str; 3] = ["Programmed", "Serving", "TornDown"];
 /// What was written last, and is in the API server from this revision on.
 struct Written {
     uid: String,
+    /// What was known of the object before.
+    over: Revision,
     revision: Revision,
     status: Value,
 }
@@ -50,7 +56,9 @@ struct Publisher<H> {
 }
 
 /// Publishes for ever.
-pub(super) async fn publish<H>(context: Arc<Context<H>>, client: Client) {
+pub(super) async fn publish<H>(context: Arc<Context<H>>, connection: Connection) {
+    let Connection { client, pulse } = connection;
+    let mut revivals = pulse.revivals();
     let mut publisher = Publisher {
         context: context.clone(),
         client,
@@ -73,6 +81,8 @@ pub(super) async fn publish<H>(context: Arc<Context<H>>, client: Client) {
             changed = context.outbox.changed() => publisher.mark(changed),
             Some(done) = writes.next() => publisher.done(done),
             () = until(wake) => {}
+            // What waits for the API server need not wait longer. The sender is ours.
+            _ = revivals.changed() => publisher.hurry(),
         }
     }
 }
@@ -84,7 +94,7 @@ async fn until(wake: Option<Instant>) {
     }
 }
 
-type Done = (ObjectName, String, Value, Result<DHCPServer, write::Error>);
+type Done = (ObjectName, Arc<DHCPServer>, Value, Result<DHCPServer, write::Error>);
 
 impl<H> Publisher<H> {
     fn mark(&mut self, changed: BTreeSet<ObjectName>) {
@@ -93,6 +103,13 @@ impl<H> Publisher<H> {
             let at = self.not_before.get(&network).copied().unwrap_or(now).max(now);
             self.due.entry(network).or_insert(at);
         }
+    }
+
+    /// What failed is tried again soon.
+    fn hurry(&mut self) {
+        let soon = Instant::now() + jittered(SOON);
+        let failed = self.due.iter_mut().filter(|(network, _)| self.failures.contains_key(*network));
+        failed.for_each(|(_, at)| *at = soon.min(*at));
     }
 
     fn wake(&self) -> Option<Instant> {
@@ -115,18 +132,19 @@ impl<H> Publisher<H> {
                 let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
                 let uid = server.uid().unwrap_or_default();
                 let written = apply_status(&client, AGENT, (&namespace, &name), &uid, &status).await;
-                (network, uid, status, written)
+                (network, server, status, written)
             });
         }
     }
 
-    fn done(&mut self, (network, uid, status, result): Done) {
+    fn done(&mut self, (network, before, status, result): Done) {
         self.busy.remove(&network);
         match result {
             Ok(server) => {
                 self.failures.remove(&network);
-                let revision = server.resource_version().and_then(|r| r.parse().ok()).unwrap_or_default();
-                self.written.insert(network.clone(), Written { uid, revision, status });
+                let (uid, over) = (before.uid().unwrap_or_default(), revision_of(&before));
+                let revision = revision_of(&server);
+                self.written.insert(network.clone(), Written { uid, over, revision, status });
                 // What was said meanwhile.
                 self.mark([network].into());
             }
@@ -167,15 +185,24 @@ impl<H> Publisher<H> {
     }
 
     /// The status as the API server has it, as far as is known here.
-    fn has(&self, network: &ObjectName, server: &DHCPServer) -> DHCPServerStatus {
-        let seen: Revision = server.resource_version().and_then(|r| r.parse().ok()).unwrap_or_default();
+    fn has(&mut self, network: &ObjectName, server: &DHCPServer) -> DHCPServerStatus {
+        let seen = revision_of(server);
+        // Older than what was there when we wrote: the API server's storage was put back.
         let newer = |written: &&Written| {
-            server.uid().as_deref() == Some(written.uid.as_str()) && written.revision > seen
+            server.uid().as_deref() == Some(written.uid.as_str())
+                && (written.over..written.revision).contains(&seen)
         };
-        let written = self.written.get(network).filter(newer);
+        if !self.written.get(network).as_ref().is_some_and(newer) {
+            self.written.remove(network);
+        }
+        let written = self.written.get(network);
         let status = written.and_then(|written| serde_json::from_value(written.status.clone()).ok());
         status.or_else(|| server.status.clone()).unwrap_or_default()
     }
+}
+
+fn revision_of(server: &DHCPServer) -> Revision {
+    server.resource_version().and_then(|r| r.parse().ok()).unwrap_or_default()
 }
 
 /// The part of a status that is ours.

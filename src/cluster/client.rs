@@ -3,8 +3,12 @@
 use std::path::Path;
 use std::time::Duration;
 
+use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
+use tower::util::MapResponseLayer;
+
+use super::pulse::Pulse;
 
 /// Why there is no client.
 #[derive(Debug, thiserror::Error)]
@@ -20,9 +24,18 @@ pub enum Error {
     Client(#[source] kube::Error),
 }
 
+/// A client, and what it hears.
+#[derive(Clone)]
+pub struct Connection {
+    /// The client.
+    pub client: Client,
+    /// Fed by all its requests.
+    pub pulse: Pulse,
+}
+
 /// A client: of `kubeconfig`, else of the pod's service account or the usual files. Says what failed at
 /// once: whoever calls knows better whether to try again.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+pub async fn connect(kubeconfig: Option<&Path>) -> Result<Connection, Error> {
     let mut config = match kubeconfig {
         Some(path) => {
             let named = |e| Error::Kubeconfig(path.display().to_string(), e);
@@ -34,7 +47,17 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Client, Error> {
     config.connect_timeout = Some(CONNECT);
     // A write that is tried again behind our back could land when somebody else leads.
     config.default_retry = false;
-    Client::try_from(config).map_err(Error::Client)
+    let pulse = Pulse::default();
+    let heard = pulse.clone();
+    let layer = MapResponseLayer::new(move |response: axum::http::Response<_>| {
+        // One that asks for patience, or is in trouble itself, is no invitation to others.
+        if !(response.status().is_server_error() || response.status().as_u16() == 429) {
+            heard.answered();
+        }
+        response
+    });
+    let client = ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&layer).build();
+    Ok(Connection { client, pulse })
 }
 
 /// An API server that does not answer is not waited for: others may.

@@ -8,5 +8,6 @@ pub mod client;
 mod fake;
 pub mod heartbeat;
 pub mod leader;
+pub mod pulse;
 pub mod watch;
 pub mod write;

@@ -4,21 +4,24 @@
 //! version it has seen everything; the rules between controller and agents rest on that.
 
 mod absence;
+mod list;
 
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{Stream, StreamExt};
-use kube::api::{ListParams, WatchParams};
+use kube::api::ListParams;
 use kube::core::{DynamicObject, WatchEvent};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::Semaphore;
-use tokio::time::timeout;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::client::why;
+use super::pulse::{Pulse, jittered};
 use crate::types::Revision;
 use absence::Absence;
 
@@ -26,17 +29,30 @@ use absence::Absence;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Seen<K> {
     /// All that is selected, as of this revision. What is not among it is gone.
-    Listed(Vec<K>, Revision),
+    Listed(Vec<K>, Vec<Unreadable>, Revision),
     /// An object is new or changed.
     Applied(K, Revision),
     /// An object is gone.
     Deleted(K, Revision),
     /// Everything up to this revision was seen.
     Reached(Revision),
-    /// An object that this version cannot read: namespace, name and why.
-    Unreadable(String, String, String),
+    /// An object is new or changed, and not readable.
+    Unreadable(Unreadable),
+    /// What follows comes from an API server that may be another one.
+    Reconnected,
     /// Nothing is seen at present, for this cause.
     Broken(String),
+}
+
+/// An object that this version cannot read. It is there all the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unreadable {
+    /// Its namespace; empty where it has none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// What is watched.
@@ -54,17 +70,24 @@ const LISTS: usize = 8;
 const SILENCE: Duration = Duration::from_secs(100);
 /// A list that stops in the middle is begun anew.
 const LIST_SILENCE: Duration = Duration::from_secs(30);
-const PAGE: u32 = 500;
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(20);
+/// No backup is put back in less.
+const TRUSTED: Duration = Duration::from_secs(3);
+/// A stream that says nothing for so long after the API server was away may be of one that is no more.
+const SUSPECT: Duration = Duration::from_secs(10);
 
 /// Bounds what all watches of a process ask for at the same time.
 #[derive(Debug, Clone)]
-pub struct Pace(Arc<Semaphore>);
+pub struct Pace {
+    lists: Arc<Semaphore>,
+    pulse: Pulse,
+}
 
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(LISTS)))
+impl Pace {
+    /// For a process that hears of the API server by this pulse.
+    pub fn new(pulse: Pulse) -> Self {
+        Self { lists: Arc::new(Semaphore::new(LISTS)), pulse }
     }
 }
 
@@ -92,9 +115,19 @@ pub async fn follow<K: Watched>(
         Some(namespace) => Api::namespaced_with(client, namespace, &resource),
         None => Api::all_with(client, &resource),
     };
-    let resource = resource.plural;
-    let mut watch =
-        Watch { api, resource, selection, pace, tell, failures: 0, streaming: true, absence, gone: false };
+    let mut watch = Watch {
+        api,
+        resource: resource.plural,
+        selection,
+        pace,
+        tell,
+        failures: 0,
+        refused: false,
+        broken: None,
+        streaming: true,
+        absence,
+        gone: false,
+    };
     watch.run().await;
 }
 
@@ -105,6 +138,10 @@ struct Watch<F> {
     pace: Pace,
     tell: F,
     failures: u32,
+    /// Whether the last failure was an answer.
+    refused: bool,
+    /// Since when nothing is seen.
+    broken: Option<Instant>,
     /// Whether the API server can list by a watch (KEP-3157).
     streaming: bool,
     absence: Absence,
@@ -112,13 +149,19 @@ struct Watch<F> {
     gone: bool,
 }
 
+type Events = Pin<Box<dyn Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Send>>;
+
+type Listed = (Vec<DynamicObject>, Revision, Option<Events>);
+
 /// Why a turn ended.
 enum End {
     /// Nobody listens.
     Unheard,
+    /// What follows a list, on the same stream.
+    Follow(Events, Revision),
     /// What was seen up to here holds: go on from there.
     Resume(Revision),
-    /// The same, after a failure: only if the API server is no older than that.
+    /// The same, after a short failure: only if the API server is no older than that.
     Verify(Revision),
     /// List anew.
     Relist,
@@ -135,6 +178,7 @@ impl<F> Watch<F> {
                 End::Unheard => return,
                 End::Relist => self.list().await,
                 End::Verify(revision) => self.verify(revision).await,
+                End::Follow(events, revision) => self.events(events, revision).await,
                 End::Resume(revision) => self.watch(revision).await,
             };
         }
@@ -144,27 +188,28 @@ impl<F> Watch<F> {
     where
         F: AsyncFnMut(Seen<K>) -> bool,
     {
-        let permit = self.pace.0.clone().acquire_owned().await;
+        let permit = self.pace.lists.clone().acquire_owned().await;
         let listed = if self.streaming { self.streamed_list().await } else { self.paged_list().await };
         drop(permit);
         match listed {
-            Ok((objects, revision)) => {
+            Ok((objects, revision, events)) => {
                 debug!(resource = self.resource, objects = objects.len(), revision = revision.0, "listed");
-                let mut readable = Vec::with_capacity(objects.len());
+                self.mended();
+                let (mut readable, mut unreadable) = (Vec::with_capacity(objects.len()), Vec::new());
                 for object in objects {
                     match typed(object) {
                         Ok(object) => readable.push(object),
-                        Err(unreadable) => {
-                            if !(self.tell)(unreadable).await {
-                                return End::Unheard;
-                            }
-                        }
+                        Err(e) => unreadable.push(e),
                     }
                 }
                 self.absence.ended();
                 self.gone = false;
-                let heard = (self.tell)(Seen::Listed(readable, revision)).await;
-                if heard { End::Resume(revision) } else { End::Unheard }
+                let heard = (self.tell)(Seen::Listed(readable, unreadable, revision)).await;
+                match events {
+                    _ if !heard => End::Unheard,
+                    Some(events) => End::Follow(events, revision),
+                    None => End::Resume(revision),
+                }
             }
             Err(kube::Error::Api(status)) if self.streaming && matches!(status.code, 400 | 422) => {
                 info!(resource = self.resource, "the API server does not stream lists; asking for pages");
@@ -175,56 +220,12 @@ impl<F> Watch<F> {
         }
     }
 
-    /// All objects as the first events of a watch, up to the bookmark that ends them.
-    async fn streamed_list(&self) -> Result<(Vec<DynamicObject>, Revision), kube::Error> {
-        let params = WatchParams { timeout: Some(290), ..self.params() }.initial_events();
-        let mut events = Box::pin(self.api.watch(&params, "0").await?);
-        let mut objects = Vec::new();
-        loop {
-            match within(LIST_SILENCE, events.next()).await? {
-                Some(WatchEvent::Added(object) | WatchEvent::Modified(object)) => objects.push(object),
-                Some(WatchEvent::Bookmark(bookmark)) => {
-                    if bookmark.metadata.annotations.contains_key("k8s.io/initial-events-end") {
-                        return Ok((objects, bookmark.metadata.resource_version.parse().unwrap_or_default()));
-                    }
-                }
-                Some(WatchEvent::Deleted(gone)) => {
-                    objects.retain(|object: &DynamicObject| object.uid() != gone.uid());
-                }
-                Some(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
-                None => return Err(cut_short()),
-            }
-        }
-    }
-
-    async fn paged_list(&self) -> Result<(Vec<DynamicObject>, Revision), kube::Error> {
-        let mut params =
-            ListParams { field_selector: self.selection.fields.clone(), ..ListParams::default() }.limit(PAGE);
-        let mut objects = Vec::new();
-        loop {
-            let page = within(LIST_SILENCE, async { Some(self.api.list(&params).await) }).await?;
-            let page = page.ok_or_else(cut_short)?;
-            objects.extend(page.items);
-            let Some(token) = page.metadata.continue_.filter(|token| !token.is_empty()) else {
-                let revision = page.metadata.resource_version.unwrap_or_default();
-                return Ok((objects, revision.parse().unwrap_or_default()));
-            };
-            params = params.continue_token(&token);
-        }
-    }
-
-    fn params(&self) -> WatchParams {
-        let mut params = WatchParams { bookmarks: true, ..WatchParams::default() };
-        params.field_selector.clone_from(&self.selection.fields);
-        params
-    }
-
     /// An API server whose storage was put back has other objects under numbers that we saw already.
     async fn verify<K: Watched>(&mut self, revision: Revision) -> End
     where
         F: AsyncFnMut(Seen<K>) -> bool,
     {
-        let permit = self.pace.0.clone().acquire_owned().await;
+        let permit = self.pace.lists.clone().acquire_owned().await;
         let params =
             ListParams { field_selector: self.selection.fields.clone(), ..ListParams::default() }.limit(1);
         let answer = within(LIST_SILENCE, async { Some(self.api.list(&params).await) }).await;
@@ -234,7 +235,8 @@ impl<F> Watch<F> {
                 let now: Revision =
                     list.metadata.resource_version.unwrap_or_default().parse().unwrap_or_default();
                 if now >= revision {
-                    return End::Resume(revision);
+                    let heard = (self.tell)(Seen::Reconnected).await;
+                    return if heard { End::Resume(revision) } else { End::Unheard };
                 }
                 warn!(
                     resource = self.resource,
@@ -256,33 +258,32 @@ impl<F> Watch<F> {
         let opened =
             within(LIST_SILENCE, async { Some(self.api.watch(&self.params(), &from.to_string()).await) });
         let events = match opened.await {
-            Ok(Some(events)) => Box::pin(events),
+            Ok(Some(events)) => Box::pin(events) as Events,
             Ok(None) => return End::Verify(from),
             Err(error) => return self.interrupted(&error, from).await,
         };
         self.events(events, from).await
     }
 
-    async fn events<K: Watched>(
-        &mut self,
-        mut events: impl Stream<Item = kube::Result<WatchEvent<DynamicObject>>> + Unpin,
-        from: Revision,
-    ) -> End
+    async fn events<K: Watched>(&mut self, mut events: Events, from: Revision) -> End
     where
         F: AsyncFnMut(Seen<K>) -> bool,
     {
         let mut revision = from;
+        let mut revivals = self.pace.pulse.revivals();
         loop {
-            let seen = match within(SILENCE, events.next()).await {
+            let Some(event) = heard(&mut events, &mut revivals).await else {
+                debug!(resource = self.resource, "the watch is silent; listing anew");
+                return End::Relist;
+            };
+            let seen = match event {
                 Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                     revision = revision_of(&object, revision);
-                    typed(object)
-                        .map_or_else(|unreadable| unreadable, |object| Seen::Applied(object, revision))
+                    typed(object).map_or_else(Seen::Unreadable, |object| Seen::Applied(object, revision))
                 }
                 Ok(Some(WatchEvent::Deleted(object))) => {
                     revision = revision_of(&object, revision);
-                    typed(object)
-                        .map_or_else(|unreadable| unreadable, |object| Seen::Deleted(object, revision))
+                    typed(object).map_or_else(Seen::Unreadable, |object| Seen::Deleted(object, revision))
                 }
                 Ok(Some(WatchEvent::Bookmark(bookmark))) => {
                     revision = bookmark.metadata.resource_version.parse().unwrap_or(revision);
@@ -296,7 +297,7 @@ impl<F> Watch<F> {
                 Ok(None) => return self.interrupted(&cut_short(), revision).await,
                 Err(error) => return self.interrupted(&error, revision).await,
             };
-            self.failures = 0;
+            self.mended();
             if !(self.tell)(seen).await {
                 return End::Unheard;
             }
@@ -321,14 +322,25 @@ impl<F> Watch<F> {
         }
     }
 
+    fn mended(&mut self) {
+        self.failures = 0;
+        self.broken = None;
+    }
+
     /// Says what failed, the first time, and waits: longer each time, and not together with others.
     async fn failed<K: Watched>(&mut self, error: &kube::Error, then: End) -> End
     where
         F: AsyncFnMut(Seen<K>) -> bool,
     {
+        // One that is just starting knows neither rights nor kinds: it says no, but not for long.
+        let refused = is_an_answer(error);
+        if std::mem::replace(&mut self.refused, refused) != refused {
+            self.failures = 0;
+        }
         let wait =
             jittered(FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.failures.min(16))).min(LAST_WAIT));
         self.failures = self.failures.saturating_add(1);
+        let broken = *self.broken.get_or_insert_with(Instant::now);
         let message = why(error, &self.resource);
         debug!(resource = self.resource, failures = self.failures, "cannot watch: {message}");
         let mut then = then;
@@ -336,7 +348,7 @@ impl<F> Watch<F> {
             if !std::mem::replace(&mut self.gone, true) {
                 warn!(resource = self.resource, "the definitions are gone, and all objects with them");
                 let reached = if let End::Verify(revision) = then { revision } else { Revision::default() };
-                if !(self.tell)(Seen::Listed(Vec::new(), reached)).await {
+                if !(self.tell)(Seen::Listed(Vec::new(), Vec::new(), reached)).await {
                     return End::Unheard;
                 }
             }
@@ -345,26 +357,51 @@ impl<F> Watch<F> {
         if !(self.tell)(Seen::Broken(format!("cannot watch {}: {message}", self.resource))).await {
             return End::Unheard;
         }
-        tokio::time::sleep(wait).await;
-        then
+        if refused {
+            sleep(wait).await;
+        } else {
+            self.pace.pulse.pause(wait).await;
+        }
+        match then {
+            // What it says then may be another history, whose numbers are as high by now.
+            End::Verify(_) if broken.elapsed() > TRUSTED => End::Relist,
+            then => then,
+        }
     }
 }
 
-/// Between half of `wait` and all of it.
-fn jittered(wait: Duration) -> Duration {
-    let part = f64::from(jiff::Timestamp::now().subsec_nanosecond() % 1_000) / 2_000.0;
-    wait.mul_f64(0.5 + part)
+/// Whether the API server works, and says no.
+fn is_an_answer(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code < 500 && status.code != 429)
+}
+
+/// The next event; `None`: it is time that there was one.
+async fn heard<T>(
+    events: &mut (impl Stream<Item = kube::Result<T>> + Unpin),
+    revivals: &mut watch::Receiver<u64>,
+) -> Option<kube::Result<Option<T>>> {
+    let suspect = async {
+        // The sender lives as long as the pulse.
+        let _ = revivals.changed().await;
+        sleep(jittered(SUSPECT)).await;
+    };
+    tokio::select! {
+        biased;
+        event = events.next() => Some(event.transpose()),
+        () = suspect => None,
+        () = sleep(SILENCE) => None,
+    }
 }
 
 fn revision_of(object: &DynamicObject, before: Revision) -> Revision {
     object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(before)
 }
 
-fn typed<K: Watched>(mut object: DynamicObject) -> Result<K, Seen<K>> {
+fn typed<K: Watched>(mut object: DynamicObject) -> Result<K, Unreadable> {
     // Nobody here asks who wrote which field, and it is half of an object.
     object.metadata.managed_fields = None;
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    object.try_parse().map_err(|e| Seen::Unreadable(namespace, name, e.to_string()))
+    object.try_parse().map_err(|e| Unreadable { namespace, name, why: e.to_string() })
 }
 
 /// The next item, if it comes in time.

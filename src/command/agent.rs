@@ -25,7 +25,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let host = LinuxHost::new(&node.state)?;
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();
-    let client = match args.manifests {
+    let connection = match args.manifests {
         Some(_) => None,
         None => Some(connect(args.cluster.kubeconfig.as_deref()).await.map_err(instead)?),
     };
@@ -35,7 +35,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
         node_name: name.clone(),
         resync: args.resync(),
         resolv_conf: "/etc/resolv.conf".into(),
-        cluster: client.clone(),
+        cluster: connection.clone(),
     };
     let metrics = Metrics::default();
     let agent = Agent::new(host, config, metrics.clone())?;
@@ -50,11 +50,11 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
         info!(%address, "serving /livez, /readyz and /metrics");
     }
     let exit = if args.stop_serving_on_exit { Exit::TakeDown } else { Exit::Leave };
-    if let Some(client) = client {
+    if let Some(connection) = connection {
         let heartbeat =
             Heartbeat { namespace: args.cluster.namespace, node: name.clone(), renew: RENEW, valid: VALID };
-        tokio::spawn(heartbeat.run(client.clone(), stop.clone()));
-        run(agent, Cluster::open(client, &name, &state)?, stop, exit).await
+        tokio::spawn(heartbeat.run(connection.client.clone(), stop.clone()));
+        run(agent, Cluster::open(connection, &name, &state)?, stop, exit).await
     } else {
         let manifests = args.manifests.unwrap_or_default();
         run(agent, Directory::open(&manifests, &state)?, stop, exit).await

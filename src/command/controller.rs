@@ -12,7 +12,7 @@ use crate::serve::serve;
 /// Runs until SIGTERM or SIGINT.
 pub async fn controller(args: ControllerArgs) -> Result<()> {
     let stop = stop_on_signal()?;
-    let client = connect(args.cluster.kubeconfig.as_deref()).await?;
+    let connection = connect(args.cluster.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
     if let Some(address) = args.listen.0 {
         let (synced, counted) = (metrics.clone(), metrics.clone());
@@ -29,6 +29,6 @@ pub async fn controller(args: ControllerArgs) -> Result<()> {
         settings: Settings { reschedule_after: args.reschedule_after(), quarantine: args.quarantine() },
         renew: crate::cluster::heartbeat::RENEW,
     };
-    run(client, config, metrics, stop).await?;
+    run(connection, config, metrics, stop).await?;
     Ok(())
 }

@@ -19,7 +19,8 @@ use super::Shared;
 use super::nodes::NodeFacts;
 use super::world::{Kind, Object, World, name_of};
 use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subnet};
-use crate::cluster::watch::{Pace, Seen, Selection, Watched, follow};
+use crate::cluster::client::Connection;
+use crate::cluster::watch::{Pace, Seen, Selection, Unreadable, Watched, follow};
 use crate::cluster::write::{self, limited};
 use crate::liveness::Liveness;
 use crate::types::{ObjectName, Revision};
@@ -27,7 +28,7 @@ use crate::types::{ObjectName, Revision};
 /// What the watches say.
 pub(super) enum Feed {
     /// All objects of a kind.
-    Listed(Kind, Vec<Object>, Revision),
+    Listed(Kind, Vec<Object>, Vec<ObjectName>, Revision),
     Applied(Kind, Object, Revision),
     Deleted(Kind, ObjectName, Option<String>, Revision),
     Reached(Kind, Revision),
@@ -63,10 +64,10 @@ pub(super) struct Feeds {
 }
 
 impl Feeds {
-    pub(super) fn open(client: &Client, namespace: &str) -> (Self, mpsc::Receiver<Feed>) {
+    pub(super) fn open(connection: &Connection, namespace: &str) -> (Self, mpsc::Receiver<Feed>) {
         let (tell, feed) = mpsc::channel(QUEUE);
-        let pace = Pace::default();
-        let open = Opener { client: client.clone(), tell, pace };
+        let pace = Pace::new(connection.pulse.clone());
+        let open = Opener { client: connection.client.clone(), tell, pace };
         let tasks = vec![
             open.kind::<Network>(Kind::Network, |o| Object::Network(Arc::new(o))),
             open.kind::<Subnet>(Kind::Subnet, |o| Object::Subnet(Arc::new(o))),
@@ -98,9 +99,9 @@ impl Feeds {
 
     pub(super) fn take(&mut self, seen: Feed, shared: &Shared, liveness: &mut Liveness) {
         match seen {
-            Feed::Listed(kind, objects, revision) => {
+            Feed::Listed(kind, objects, unreadable, revision) => {
                 self.mend(kind);
-                let touched = list(&mut shared.world(), kind, objects, revision);
+                let touched = list(&mut shared.world(), kind, objects, &unreadable, revision);
                 shared.touch(touched);
                 if self.missing.remove(&kind) && self.are_synced() {
                     info!("all objects are known");
@@ -185,8 +186,15 @@ const KINDS: [Kind; 9] = [
     Kind::Namespace,
 ];
 
-fn list(world: &mut World, kind: Kind, objects: Vec<Object>, revision: Revision) -> super::world::Dirty {
+fn list(
+    world: &mut World,
+    kind: Kind,
+    objects: Vec<Object>,
+    unreadable: &[ObjectName],
+    revision: Revision,
+) -> super::world::Dirty {
     let mut gone = world.names(kind);
+    gone.retain(|name| !unreadable.contains(name));
     let mut touched = super::world::Dirty::new();
     for object in objects {
         gone.remove(&object.name());
@@ -235,18 +243,18 @@ impl Opener {
         let tell = self.tell.clone();
         let listener = async move |seen: Seen<K>| {
             let feed = match seen {
-                Seen::Listed(objects, at) => {
-                    Feed::Listed(kind, objects.into_iter().map(object).collect(), at)
+                Seen::Listed(objects, unreadable, at) => {
+                    unreadable.iter().for_each(warn_of::<K>);
+                    let names = unreadable.iter().map(|u| ObjectName::new(&u.namespace, &u.name)).collect();
+                    Feed::Listed(kind, objects.into_iter().map(object).collect(), names, at)
                 }
                 Seen::Applied(o, at) => Feed::Applied(kind, object(o), at),
                 Seen::Deleted(o, at) => Feed::Deleted(kind, name_of(&o), o.uid(), at),
                 Seen::Reached(at) => Feed::Reached(kind, at),
                 Seen::Broken(why) => Feed::Broken(kind, why),
-                Seen::Unreadable(namespace, name, why) => {
-                    let what = K::kind(&());
-                    warn!(
-                        "{what} {namespace}/{name} cannot be read by this version, what was known stays: {why}"
-                    );
+                Seen::Reconnected => return true,
+                Seen::Unreadable(unreadable) => {
+                    warn_of::<K>(&unreadable);
                     return true;
                 }
             };
@@ -260,11 +268,11 @@ impl Opener {
         let tell = self.tell.clone();
         let listener = async move |seen: Seen<Lease>| {
             let feeds = match seen {
-                Seen::Listed(leases, _) => leases.iter().map(lease).chain([Feed::LeasesListed]).collect(),
+                Seen::Listed(leases, ..) => leases.iter().map(lease).chain([Feed::LeasesListed]).collect(),
                 Seen::Applied(o, _) => vec![lease(&o)],
                 Seen::Broken(_) => vec![Feed::LeasesBroken],
                 // A Lease that is deleted is one that is not renewed.
-                Seen::Deleted(..) | Seen::Reached(_) | Seen::Unreadable(..) => Vec::new(),
+                Seen::Deleted(..) | Seen::Reached(_) | Seen::Unreadable(..) | Seen::Reconnected => Vec::new(),
             };
             for feed in feeds {
                 if tell.send(feed).await.is_err() {
@@ -277,6 +285,11 @@ impl Opener {
         let (client, pace) = (self.client.clone(), self.pace.clone());
         tokio::spawn(follow(client, selection, pace, listener)).abort_handle()
     }
+}
+
+fn warn_of<K: Watched>(unreadable: &Unreadable) {
+    let (what, Unreadable { namespace, name, why }) = (K::kind(&()), unreadable);
+    warn!("{what} {namespace}/{name} cannot be read by this version, what was known stays: {why}");
 }
 
 fn lease(lease: &Lease) -> Feed {

@@ -28,6 +28,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::cluster::client::Connection;
 use crate::cluster::heartbeat::VALID;
 use crate::cluster::leader::{Guard, Leader, LeaderHandle, Times};
 use crate::liveness::Liveness;
@@ -121,11 +122,12 @@ impl Learn for Shared {
 
 /// Runs until `stop`: then the Lease is given back.
 pub async fn run(
-    client: Client,
+    connection: Connection,
     config: Config,
     metrics: Metrics,
     stop: CancellationToken,
 ) -> Result<(), Error> {
+    let client = connection.client.clone();
     let shared = Arc::new(Shared {
         client: client.clone(),
         settings: config.settings,
@@ -135,7 +137,7 @@ pub async fn run(
         recorder: Recorder::start(client.clone(), &config.identity),
         metrics,
     });
-    let (feeds, feed) = Feeds::open(&client, &config.namespace);
+    let (feeds, feed) = Feeds::open(&connection, &config.namespace);
     let released = CancellationToken::new();
     let times = Times::default();
     let leader =

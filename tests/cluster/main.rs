@@ -19,11 +19,13 @@ mod crds;
 mod failures;
 mod harness;
 mod kstatus;
+mod outage;
 mod policy;
 mod rbac;
 mod serve;
 mod site;
 mod uninstall;
+mod watches;
 
 /// A control plane with our definitions and rights, in the test's own `/run`: memory that goes with it.
 async fn installed() -> ControlPlane {

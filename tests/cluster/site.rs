@@ -239,8 +239,11 @@ impl Node {
         self.agents += 1;
         let log = File::create(logs.join(format!("agent-{}-{}.log", self.name, self.agents))).unwrap();
         let mut command = self.lab.command(BIN);
-        command.args(["agent", "--listen=off", "--node-name", &self.name, "--kubeconfig"]);
-        command.arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
+        command.args(["agent", "--node-name", &self.name]);
+        if !flags.iter().any(|flag| flag.starts_with("--listen")) {
+            command.arg("--listen=off");
+        }
+        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
         command.args(["--physical-network", "lan=bridge:br0"]).args(flags);
         log_level(&mut command);
         command.stdout(Stdio::null()).stderr(log);
@@ -253,6 +256,13 @@ impl Node {
         let mut command = self.lab.command(BIN);
         let done = crate::lab::output(command.args(["status", "-o", "json", "--state-dir"]).arg(state));
         serde_json::from_slice(&done.stdout).unwrap_or_default()
+    }
+
+    /// The same as a person reads it.
+    pub fn status_text(&self) -> String {
+        let mut command = self.lab.command(BIN);
+        let done = crate::lab::output(command.args(["status", "--state-dir"]).arg(self.state()));
+        String::from_utf8(done.stdout).unwrap()
     }
 
     pub fn state(&self) -> PathBuf {

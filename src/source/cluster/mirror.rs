@@ -25,7 +25,7 @@ pub(super) enum WatchKey {
 /// What a watch says.
 #[derive(Debug)]
 pub(super) enum News {
-    Listed(Vec<Object>, Revision),
+    Listed(Vec<Object>, Vec<(ObjectKey, String)>, Revision),
     Applied(Object, Revision),
     Deleted(ObjectKey, Revision),
     Reached(Revision),
@@ -75,12 +75,16 @@ impl Mirror {
                 return;
             }
             News::Reached(revision) => self.note(key, revision),
-            News::Listed(objects, revision) => {
+            News::Listed(objects, unreadable, revision) => {
                 self.dirty.extend(watch.objects.keys().cloned());
+                self.unreadable.retain(|object, _| !key.may_have(object));
                 watch.objects = objects.into_iter().map(|object| (object.key(), object)).collect();
+                // What was good before stays in force.
+                let before = unreadable.iter().filter_map(|(object, _)| self.told.get_key_value(object));
+                watch.objects.extend(before.map(|(key, object)| (key.clone(), object.clone())));
                 self.dirty.extend(watch.objects.keys().cloned());
+                self.unreadable.extend(unreadable);
                 watch.synced = true;
-                self.unreadable.retain(|object, _| !watch.objects.contains_key(object));
                 self.note(key, revision);
             }
             News::Applied(object, revision) => {

@@ -5,6 +5,7 @@
 //! it said last.
 
 mod copy;
+mod identity;
 mod mirror;
 
 use std::collections::BTreeMap;
@@ -13,21 +14,20 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::Namespace;
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep, sleep_until};
-use tracing::{debug, error, info, warn};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
 
 use super::last_good::Keeper;
 use super::{Batch, Event, Kind, Object, ObjectKey, Origin, PortsOf, Problem, Source};
 use crate::api::{DHCPServer, Network, Port, Subnet};
-use crate::cluster::client::why;
+use crate::cluster::client::Connection;
 use crate::cluster::watch::{Pace, Seen, Selection, Watched, follow};
-use crate::cluster::write::{self, limited};
 use crate::durable;
 use copy::{Copy, LastGood};
+use identity::{Guard, Identity, identify};
 use mirror::{Mirror, News, WatchKey};
 
 /// How long the API server may take to say everything before the copy is served from.
@@ -37,7 +37,6 @@ const COPY_EVERY: Duration = Duration::from_secs(1);
 const QUEUE: usize = 1_024;
 /// Changes that are told together at most.
 const GATHER: usize = 4_096;
-const RETRY: Duration = Duration::from_secs(1);
 
 /// Why the source cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -71,18 +70,10 @@ pub struct Cluster {
     problems: Vec<Problem>,
 }
 
-/// Which cluster it is, by the UID of its `kube-system` namespace.
-#[derive(Debug, Clone, PartialEq)]
-enum Identity {
-    Unknown(Option<String>),
-    Known(String),
-    /// The API server is another cluster's than it was.
-    Changed,
-}
-
 impl Cluster {
     /// Starts to watch for `node`; `state` keeps the copy.
-    pub fn open(client: Client, node: &str, state: &Path) -> Result<Self, Error> {
+    pub fn open(connection: Connection, node: &str, state: &Path) -> Result<Self, Error> {
+        let Connection { client, pulse } = connection;
         let path = copy::path(state);
         let (tell, news) = mpsc::channel(QUEUE);
         let (identity, identified) = watch::channel(Identity::Unknown(None));
@@ -91,7 +82,7 @@ impl Cluster {
         Ok(Self {
             client,
             node: node.to_owned(),
-            pace: Pace::default(),
+            pace: Pace::new(pulse),
             mirror: Mirror::default(),
             watches: BTreeMap::new(),
             opened: 0,
@@ -163,13 +154,16 @@ impl Cluster {
         // Other watches follow from the servers: their first lists need no second look.
         let mut suspect = key == WatchKey::Servers;
         let listener = async move |seen: Seen<K>| {
-            if matches!(seen, Seen::Listed(..)) {
+            if matches!(seen, Seen::Listed(..) | Seen::Reconnected) {
                 if suspect {
                     guard.same_cluster().await;
                 }
                 suspect = true;
             }
-            tell.send((id, key.clone(), news(seen, object))).await.is_ok()
+            match news(seen, object) {
+                Some(news) => tell.send((id, key.clone(), news)).await.is_ok(),
+                None => true,
+            }
         };
         let (client, pace) = (self.client.clone(), self.pace.clone());
         tokio::spawn(follow(client, selection, pace, listener)).abort_handle()
@@ -268,7 +262,7 @@ impl Cluster {
         let unknown = match &*self.identity.borrow() {
             Identity::Unknown(why) => why.clone(),
             Identity::Known(_) => None,
-            Identity::Changed => Some(
+            Identity::Changed(_) => Some(
                 "it is another cluster's than before; what was known is served on. Start the agent again to serve the new one".to_owned(),
             ),
         };
@@ -320,81 +314,24 @@ impl Drop for Cluster {
     }
 }
 
-fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> News {
+fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> Option<News> {
     let kind = |namespace, name| ObjectKey { kind: kind_of::<K>(), namespace, name };
-    match seen {
-        Seen::Listed(objects, revision) => {
-            News::Listed(objects.into_iter().map(|o| object(Arc::new(o))).collect(), revision)
+    Some(match seen {
+        Seen::Reconnected => return None,
+        Seen::Listed(objects, unreadable, revision) => {
+            let unreadable = unreadable.into_iter().map(|u| (kind(u.namespace, u.name), u.why)).collect();
+            News::Listed(objects.into_iter().map(|o| object(Arc::new(o))).collect(), unreadable, revision)
         }
         Seen::Applied(o, revision) => News::Applied(object(Arc::new(o)), revision),
         Seen::Deleted(o, revision) => {
             News::Deleted(kind(o.namespace().unwrap_or_default(), o.name_any()), revision)
         }
         Seen::Reached(revision) => News::Reached(revision),
-        Seen::Unreadable(namespace, name, why) => News::Unreadable(kind(namespace, name), why),
+        Seen::Unreadable(u) => News::Unreadable(kind(u.namespace, u.name), u.why),
         Seen::Broken(why) => News::Broken(why),
-    }
+    })
 }
 
 fn kind_of<K: Watched>() -> Kind {
     Kind::from_name(&K::kind(&())).unwrap_or(Kind::DhcpServer)
-}
-
-/// Finds out which cluster it is, as often as it takes.
-async fn identify(client: Client, identity: Arc<watch::Sender<Identity>>) {
-    loop {
-        match cluster_uid(&client).await {
-            Ok(uid) => {
-                debug!(cluster = uid, "found the cluster");
-                identity.send_replace(Identity::Known(uid));
-                return;
-            }
-            Err(why) => {
-                let why = format!("cannot tell which cluster it is: {why}");
-                identity.send_replace(Identity::Unknown(Some(why)));
-                sleep(RETRY).await;
-            }
-        }
-    }
-}
-
-async fn cluster_uid(client: &Client) -> Result<String, String> {
-    let namespaces: Api<Namespace> = Api::all(client.clone());
-    match limited(namespaces.get("kube-system")).await {
-        Ok(namespace) => Ok(namespace.metadata.uid.unwrap_or_default()),
-        Err(write::Error::Api(e)) => Err(why(&e, "namespaces")),
-        Err(e) => Err(e.to_string()),
-    }
-}
-
-/// Looks whether a list is of the cluster that it is to be of: an API server with other data answers,
-/// too, and its lists are empty.
-struct Guard {
-    client: Client,
-    identity: Arc<watch::Sender<Identity>>,
-}
-
-impl Guard {
-    /// Returns when it is that cluster.
-    async fn same_cluster(&self) {
-        let Identity::Known(expected) = self.identity.borrow().clone() else { return };
-        loop {
-            match cluster_uid(&self.client).await {
-                Ok(uid) if uid == expected => {
-                    self.identity.send_if_modified(|known| {
-                        let changed = *known == Identity::Changed;
-                        *known = Identity::Known(expected.clone());
-                        changed
-                    });
-                    return;
-                }
-                Ok(uid) => {
-                    error!(was = expected, is = uid, "the API server is another cluster's");
-                    self.identity.send_replace(Identity::Changed);
-                }
-                Err(why) => debug!("cannot tell which cluster it is: {why}"),
-            }
-            sleep(RETRY * 5).await;
-        }
-    }
 }

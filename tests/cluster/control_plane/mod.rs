@@ -204,6 +204,15 @@ impl ControlPlane {
         self.start_api().await;
     }
 
+    /// Another cluster at the same address, with nothing in it.
+    pub async fn start_over(&mut self) {
+        self.stop_api();
+        self.etcd = None;
+        std::fs::remove_dir_all(self.path("etcd")).unwrap();
+        self.start_etcd();
+        self.start_api().await;
+    }
+
     /// The API server's metrics at present.
     pub async fn metrics(&self) -> Metrics {
         let request = Request::get("/metrics").body(Vec::new()).unwrap();

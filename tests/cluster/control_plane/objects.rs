@@ -21,7 +21,7 @@ impl ControlPlane {
     /// Applies `deploy/` as a user would, and waits until the API serves our kinds.
     pub async fn install(&self) {
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
-        self.kubectl(&["apply", "--server-side", "-k", deploy.to_str().unwrap()]);
+        self.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", deploy.to_str().unwrap()]);
         let crds: Api<CustomResourceDefinition> = Api::all(self.admin());
         for crd in crds.list(&ListParams::default()).await.unwrap() {
             let name = crd.name_any();

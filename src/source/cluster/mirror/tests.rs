@@ -42,13 +42,13 @@ fn all_ports() -> WatchKey {
 fn mirror(servers: Vec<Object>) -> Mirror {
     let mut mirror = Mirror::default();
     mirror.open(WatchKey::Servers);
-    mirror.take(&WatchKey::Servers, News::Listed(servers, Revision(1)));
+    mirror.take(&WatchKey::Servers, News::Listed(servers, Vec::new(), Revision(1)));
     mirror
 }
 
 fn list(mirror: &mut Mirror, key: &WatchKey, objects: Vec<Object>) {
     mirror.open(key.clone());
-    mirror.take(key, News::Listed(objects, Revision(2)));
+    mirror.take(key, News::Listed(objects, Vec::new(), Revision(2)));
 }
 
 fn said(mirror: &mut Mirror) -> Vec<String> {
@@ -109,7 +109,7 @@ fn one_watch_takes_over_from_many_and_nothing_is_taken_back() {
     list(&mut mirror, &ports("x"), vec![port("p", "x")]);
     said(&mut mirror);
     let many: Vec<_> = (0..16).map(|i| server(&format!("y{i}"))).chain([server("x")]).collect();
-    mirror.take(&WatchKey::Servers, News::Listed(many, Revision(3)));
+    mirror.take(&WatchKey::Servers, News::Listed(many, Vec::new(), Revision(3)));
     assert!(mirror.retire().is_empty(), "the new watch is not there yet");
     list(&mut mirror, &all_ports(), vec![port("p", "x")]);
     assert_eq!(mirror.retire(), [ports("x")]);
@@ -123,7 +123,7 @@ fn what_was_told_from_a_copy_goes_when_the_api_server_does_not_know_it() {
     mirror.tell_first(vec![server("x"), network("x"), port("p", "x"), port("old", "x")]);
     assert!(said(&mut mirror).is_empty(), "nothing is known yet");
     mirror.open(WatchKey::Servers);
-    mirror.take(&WatchKey::Servers, News::Listed(vec![server("x")], Revision(1)));
+    mirror.take(&WatchKey::Servers, News::Listed(vec![server("x")], Vec::new(), Revision(1)));
     list(&mut mirror, &networks(), vec![network("x")]);
     list(&mut mirror, &subnets(), vec![]);
     list(&mut mirror, &ports("x"), vec![port("p", "x")]);
@@ -155,4 +155,23 @@ fn when_the_last_server_of_a_namespace_goes_all_of_it_goes() {
     let mut said = said(&mut mirror);
     said.sort();
     assert_eq!(said, ["-p", "-x", "-x.n1"]);
+}
+
+#[test]
+fn what_cannot_be_read_in_a_new_list_stays_as_it_was() {
+    let mut mirror = mirror(vec![server("x")]);
+    for (key, objects) in
+        [(networks(), vec![network("x")]), (subnets(), vec![]), (ports("x"), vec![port("p", "x")])]
+    {
+        list(&mut mirror, &key, objects);
+    }
+    assert!(mirror.is_complete());
+    mirror.news();
+    let key = port("p", "x").key();
+    mirror.take(&ports("x"), News::Listed(Vec::new(), vec![(key, "why".into())], Revision(3)));
+    assert_eq!(said(&mut mirror), ["@3"]);
+    assert_eq!(mirror.unreadable().count(), 1);
+    mirror.take(&ports("x"), News::Listed(Vec::new(), Vec::new(), Revision(4)));
+    assert_eq!(said(&mut mirror), ["-p", "@4"]);
+    assert_eq!(mirror.unreadable().count(), 0);
 }
