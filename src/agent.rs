@@ -3,6 +3,7 @@
 //! Called by `kube-dhcp agent`. It knows neither where objects come from nor how a node is changed:
 //! both are handed to it. It decides nothing about a network's state; `desired` and `plan` do.
 
+mod announce;
 mod beacon;
 mod context;
 mod execute;
