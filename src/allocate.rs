@@ -34,6 +34,8 @@ pub enum Holder {
     Leaving {
         /// For people.
         name: String,
+        /// Set where it may be taken when nothing else is free: the lowest goes first.
+        since: Option<u64>,
     },
     /// One of the network's DHCP servers.
     ServerSlot {
@@ -48,7 +50,7 @@ impl Holder {
         match self {
             Self::Port { name, .. } => (name, 0),
             Self::ServerSlot { slot } => ("", *slot),
-            Self::Leaving { name } => (name, u8::MAX),
+            Self::Leaving { name, .. } => (name, u8::MAX),
         }
     }
 }
@@ -58,7 +60,7 @@ impl fmt::Display for Holder {
         match self {
             Self::Port { name, .. } => write!(f, "Port {name}"),
             Self::ServerSlot { slot } => write!(f, "the DHCP server of slot {slot}"),
-            Self::Leaving { name } => f.write_str(name),
+            Self::Leaving { name, .. } => f.write_str(name),
         }
     }
 }
@@ -368,6 +370,16 @@ impl Ledger {
         let all = self.0.range(pool.cidr.network()..=pool.cidr.broadcast());
         let released = all.filter_map(|(ip, a)| Some((a.released?, *ip)));
         released.filter(|(_, ip)| pool.offers(*ip)).min().map(|(_, ip)| ip)
+    }
+
+    /// The one that has been leaving for longest, of those that may be taken.
+    fn longest_leaving(&self, pool: &Pool) -> Option<Ipv4Addr> {
+        let all = self.0.range(pool.cidr.network()..=pool.cidr.broadcast());
+        let leaving = all.filter_map(|(ip, a)| match a.holder {
+            Holder::Leaving { since: Some(since), .. } if a.released.is_none() => Some((since, *ip)),
+            _ => None,
+        });
+        leaving.filter(|(_, ip)| pool.offers(*ip)).min().map(|(_, ip)| ip)
     }
 
     fn forget(&mut self) {

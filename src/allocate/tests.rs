@@ -51,6 +51,29 @@ fn what_was_given_stays() {
     assert_eq!(ledger, before);
 }
 
+fn leaving(ip: [u8; 4], since: Option<u64>) -> Claim {
+    let holder = Holder::Leaving { name: "Port old".into(), since };
+    claim(holder, &[Wish::Exactly(ip.into())])
+}
+
+#[test]
+fn what_is_leaving_is_taken_when_nothing_else_is_free_the_longest_first() {
+    let leaving =
+        [leaving([10, 0, 0, 2], Some(7)), leaving([10, 0, 0, 3], Some(5)), leaving([10, 0, 0, 4], None)];
+    let mut ledger = Ledger::default();
+    for claim in &leaving {
+        let [Wish::Exactly(ip)] = claim.wishes[..] else { panic!() };
+        ledger.record(ip, "a", &claim.holder, 0);
+    }
+    let with = |new: &[Claim]| [&leaving[..], new].concat();
+    let given = ledger.clone().allocate(&slash29(), &[], &with(&[any("x"), any("y"), any("z")]));
+    assert_eq!(ips(&given[3..]), ["10.0.0.5", "10.0.0.6", "10.0.0.3"]);
+    // Who wants this very one waits.
+    let wish = claim(port("w"), &[Wish::Exactly([10, 0, 0, 3].into())]);
+    let given = ledger.allocate(&slash29(), &[], &with(&[wish]));
+    assert!(matches!(given[3].errors[..], [AllocateError::AddressReleasing(..)]), "{given:?}");
+}
+
 #[test]
 fn only_what_nobody_asked_for_by_name_is_chosen() {
     let wanted = [10, 0, 0, 5].into();
