@@ -16,12 +16,16 @@ use std::path::PathBuf;
 use control_plane::{ControlPlane, Settings};
 
 mod crds;
+mod failover;
 mod failures;
 mod harness;
+mod leaders;
 mod policy;
 mod rbac;
+mod release;
 mod serve;
 mod site;
+mod traffic;
 
 /// A control plane with our definitions and rights, in the test's own `/run`: memory that goes with it.
 async fn installed() -> ControlPlane {
