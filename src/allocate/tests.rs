@@ -1,6 +1,8 @@
 //! Cases and properties of `allocate`.
 
 use super::*;
+use crate::types::Ipv4Range;
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
 
 fn pool(name: &str, cidr: &str, gateway: Option<[u8; 4]>) -> Pool {
@@ -65,12 +67,12 @@ fn what_is_leaving_is_taken_when_nothing_else_is_free_the_longest_first() {
         let [Wish::Exactly(ip)] = claim.wishes[..] else { panic!() };
         ledger.record(ip, "a", &claim.holder, 0);
     }
-    let with = |new: &[Claim]| [&leaving[..], new].concat();
-    let given = ledger.clone().allocate(&slash29(), &[], &with(&[any("x"), any("y"), any("z")]));
+    let all = |new: &[Claim]| [&leaving[..], new].concat();
+    let given = ledger.clone().allocate(&slash29(), &[], &all(&[any("x"), any("y"), any("z")]));
     assert_eq!(ips(&given[3..]), ["10.0.0.5", "10.0.0.6", "10.0.0.3"]);
     // Who wants this very one waits.
     let wish = claim(port("w"), &[Wish::Exactly([10, 0, 0, 3].into())]);
-    let given = ledger.allocate(&slash29(), &[], &with(&[wish]));
+    let given = ledger.allocate(&slash29(), &[], &all(&[wish]));
     assert!(matches!(given[3].errors[..], [AllocateError::AddressReleasing(..)]), "{given:?}");
 }
 

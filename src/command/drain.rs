@@ -56,17 +56,17 @@ fn managers(agent: &DHCPAgent) -> Vec<String> {
 /// Applies our part of the agent's spec; an agent that is not there is not made.
 async fn set(client: &Client, node: &str, spec: &Value) -> Result<DHCPAgent> {
     let agents: Api<DHCPAgent> = Api::all(client.clone());
-    let found = limited(agents.get_opt(node)).await.map_err(said)?;
+    let found = limited(agents.get_opt(node)).await.map_err(|e| said(&e))?;
     let agent = found.with_context(|| format!("there is no agent on a node {node}"))?;
     let object = json!({
         "apiVersion": crate::api::API_VERSION, "kind": "DHCPAgent",
         "metadata": {"name": node, "uid": agent.metadata.uid}, "spec": spec,
     });
-    limited(agents.patch(node, &params(MANAGER), &Patch::Apply(&object))).await.map_err(said)
+    limited(agents.patch(node, &params(MANAGER), &Patch::Apply(&object))).await.map_err(|e| said(&e))
 }
 
-fn said(error: write::Error) -> anyhow::Error {
-    anyhow::anyhow!("{}", describe(&error))
+fn said(error: &write::Error) -> anyhow::Error {
+    anyhow::anyhow!("{}", describe(error))
 }
 
 struct Drain {
