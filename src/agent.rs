@@ -3,6 +3,7 @@
 //! Called by `kube-dhcp agent`. It knows neither where objects come from nor how a node is changed:
 //! both are handed to it. It decides nothing about a network's state; `desired` and `plan` do.
 
+mod announce;
 mod beacon;
 mod context;
 mod execute;
@@ -238,10 +239,21 @@ impl<H: Host> Agent<H> {
         self.workers.remove(&uid);
         self.context.set_at_work(self.workers.keys().copied().collect());
         self.context.outbox.forget(uid);
+        self.look_at_server_of(uid);
         let name = self.names.iter().find(|(_, other)| **other == uid).map(|(name, _)| name.clone());
         let Some(name) = name else { return Ok(true) };
         self.signal(uid, Some(name)).change();
         Ok(false)
+    }
+
+    /// Whoever waits for its end is told, also of a network that this process found and never served.
+    fn look_at_server_of(&self, uid: NetworkUid) {
+        let uid = uid.to_string();
+        let store = self.context.store();
+        for server in store.servers().filter(|server| server.spec.network_ref.uid == uid) {
+            let namespace = server.metadata.namespace.as_deref().unwrap_or_default();
+            self.context.outbox.look(ObjectName::new(namespace, &server.spec.network_ref.name));
+        }
     }
 
     async fn resync(&mut self) {

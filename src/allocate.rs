@@ -4,6 +4,7 @@
 //! of it, not what it holds. An address is free when it was never used, lowest first; when none is
 //! left, the one that was released longest ago.
 
+mod pool;
 mod search;
 mod turn;
 
@@ -11,13 +12,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+pub use pool::Pool;
 use search::Search;
 use turn::Turn;
 
-use crate::types::{Ipv4Range, MacAddr};
+use crate::types::MacAddr;
 
 /// Who holds an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -34,6 +35,8 @@ pub enum Holder {
     Leaving {
         /// For people.
         name: String,
+        /// Set where it may be taken when nothing else is free: the lowest goes first.
+        since: Option<u64>,
     },
     /// One of the network's DHCP servers.
     ServerSlot {
@@ -48,7 +51,7 @@ impl Holder {
         match self {
             Self::Port { name, .. } => (name, 0),
             Self::ServerSlot { slot } => ("", *slot),
-            Self::Leaving { name } => (name, u8::MAX),
+            Self::Leaving { name, .. } => (name, u8::MAX),
         }
     }
 }
@@ -58,7 +61,7 @@ impl fmt::Display for Holder {
         match self {
             Self::Port { name, .. } => write!(f, "Port {name}"),
             Self::ServerSlot { slot } => write!(f, "the DHCP server of slot {slot}"),
-            Self::Leaving { name } => f.write_str(name),
+            Self::Leaving { name, .. } => f.write_str(name),
         }
     }
 }
@@ -81,21 +84,6 @@ pub struct Allocation {
 /// All allocations of one network, by address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ledger(BTreeMap<Ipv4Addr, Allocation>);
-
-/// A subnet to allocate from.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pool {
-    /// The Subnet.
-    pub subnet_name: String,
-    /// What its addresses are.
-    pub cidr: Ipv4Net,
-    /// From where to take one when none in particular is asked for.
-    pub ranges: Vec<Ipv4Range>,
-    /// Given only to who asks for it.
-    pub gateway: Option<Ipv4Addr>,
-    /// Whether a Port without a wish gets an address here.
-    pub automatic: bool,
-}
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -402,28 +390,6 @@ struct Round {
 impl Round {
     fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
         self.met.iter().filter_map(|met| met.as_ref()?.as_ref().ok().copied())
-    }
-}
-
-impl Pool {
-    /// Given only to who asks for it, or never.
-    fn is_barred(&self, ip: Ipv4Addr) -> bool {
-        let edge = ip == self.cidr.network() || ip == self.cidr.broadcast();
-        Some(ip) == self.gateway || (edge && self.cidr.prefix_len() < 31)
-    }
-
-    fn offers(&self, ip: Ipv4Addr) -> bool {
-        !self.is_barred(ip) && self.ranges.iter().any(|range| range.contains(ip))
-    }
-
-    /// How many addresses it can give.
-    pub fn size(&self) -> u64 {
-        let special = BTreeSet::from([Some(self.cidr.network()), Some(self.cidr.broadcast()), self.gateway]);
-        let barred = |range: &Ipv4Range| {
-            let special = special.iter().flatten();
-            special.filter(|ip| range.contains(**ip) && self.is_barred(**ip)).count() as u64
-        };
-        self.ranges.iter().map(|range| range.len() - barred(range)).sum()
     }
 }
 

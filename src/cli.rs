@@ -30,6 +30,10 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show what the agent of this machine serves, and why the rest is not.
     Status(StatusArgs),
+    /// Move all servers of a node elsewhere, and wait until that is done; it stays empty until `uncordon`.
+    Drain(DrainArgs),
+    /// Let a node that was drained have servers again.
+    Uncordon(UncordonArgs),
     /// Print the custom resource definitions.
     Crds(CrdsArgs),
 }
@@ -177,6 +181,33 @@ pub struct StatusArgs {
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+/// Flags of `drain`.
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// The node.
+    pub node: String,
+
+    /// How to reach the API server [default: the pod's service account, else $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// How long to wait until the node is empty, in seconds; 0: as long as it takes. Then the exit code
+    /// is 1, and the node goes on being drained.
+    #[arg(long, value_name = "SECONDS", default_value = "0")]
+    pub timeout: u64,
+}
+
+/// Flags of `uncordon`.
+#[derive(Debug, Args)]
+pub struct UncordonArgs {
+    /// The node.
+    pub node: String,
+
+    /// How to reach the API server [default: the pod's service account, else $KUBECONFIG]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
 }
 
 /// Flags of `crds`.

@@ -5,6 +5,7 @@
 mod agent;
 mod controller;
 mod crds;
+mod drain;
 mod plan;
 mod status;
 mod table;
@@ -12,6 +13,7 @@ mod table;
 pub use agent::agent;
 pub use controller::controller;
 pub use crds::crds;
+pub use drain::{drain, uncordon};
 pub use plan::plan;
 pub use status::status;
 

@@ -52,6 +52,8 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
         Command::Status(args) => command::status(&args),
+        Command::Drain(args) => runtime()?.block_on(command::drain(args)),
+        Command::Uncordon(args) => runtime()?.block_on(command::uncordon(args)),
         Command::Crds(args) => command::crds(&args),
     }
 }

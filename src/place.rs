@@ -99,7 +99,8 @@ pub enum Standing {
 /// One change.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// A server for a slot that has none, or whose server is withdrawn in the step before.
+    /// A server for a slot that has none, whose server is withdrawn in the step before, or whose server
+    /// answers, alone, from a node that it is to leave: it goes once the new one answers.
     Create {
         /// From 0.
         slot: u8,
@@ -163,6 +164,8 @@ struct Pass<'a> {
     /// By slot, those that the Network asks for.
     slots: Vec<Option<(&'a Placed, Verdict)>>,
     surplus: Vec<&'a Placed>,
+    /// Slots whose server is to leave, and whose next one is starting.
+    succeeded: BTreeSet<u8>,
     /// Nodes that have a server of the network; whether one that stays.
     taken: BTreeMap<&'a str, bool>,
     /// Servers of the network by zone.
@@ -182,6 +185,7 @@ impl<'a> Pass<'a> {
             candidates: all.iter().map(|c| (c.node.as_str(), c)).collect(),
             slots: vec![None; need.servers.into()],
             surplus,
+            succeeded: BTreeSet::new(),
             taken: placed.iter().map(|p| (p.node.as_str(), p.standing != Standing::Leaving)).collect(),
             zones: BTreeMap::new(),
             serving: active.iter().filter(|p| serves(need, all, p)).count(),
@@ -193,8 +197,24 @@ impl<'a> Pass<'a> {
             let another = pass.serving > usize::from(serves(need, all, placed));
             pass.judge(placed, if another { patience } else { Duration::ZERO });
         }
+        pass.keep_successors();
         pass.count_what_stays();
         pass
+    }
+
+    /// The second server of a slot is one too many, unless it is there to take over.
+    fn keep_successors(&mut self) {
+        for placed in std::mem::take(&mut self.surplus) {
+            let candidate = self.candidates.get(placed.node.as_str()).copied();
+            let verdict = Verdict::of(self.need, placed, candidate, Duration::ZERO);
+            let holder = self.slots.get(usize::from(placed.slot)).copied().flatten();
+            let leaves = holder.is_some_and(|(_, verdict)| matches!(verdict, Verdict::Move(_)));
+            if leaves && matches!(verdict, Verdict::Stay) && self.succeeded.insert(placed.slot) {
+                *self.zones.entry(zone(&self.candidates, &placed.node)).or_default() += 1;
+            } else {
+                self.surplus.push(placed);
+            }
+        }
     }
 
     fn judge(&mut self, placed: &'a Placed, patience: Duration) {
@@ -248,29 +268,35 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Servers that answer from nodes that are not fit: as long as another one answers, or none is to
-    /// come that could.
+    /// Servers that answer from nodes that are not fit: as long as another one answers; or, if none is to
+    /// come that could, only after the next one does.
     fn relocate(&mut self) {
         let coming = self.steps.iter().any(|step| matches!(step, Step::Create { .. }))
             || self.slots.iter().flatten().any(|(placed, verdict)| verdict.waits(placed.standing));
         for slot in 0..self.slots.len() {
             let Some((old, Verdict::Move(why))) = self.slots[slot] else { continue };
-            if self.serving > 1 || !coming {
-                self.relocate_one(old, why);
+            if self.succeeded.contains(&old.slot) {
+                continue;
+            }
+            if self.serving > 1 {
+                self.relocate_one(old, Some(why));
+            } else if !coming {
+                self.relocate_one(old, None);
             }
         }
     }
 
-    fn relocate_one(&mut self, old: &'a Placed, why: Why) {
+    /// Without `why` the old one stays until the new one answers.
+    fn relocate_one(&mut self, old: &'a Placed, why: Option<Why>) {
         let zone = zone(&self.candidates, &old.node);
         *self.zones.entry(zone).or_default() -= 1;
         let unmet = self.unmet;
-        self.create(old.slot, Some((old, why)));
+        self.create(old.slot, why.map(|why| (old, why)));
         if self.unmet > unmet {
             // It serves on, so nothing is missing.
             self.unmet = unmet;
             *self.zones.entry(zone).or_default() += 1;
-        } else {
+        } else if why.is_some() {
             self.serving -= 1;
         }
     }
@@ -314,8 +340,14 @@ fn serves(need: &Need<'_>, all: &[Candidate], placed: &Placed) -> bool {
     node.is_some_and(|node| Verdict::of(need, placed, Some(node), Duration::ZERO).serves(placed.standing))
 }
 
+/// Whether a server is to answer from elsewhere.
+fn leaves(need: &Need<'_>, all: &[Candidate], placed: &Placed) -> bool {
+    let node = all.iter().find(|c| c.node == placed.node);
+    matches!(Verdict::of(need, placed, node, Duration::ZERO), Verdict::Move(_))
+}
+
 /// Servers that were not withdrawn, one for each slot, the better one; and the rest: two in one slot
-/// have the same addresses, so the second never counts.
+/// have the same addresses, so the second never counts as an answer.
 fn sorted<'a>(
     need: &Need<'_>,
     all: &[Candidate],
@@ -325,7 +357,7 @@ fn sorted<'a>(
     // The highest slots come first: in this order surplus ones are withdrawn.
     active.sort_by_cached_key(|p| {
         let starting = p.standing == Standing::Starting;
-        (std::cmp::Reverse(p.slot), !serves(need, all, p), !starting, p.node.as_str())
+        (std::cmp::Reverse(p.slot), !serves(need, all, p), leaves(need, all, p), !starting, p.node.as_str())
     });
     let mut seen = BTreeSet::new();
     active.into_iter().partition(|p| seen.insert(p.slot))

@@ -265,6 +265,7 @@ impl<H: Host> Worker<H> {
         // A change of a running server never waits for networks that are built; and the kernel takes
         // many networks down in the time of one, if they come together.
         let permit = if actions.iter().all(quick) { None } else { Some(self.context.heavy.acquire().await) };
+        let arrives = actions.iter().any(|action| matches!(action, Action::AddAddress(_)));
         let label = self.name.as_ref().map_or_else(|| self.uid.to_string(), ToString::to_string);
         let executor = Executor {
             host: &self.context.host,
@@ -277,6 +278,9 @@ impl<H: Host> Worker<H> {
         let began = Instant::now();
         let outcome = executor.execute(segment, actions).await;
         drop(permit);
+        if arrives && outcome.failure.is_none() && self.context.config.cluster.is_some() {
+            tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
+        }
         outcome.taken.iter().for_each(|mac| drop(self.refused.remove(mac)));
         if outcome.started {
             let now = Instant::now();

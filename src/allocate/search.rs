@@ -23,8 +23,8 @@ impl<'p> Search<'p> {
         Self { pools, had, passed: BTreeMap::new() }
     }
 
-    /// What this very holder had, else never used, else released longest ago; in the first pool that
-    /// has one.
+    /// What this very holder had, else never used, else released longest ago, else leaving for longest;
+    /// in the first pool that has one.
     pub(super) fn first_of(
         &mut self,
         ledger: &Ledger,
@@ -37,6 +37,7 @@ impl<'p> Search<'p> {
         let own = self.own(ledger, pools, holder);
         own.or_else(|| pools.iter().find_map(|pool| Some((self.never_used(ledger, pool)?, *pool))))
             .or_else(|| pools.iter().find_map(|pool| Some((ledger.longest_released(pool)?, *pool))))
+            .or_else(|| pools.iter().find_map(|pool| Some((longest_leaving(ledger, pool)?, *pool))))
             .ok_or_else(|| {
                 AllocateError::PoolExhausted(pools.iter().map(|pool| pool.subnet_name.clone()).collect())
             })
@@ -65,4 +66,14 @@ impl<'p> Search<'p> {
             None
         })
     }
+}
+
+/// The one that has been leaving for longest, of those that may be taken.
+fn longest_leaving(ledger: &Ledger, pool: &Pool) -> Option<Ipv4Addr> {
+    let all = ledger.0.range(pool.cidr.network()..=pool.cidr.broadcast());
+    let leaving = all.filter_map(|(ip, a)| match a.holder {
+        Holder::Leaving { since: Some(since), .. } if a.released.is_none() => Some((since, *ip)),
+        _ => None,
+    });
+    leaving.filter(|(_, ip)| pool.offers(*ip)).min().map(|(_, ip)| ip)
 }

@@ -1,6 +1,8 @@
 //! Cases and properties of `allocate`.
 
 use super::*;
+use crate::types::Ipv4Range;
+use ipnet::Ipv4Net;
 use proptest::prelude::*;
 
 fn pool(name: &str, cidr: &str, gateway: Option<[u8; 4]>) -> Pool {
@@ -49,6 +51,29 @@ fn what_was_given_stays() {
     let before = ledger.clone();
     assert_eq!(ips(&ledger.allocate(&slash29(), &[], &[any("y"), any("x")])), ["10.0.0.3", "10.0.0.2"]);
     assert_eq!(ledger, before);
+}
+
+fn leaving(ip: [u8; 4], since: Option<u64>) -> Claim {
+    let holder = Holder::Leaving { name: "Port old".into(), since };
+    claim(holder, &[Wish::Exactly(ip.into())])
+}
+
+#[test]
+fn what_is_leaving_is_taken_when_nothing_else_is_free_the_longest_first() {
+    let leaving =
+        [leaving([10, 0, 0, 2], Some(7)), leaving([10, 0, 0, 3], Some(5)), leaving([10, 0, 0, 4], None)];
+    let mut ledger = Ledger::default();
+    for claim in &leaving {
+        let [Wish::Exactly(ip)] = claim.wishes[..] else { panic!() };
+        ledger.record(ip, "a", &claim.holder, 0);
+    }
+    let all = |new: &[Claim]| [&leaving[..], new].concat();
+    let given = ledger.clone().allocate(&slash29(), &[], &all(&[any("x"), any("y"), any("z")]));
+    assert_eq!(ips(&given[3..]), ["10.0.0.5", "10.0.0.6", "10.0.0.3"]);
+    // Who wants this very one waits.
+    let wish = claim(port("w"), &[Wish::Exactly([10, 0, 0, 3].into())]);
+    let given = ledger.allocate(&slash29(), &[], &all(&[wish]));
+    assert!(matches!(given[3].errors[..], [AllocateError::AddressReleasing(..)]), "{given:?}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Debug;
 
 use k8s_openapi::NamespaceResourceScope;
 use kube::api::{Patch, PatchParams};
-use kube::{Api, Client, Resource};
+use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -75,7 +75,24 @@ where
     limited(api.patch_status(name, &params(manager), &Patch::Apply(&patch))).await
 }
 
-/// The same for an object without namespace.
+/// The same, if the object is still as it is known: what is written follows from that.
+pub async fn apply_status_unchanged<K>(
+    client: &Client,
+    manager: &str,
+    object: &K,
+    status: &impl Serialize,
+) -> Result<K, Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + Debug,
+{
+    let (meta, name) = (object.meta(), object.name_any());
+    let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
+    let mut patch = status_patch::<K>(&name, meta.uid.as_deref(), status)?;
+    patch["metadata"]["resourceVersion"] = json!(meta.resource_version);
+    limited(api.patch_status(&name, &params(manager), &Patch::Apply(&patch))).await
+}
+
+/// As [`apply_status`], for an object without namespace.
 pub async fn apply_cluster_status<K>(
     client: &Client,
     manager: &str,

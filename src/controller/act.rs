@@ -20,7 +20,7 @@ use super::statuses::Statuses;
 use super::world::{Kind, Object, name_of};
 use crate::api::{DHCPServer, DHCPServerSpec, IPAllocation, Released, ServerState};
 use crate::cluster::leader::Guard;
-use crate::cluster::write::{CONTROLLER, Error, apply_status, limited, params};
+use crate::cluster::write::{CONTROLLER, Error, apply_status, apply_status_unchanged, limited, params};
 use crate::conditions::whole_seconds;
 use crate::types::{ObjectName, Revision};
 
@@ -121,11 +121,11 @@ impl<L: Learn> Actor<'_, L> {
     pub(super) async fn servers(&self, steps: Vec<ServerStep>) -> Result<(), Error> {
         for step in steps {
             match step {
-                ServerStep::Apply(name, spec) => self.apply_server(&name, &spec).await?,
+                ServerStep::Apply(name, uid, spec) => self.apply_server(&name, uid.as_deref(), &spec).await?,
                 ServerStep::Withdraw(server, why) => {
                     info!(network = %self.network, node = server.spec.node_name, "withdrawing a server: {why}");
                     let spec = DHCPServerSpec { state: ServerState::Withdrawn, ..server.spec.clone() };
-                    self.apply_server(&server.name_any(), &spec).await?;
+                    self.apply_server(&server.name_any(), server.metadata.uid.as_deref(), &spec).await?;
                 }
                 ServerStep::Delete(server) => self.delete_server(&server).await?,
             }
@@ -133,13 +133,17 @@ impl<L: Learn> Actor<'_, L> {
         Ok(())
     }
 
-    async fn apply_server(&self, name: &str, spec: &DHCPServerSpec) -> Result<(), Error> {
+    /// With `uid` only that very one: none that was deleted meanwhile comes back.
+    async fn apply_server(&self, name: &str, uid: Option<&str>, spec: &DHCPServerSpec) -> Result<(), Error> {
         let api: Api<DHCPServer> = self.api();
-        let object = json!({
+        let mut object = json!({
             "apiVersion": crate::api::API_VERSION, "kind": "DHCPServer",
             "metadata": {"name": name, "labels": labels(&self.network.name)},
             "spec": spec,
         });
+        if let Some(uid) = uid {
+            object["metadata"]["uid"] = uid.into();
+        }
         let applied = self.write(api.patch(name, &params(CONTROLLER), &Patch::Apply(&object))).await?;
         self.world.learn(Object::Server(Arc::new(applied)));
         Ok(())
@@ -159,7 +163,8 @@ impl<L: Learn> Actor<'_, L> {
     /// Writes statuses; those of Network and Subnets only if `all`.
     pub(super) async fn statuses(&self, statuses: Statuses, all: bool) -> Result<(), Error> {
         every(statuses.ports.into_iter().map(async |(port, status)| {
-            if let Some(written) = self.status(&*port, &status).await? {
+            // Agents serve these addresses: one who stood still does not put back what others changed.
+            if let Some(written) = self.status(&*port, &status, true).await? {
                 self.world.learn(Object::Port(Arc::new(written)));
             }
             Ok(())
@@ -170,7 +175,7 @@ impl<L: Learn> Actor<'_, L> {
             let ours = json!({
                 "observedGeneration": status.observed_generation, "conditions": status.conditions,
             });
-            if let Some(written) = self.status(&*server, &ours).await? {
+            if let Some(written) = self.status(&*server, &ours, false).await? {
                 self.world.learn(Object::Server(Arc::new(written)));
             }
             Ok(())
@@ -180,20 +185,25 @@ impl<L: Learn> Actor<'_, L> {
             return Ok(());
         }
         for (subnet, status) in statuses.subnets {
-            if let Some(written) = self.status(&*subnet, &status).await? {
+            if let Some(written) = self.status(&*subnet, &status, false).await? {
                 self.world.learn(Object::Subnet(Arc::new(written)));
             }
         }
         if let Some((network, status)) = statuses.network
-            && let Some(written) = self.status(&*network, &status).await?
+            && let Some(written) = self.status(&*network, &status, false).await?
         {
             self.world.learn(Object::Network(Arc::new(written)));
         }
         Ok(())
     }
 
-    /// `None`: the object is gone, or another one.
-    async fn status<K>(&self, object: &K, status: &impl serde::Serialize) -> Result<Option<K>, Error>
+    /// `None`: the object is gone, or another one; or with `unchanged` a newer one, of which we hear.
+    async fn status<K>(
+        &self,
+        object: &K,
+        status: &impl serde::Serialize,
+        unchanged: bool,
+    ) -> Result<Option<K>, Error>
     where
         K: crate::cluster::watch::Watched + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
@@ -202,7 +212,12 @@ impl<L: Learn> Actor<'_, L> {
         }
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let namespace = &self.network.namespace;
-        match apply_status(self.client, CONTROLLER, (namespace, &name), &uid, status).await {
+        let written = if unchanged {
+            apply_status_unchanged(self.client, CONTROLLER, object, status).await
+        } else {
+            apply_status(self.client, CONTROLLER, (namespace, &name), &uid, status).await
+        };
+        match written {
             Ok(written) => Ok(Some(written)),
             Err(e) if e.is_not_found() || e.is_conflict() => Ok(None),
             Err(e) => Err(e),

@@ -48,6 +48,17 @@ pub(super) struct Entries {
     pub waiting: usize,
     /// Being released, by subnet.
     pub releasing: BTreeMap<String, u64>,
+    /// Given to somebody although not all servers have confirmed that the old holder is forgotten.
+    pub taken: Vec<Taken>,
+}
+
+/// An address that was given again early.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Taken {
+    /// The Port that has it now.
+    pub port: String,
+    /// For people.
+    pub message: String,
 }
 
 impl<'a> Book<'a> {
@@ -71,7 +82,7 @@ impl<'a> Book<'a> {
         for (ip, allocation) in &self.by_ip {
             let holder = self.holder(allocation).filter(|_| !unwanted.contains(ip));
             let holder = holder.unwrap_or_else(|| {
-                let holder = Holder::Leaving { name: described(&allocation.spec.holder) };
+                let holder = self.leaving(allocation);
                 leaving.push(Claim { holder: holder.clone(), wishes: vec![Wish::Exactly(*ip)] });
                 holder
             });
@@ -81,6 +92,44 @@ impl<'a> Book<'a> {
             ledger.remember(*ip, &freed.subnet_name, &freed.holder, freed.order);
         }
         (ledger, merged(leaving))
+    }
+
+    /// Who waits to be forgotten, and by whom. What only dead agents have not confirmed may be taken
+    /// when nothing else is free.
+    fn leaving(&self, allocation: &IPAllocation) -> Holder {
+        let name = described(&allocation.spec.holder);
+        let Some(at) = released_at(allocation) else { return Holder::Leaving { name, since: None } };
+        let silent = self.unconfirmed(allocation, at);
+        let is_dead = |node: &&str| {
+            let standing = self.snapshot.agents.get(*node);
+            standing.is_none_or(|standing| standing.dead_for.is_some())
+        };
+        let since = silent.iter().all(is_dead).then_some(at.0);
+        let name = if silent.is_empty() { name } else { format!("{name}; {}", waited_for(&silent)) };
+        Holder::Leaving { name, since }
+    }
+
+    /// Nodes whose servers may still give the address to its old holder.
+    fn unconfirmed(&self, allocation: &IPAllocation, at: Revision) -> Vec<&str> {
+        let servers = self.snapshot.servers.iter();
+        let silent = servers.filter(|server| !self.has_forgotten(server, &allocation.spec, at));
+        silent.map(|server| server.spec.node_name.as_str()).collect()
+    }
+
+    /// That an address is given again before all servers have forgotten its old holder.
+    fn taken(&self, old: &IPAllocation, holder: &Holder) -> Option<Taken> {
+        let Holder::Port { name: port, .. } = holder else { return None };
+        let at = released_at(old)?;
+        let silent = self.unconfirmed(old, at);
+        if silent.is_empty() || self.holder(old).is_some() {
+            return None;
+        }
+        let (ip, before) = (&old.spec.ip, described(&old.spec.holder));
+        let message = format!(
+            "no other address is free: {ip} was {before}'s, which may still be given it; {}",
+            waited_for(&silent)
+        );
+        Some(Taken { port: port.clone(), message })
     }
 
     /// Addresses that somebody has and, by this ledger, is not to have.
@@ -103,6 +152,7 @@ impl<'a> Book<'a> {
             kept.insert(*ip);
             let there = self.by_ip.get(ip).copied();
             if there.is_none_or(|allocation| !self.is_current(allocation)) {
+                entries.taken.extend(there.and_then(|old| self.taken(old, &held.holder)));
                 let allocation = self.allocation(*ip, &held.subnet_name, &held.holder);
                 entries.create.push((allocation, there.cloned()));
             }
@@ -243,7 +293,7 @@ impl<'a> Book<'a> {
                 slot: Some(*slot),
                 ..AllocationHolder::default()
             },
-            Holder::Port { name, .. } | Holder::Leaving { name } => {
+            Holder::Port { name, .. } | Holder::Leaving { name, .. } => {
                 let port = self.ports.get(name.as_str());
                 AllocationHolder {
                     r#type: HolderType::Port,
@@ -280,6 +330,15 @@ fn merged(claims: Vec<Claim>) -> Vec<Claim> {
         entry.and_modify(|known| known.wishes.extend(claim.wishes.clone())).or_insert(claim);
     }
     merged.into_values().collect()
+}
+
+fn waited_for(nodes: &[&str]) -> String {
+    format!("the server on node {} has not confirmed that it forgot it", nodes.join(", "))
+}
+
+/// From which revision of the Ports on it is nobody's.
+fn released_at(allocation: &IPAllocation) -> Option<Revision> {
+    allocation.spec.released.as_ref().map(|released| released.ports_revision.parse().unwrap_or_default())
 }
 
 fn described(holder: &AllocationHolder) -> String {

@@ -3,6 +3,7 @@
 //! Called after each judgement. Said once, when it changes; never waited for: an Event that cannot be
 //! written is lost, the condition stays.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -18,6 +19,7 @@ use tracing::debug;
 use super::judge::{Judged, ServerStep};
 use super::statuses::Statuses;
 use super::world::Snapshot;
+use crate::api::Port;
 use crate::cluster::write::{describe, limited};
 
 /// Events that wait to be written; beyond, they are dropped.
@@ -62,7 +64,7 @@ impl Recorder {
         if let Some(inputs) = &snapshot.inputs {
             for step in &judged.servers {
                 let (reason, message) = match step {
-                    ServerStep::Apply(name, spec) if !has(snapshot, name) => {
+                    ServerStep::Apply(name, _, spec) if !has(snapshot, name) => {
                         ("ServerPlaced", format!("slot {} is served by node {}", spec.slot, spec.node_name))
                     }
                     ServerStep::Withdraw(server, why) => {
@@ -72,6 +74,13 @@ impl Recorder {
                 };
                 let note = Note { warning: false, reason, action: "Place", message: &message };
                 self.say(&*inputs.network, &note);
+            }
+        }
+        for taken in &judged.entries.taken {
+            let named = |port: &&Arc<Port>| port.metadata.name.as_deref() == Some(&taken.port);
+            if let Some(port) = snapshot.ports.iter().find(named) {
+                let (reason, message) = ("AddressTakenEarly", taken.message.as_str());
+                self.say(&**port, &Note { warning: true, reason, action: "Allocate", message });
             }
         }
         if let Some((network, status)) = statuses.network.as_ref().filter(|_| all) {

@@ -28,8 +28,8 @@ pub struct Settings {
 /// A change of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ServerStep {
-    /// To be there with this spec.
-    Apply(String, DHCPServerSpec),
+    /// To be there with this spec; with a UID, if it is there.
+    Apply(String, Option<String>, DHCPServerSpec),
     /// To be withdrawn, and why.
     Withdraw(Arc<DHCPServer>, String),
     /// To be deleted: it is taken down, or whatever it was on is no more.
@@ -167,7 +167,7 @@ impl Judged {
             mtu: self.accepted.mtu,
             awaited_revision: None,
         };
-        self.servers.push(ServerStep::Apply(server_name(&snapshot.name.name, node), spec));
+        self.servers.push(ServerStep::Apply(server_name(&snapshot.name.name, node), None, spec));
     }
 
     /// The change of a server that stays, if there is one.
@@ -182,7 +182,7 @@ impl Judged {
             ..server.spec.clone()
         };
         let name = server.metadata.name.clone().unwrap_or_default();
-        (spec != server.spec).then_some(ServerStep::Apply(name, spec))
+        (spec != server.spec).then(|| ServerStep::Apply(name, server.metadata.uid.clone(), spec))
     }
 
     fn addresses(&self, slot: u8) -> Vec<ServerAddress> {

@@ -85,6 +85,10 @@ impl Host for DryRun {
         Arc::default()
     }
 
+    async fn announce(&self, _uid: NetworkUid) -> Result<(), Error> {
+        Ok(())
+    }
+
     async fn sweep_bridges(&self, _wanted: &BTreeSet<String>) -> Result<(), Error> {
         Ok(())
     }

@@ -188,6 +188,12 @@ pub(super) async fn set_mtu(handle: &Handle, name: &str, mtu: u32) -> Result<(),
     change(handle, name, LinkUnspec::new_with_name(name).mtu(mtu).build()).await
 }
 
+/// Sets its MAC address.
+pub(super) async fn set_mac(handle: &Handle, name: &str, mac: MacAddr) -> Result<(), Error> {
+    let message = LinkUnspec::new_with_name(name).address(mac.octets().to_vec());
+    change(handle, name, message.build()).await
+}
+
 /// Sets it up.
 pub(super) async fn set_up(handle: &Handle, name: &str) -> Result<(), Error> {
     change(handle, name, LinkUnspec::new_with_name(name).up().build()).await

@@ -22,6 +22,8 @@ use crate::types::{MacAddr, NetworkUid};
 /// More than one for each network that a node can have.
 const EVENTS: usize = 65_536;
 
+const ARP_NOTIFY: &str = "/proc/sys/net/ipv4/conf/all/arp_notify";
+
 /// The namespaces, links, rules, files and processes of the machine it runs on.
 pub struct LinuxHost {
     state: PathBuf,
@@ -267,6 +269,18 @@ impl Host for LinuxHost {
 
     fn links_changed(&self) -> Arc<Notify> {
         self.monitor.links_changed()
+    }
+
+    /// The kernel does it for a device whose MAC address is set, also to what it was.
+    async fn announce(&self, uid: NetworkUid) -> Result<(), Error> {
+        let Named::Namespace(netns) = netns::find(uid)? else { return Ok(()) };
+        let wish = || std::fs::write(ARP_NOTIFY, "1").map_err(|e| Error::SetSysctl(ARP_NOTIFY.to_owned(), e));
+        netns.run(wish).await??;
+        let handle = netns.connect().await?;
+        match link::get(&handle, INNER_DEVICE).await?.and_then(|device| device.mac) {
+            Some(mac) => link::set_mac(&handle, INNER_DEVICE, mac).await,
+            None => Ok(()),
+        }
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -65,6 +65,9 @@ pub trait Host: Send + Sync + 'static {
     /// Told when a link changes that was asked for by [`link`](Self::link).
     fn links_changed(&self) -> Arc<Notify>;
 
+    /// Tells everybody on a network's segment where its addresses are now.
+    fn announce(&self, uid: NetworkUid) -> impl Future<Output = Result<(), Error>> + Send;
+
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;
 

@@ -16,14 +16,18 @@ use std::path::PathBuf;
 use control_plane::{ControlPlane, Settings};
 
 mod crds;
+mod failover;
 mod failures;
 mod harness;
 mod kstatus;
+mod leaders;
 mod outage;
 mod policy;
 mod rbac;
+mod release;
 mod serve;
 mod site;
+mod traffic;
 mod uninstall;
 mod watches;
 

@@ -1,17 +1,20 @@
 //! A cluster for tests: a control plane, a controller, and nodes that share one L2 segment.
 //!
-//! Each node is a machine of its own with a bridge `br0` whose uplink leads to the street, another
-//! machine where the guests are. Agents and controller run with their own service accounts.
+//! Each node is a machine of its own with bridges `br0`, `br1`, … whose uplinks lead to the street,
+//! another machine where the guests are. Agents and controller run with their own service accounts.
 
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use k8s_openapi::api::coordination::v1::Lease;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
+use tempfile::TempDir;
 
 use crate::control_plane::{ControlPlane, Settings};
 use crate::inside::sh;
@@ -32,8 +35,10 @@ pub const LONG: Duration = Duration::from_secs(60);
 /// A cluster.
 pub struct Site {
     pub plane: ControlPlane,
-    pub street: Lab,
+    pub street: Arc<Lab>,
     pub nodes: Vec<Node>,
+    /// Bridges of each node.
+    lans: usize,
     controllers: Vec<Child>,
     controller_kubeconfig: PathBuf,
     logs: PathBuf,
@@ -47,23 +52,32 @@ pub struct Node {
     number: usize,
     agents: usize,
     child: Option<Child>,
+    /// Survives the machine, as a disk does.
+    disk: TempDir,
+    flags: Vec<String>,
 }
 
 impl Site {
     /// With nodes n1, n2, …, no agent and no controller yet.
     pub async fn new(nodes: usize) -> Self {
+        Self::with_lans(nodes, 1).await
+    }
+
+    /// The same with this many bridges on each node: physical networks `lan`, `lan1`, `lan2`, …
+    pub async fn with_lans(nodes: usize, lans: usize) -> Self {
         sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
         let addresses = vec!["10.99.0.1".parse().unwrap()];
         let plane = ControlPlane::start_with(Settings { addresses, ..Settings::default() }).await;
         plane.install().await;
         let token = plane.service_account_token(SYSTEM, "controller", None).await;
         let controller_kubeconfig = plane.kubeconfig("controller", &token);
-        let street = Lab::new();
-        street.bridge("br0");
+        let street = Arc::new(Lab::new());
+        (0..lans).for_each(|lan| street.bridge(&format!("br{lan}")));
         let logs = plane.directory().join("logs");
         std::fs::create_dir_all(&logs).unwrap();
+        let (nodes_to_come, controllers) = (Vec::new(), Vec::new());
         let mut site =
-            Self { plane, street, nodes: Vec::new(), controllers: Vec::new(), controller_kubeconfig, logs };
+            Self { plane, street, nodes: nodes_to_come, lans, controllers, controller_kubeconfig, logs };
         for number in 1..=nodes {
             site.add_node(number).await;
         }
@@ -75,31 +89,61 @@ impl Site {
         self.plane.node(&name, &[("topology.kubernetes.io/zone", &format!("z{number}"))]).await;
         let token = self.plane.service_account_token(SYSTEM, "agent", Some(&name)).await;
         let kubeconfig = self.plane.kubeconfig(&name, &token);
-        let lab = self.machine(number);
-        self.nodes.push(Node { name, lab, kubeconfig, number, agents: 0, child: None });
+        let lab = Lab::new();
+        self.connect_machine(number, &lab);
+        let disk = TempDir::new().unwrap();
+        // dnsmasq drops to another user and reads its directories afterwards.
+        std::fs::set_permissions(disk.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let physical = |lan: usize| format!("--physical-network={}=bridge:br{lan}", lan_name(lan));
+        let flags = (0..self.lans).map(physical).collect();
+        self.nodes.push(Node { name, lab, kubeconfig, number, agents: 0, child: None, disk, flags });
     }
 
-    /// A machine with a way to the API server and an uplink to the street.
-    fn machine(&self, number: usize) -> Lab {
-        let lab = Lab::new();
-        lab.bridge("br0");
+    /// A way to the API server, and uplinks to the street.
+    fn connect_machine(&self, number: usize, lab: &Lab) {
         let (node, street) = (lab.init_pid(), self.street.init_pid());
         sh(&format!(
-            "ip link add m{number} type veth peer name mgmt netns {node}; ip link set m{number} master kc0 up
-             ip link add t{number} type veth peer name uplink netns {node}; ip link set t{number} netns {street}"
+            "ip link add m{number} type veth peer name mgmt netns {node}; ip link set m{number} master kc0 up"
         ));
         lab.run(&format!("ip address add 10.99.0.{}/24 dev mgmt", 10 + number));
         lab.run("ip link set mgmt up");
-        lab.run("ip link set uplink master br0 up");
-        self.street.run(&format!("ip link set t{number} master br0 up"));
-        lab
+        for lan in 0..self.lans {
+            lab.bridge(&format!("br{lan}"));
+            let (port, uplink) = (format!("t{number}-{lan}"), format!("uplink{lan}"));
+            sh(&format!(
+                "ip link add {port} type veth peer name {uplink} netns {node}; ip link set {port} netns {street}"
+            ));
+            lab.run(&format!("ip link set {uplink} master br{lan} up"));
+            self.street.run(&format!("ip link set {port} master br{lan} up"));
+        }
+    }
+
+    /// A node loses its power: everything on it ends at once, and is cut off.
+    pub fn power_off(&mut self, number: usize) {
+        sh(&format!("ip link del m{number}"));
+        for lan in 0..self.lans {
+            self.street.run(&format!("ip link del t{number}-{lan}"));
+        }
+        let node = &mut self.nodes[number - 1];
+        node.lab = Lab::new();
+        if let Some(mut child) = node.child.take() {
+            let _ = child.wait();
+        }
+    }
+
+    /// It comes back, with what is on its disk; its agent is to be started.
+    pub fn power_on(&mut self, number: usize) {
+        self.connect_machine(number, &self.nodes[number - 1].lab);
     }
 
     /// Starts a controller with these flags besides the usual ones.
     pub fn start_controller(&mut self, flags: &[&str]) {
         let log = File::create(self.logs.join(format!("controller-{}.log", self.controllers.len()))).unwrap();
         let mut command = Command::new(BIN);
-        command.args(["controller", "--listen=off", "--kubeconfig"]).arg(&self.controller_kubeconfig);
+        let identity = format!("--identity=c{}", self.controllers.len());
+        command
+            .args(["controller", "--listen=off", &identity, "--kubeconfig"])
+            .arg(&self.controller_kubeconfig);
         log_level(&mut command);
         command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.controllers.push(spawn(&mut command));
@@ -108,6 +152,13 @@ impl Site {
     /// The controller that was started as the n-th, from 0.
     pub fn controller(&mut self, n: usize) -> &mut Child {
         &mut self.controllers[n]
+    }
+
+    /// Which controller has the leader's Lease, whether it lives or not.
+    pub async fn leader(&self) -> Option<usize> {
+        let leases: Api<Lease> = Api::namespaced(self.client(), SYSTEM);
+        let holder = leases.get("kube-dhcp-controller").await.ok()?.spec?.holder_identity?;
+        holder.strip_prefix('c')?.split_once('_')?.0.parse().ok()
     }
 
     /// Starts the agents of all nodes.
@@ -244,7 +295,7 @@ impl Node {
             command.arg("--listen=off");
         }
         command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
-        command.args(["--physical-network", "lan=bridge:br0"]).args(flags);
+        command.args(&self.flags).args(flags);
         log_level(&mut command);
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(spawn(&mut command));
@@ -266,7 +317,7 @@ impl Node {
     }
 
     pub fn state(&self) -> PathBuf {
-        self.lab.state().join("state")
+        self.disk.path().join("state")
     }
 
     /// `kill -9` of the agent alone; what it runs goes on.
@@ -289,6 +340,11 @@ impl Node {
     pub fn servers(&self) -> Vec<u32> {
         self.lab.pids_of("dnsmasq")
     }
+}
+
+/// The physical network of the bridge of this number.
+pub fn lan_name(lan: usize) -> String {
+    if lan == 0 { "lan".to_owned() } else { format!("lan{lan}") }
 }
 
 /// As `RUST_LOG` says; for a person who looks for a mistake.

@@ -69,6 +69,13 @@ impl DnsSocket {
         self.socket.send(&question(name, rtype, class)).unwrap();
     }
 
+    /// For a server that may not be there: what the network says of it is no answer.
+    pub fn try_send(&self, name: &str, rtype: u16) {
+        let question = question(name, rtype, 1);
+        // The first call may tell of an earlier question's fate.
+        let _ = self.socket.send(&question).or_else(|_| self.socket.send(&question));
+    }
+
     pub fn receive(&self, patience: Duration) -> Option<DnsReply> {
         self.socket.set_read_timeout(Some(patience)).unwrap();
         let mut reply = [0; 4096];

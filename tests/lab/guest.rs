@@ -338,14 +338,24 @@ impl<'lab> Guest<'lab> {
     }
 
     fn resolve(&self, server: Ipv4Addr) -> Mac {
+        self.find(server, PATIENCE).unwrap_or_else(|| panic!("nobody has {server}"))
+    }
+
+    /// The MAC address of a server, if one says that it has this address.
+    pub fn find(&self, server: Ipv4Addr, patience: Duration) -> Option<Mac> {
         self.wire.send(&arp_question(self.mac, self.mine(), server));
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience;
         while let Some(frame) = self.wire.receive(deadline) {
             if let Some(mac) = arp_found(&frame, server) {
-                return mac;
+                return Some(mac);
             }
         }
-        panic!("nobody has {server}");
+        None
+    }
+
+    /// Forgets what others were told meanwhile, which else would fill the socket.
+    pub fn clear(&self) {
+        while self.wire.receive(Instant::now()).is_some() {}
     }
 }
 

@@ -220,7 +220,7 @@ impl Sim {
 
     fn server(&mut self, step: ServerStep) {
         match step {
-            ServerStep::Apply(server, spec) => {
+            ServerStep::Apply(server, _, spec) => {
                 let mut made = DHCPServer::new(&server, spec);
                 let old = self.servers.get(&server).cloned();
                 made.metadata.namespace = Some("a".into());

@@ -1,0 +1,27 @@
+//! Telling a segment where a server's addresses are now.
+//!
+//! Spawned by a network's worker when its device got an address. One that another node had is looked for
+//! there: by guests until they ask anew, by switches until they see it elsewhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::debug;
+
+use super::context::Context;
+use crate::host::Host;
+use crate::types::NetworkUid;
+
+/// When, each after the one before. More than once: a port of a bridge does not forward from the first
+/// moment on, and the other node may not have given the address up yet.
+const AFTER: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(5)];
+
+/// See the module.
+pub(super) async fn announce<H: Host>(context: Arc<Context<H>>, uid: NetworkUid) {
+    for after in AFTER {
+        tokio::time::sleep(after).await;
+        if let Err(e) = context.host.announce(uid).await {
+            debug!(network = %uid, error = &e as &(dyn std::error::Error + 'static), "cannot announce");
+        }
+    }
+}

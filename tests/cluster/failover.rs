@@ -1,0 +1,232 @@
+//! Nodes die and return, agents are replaced, nodes are drained; guests do not notice.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::inside::inside;
+use crate::lab::output;
+use crate::site::{BIN, LAN, LONG, Site, condition, lan_name};
+use crate::traffic::{Tally, Traffic, assert_nobody_noticed, network};
+
+const NETWORKS: usize = 5;
+/// What the controller is told to wait for a silent agent.
+const RESCHEDULE: Duration = Duration::from_secs(5);
+
+/// Three nodes, two controllers, networks with this many servers each, all of them served.
+async fn served(servers: u8) -> Site {
+    let mut site = Site::with_lans(3, NETWORKS).await;
+    for lan in 0..NETWORKS {
+        site.apply(&LAN.replace("name: lan", &format!("name: {}", lan_name(lan)))).await;
+    }
+    for _ in 0..2 {
+        site.start_controller(&["--reschedule-after=5"]);
+    }
+    site.start_agents();
+    for number in 0..NETWORKS {
+        site.apply(&network(number, servers)).await;
+    }
+    until_ready(&site, servers).await;
+    site
+}
+
+async fn until_ready(site: &Site, servers: u8) {
+    for number in 0..NETWORKS {
+        let all = |network: &Value| {
+            let ports = network.pointer("/status/ports").cloned().unwrap_or_default();
+            network.pointer("/status/servers/ready") == Some(&servers.into())
+                && ports["ready"] == ports["total"]
+                && ports["total"] == crate::traffic::GUESTS
+        };
+        site.until("Network", &format!("net{number}"), all).await;
+    }
+}
+
+/// The networks that a node is to serve.
+async fn on_node(site: &Site, node: &str) -> BTreeSet<String> {
+    let servers = site.list("DHCPServer").await;
+    let here = servers.iter().filter(|server| server["spec"]["nodeName"] == node);
+    here.map(|server| server["spec"]["networkRef"]["name"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The node with the most networks.
+async fn busiest(site: &Site) -> usize {
+    let mut most = (0, 0);
+    for (index, node) in site.nodes.iter().enumerate() {
+        most = most.max((on_node(site, &node.name).await.len(), index + 1));
+    }
+    most.1
+}
+
+#[test]
+fn nobody_notices_that_a_node_dies_and_returns() {
+    inside("failover::nobody_notices_that_a_node_dies_and_returns", async {
+        let mut site = served(2).await;
+        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        traffic.until_served(2, began, LONG);
+        node_dies(&mut site, &traffic, false).await;
+        let number = busiest(&site).await;
+        println!("now node {number} and the leading controller");
+        node_dies(&mut site, &traffic, true).await;
+        assert_nobody_noticed("nodes died and returned", &traffic.stop(), began);
+    });
+}
+
+async fn node_dies(site: &mut Site, traffic: &Traffic, with_leader: bool) {
+    let number = busiest(site).await;
+    let name = site.nodes[number - 1].name.clone();
+    let lost = on_node(site, &name).await.len();
+    if with_leader {
+        let leader = site.leader().await.unwrap();
+        site.controller(leader).kill().unwrap();
+    }
+    let died = Instant::now();
+    site.power_off(number);
+    site.until_not_ready("DHCPAgent", &name, "LeaseExpired").await;
+    let due = Instant::now() + RESCHEDULE;
+    println!("{name} with {lost} networks is called dead after {:.1?}", died.elapsed());
+    let replaced = until_replaced(traffic, died, due);
+    println!("all networks have two servers on the wire {replaced:.1?} after that is due");
+    assert!(replaced < Duration::from_secs(5), "{replaced:?}");
+    // The address is where it was for guests: they need not find out by themselves where that is now.
+    let now = Instant::now();
+    traffic.until_resolved(now, LONG);
+    println!("guests reach all resolvers {:.1?} later", now.elapsed());
+    assert!(now.elapsed() < Duration::from_secs(5), "{:?}", now.elapsed());
+    site.power_on(number);
+    site.start_agent(number, &[]);
+    site.until_ready("DHCPAgent", &name).await;
+    let left = async || on_node(site, &name).await;
+    let deadline = Instant::now() + LONG;
+    while !left().await.is_empty() {
+        assert!(Instant::now() < deadline, "{:?} are left\n{}", left().await, site.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(site.nodes[number - 1].servers(), [0; 0], "it serves what it lost");
+    println!("{name} returned, and gave up what it had, {:.1?} after its death", died.elapsed());
+    let now = Instant::now();
+    traffic.until_served(2, now, LONG);
+}
+
+/// How long after `due` each network is served by two again; a new server is one with another MAC.
+fn until_replaced(traffic: &Traffic, died: Instant, due: Instant) -> Duration {
+    let since = died + Duration::from_millis(500);
+    traffic.until_served(2, since, LONG);
+    let second = |tally: &Tally| {
+        let mut firsts: Vec<_> = tally.servers.values().filter(|(_, last)| *last > since).collect();
+        firsts.sort_unstable();
+        firsts.last().map_or(due, |(first, _)| *first)
+    };
+    traffic.tallies().iter().map(second).max().unwrap().saturating_duration_since(due)
+}
+
+#[test]
+fn nobody_notices_that_all_agents_are_replaced() {
+    inside("failover::nobody_notices_that_all_agents_are_replaced", async {
+        let mut site = served(2).await;
+        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        traffic.until_served(2, began, LONG);
+        for number in 1..=3 {
+            let before = site.nodes[number - 1].servers();
+            site.nodes[number - 1].kill_agent();
+            site.start_agent(number, &[]);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            assert_eq!(site.nodes[number - 1].servers(), before, "a dnsmasq was restarted");
+        }
+        for number in 1..=3 {
+            let deaf = pod_is_replaced(&mut site, &traffic, number).await;
+            println!("the pod of n{number} was replaced: all networks have two servers after {deaf:.1?}");
+        }
+        until_ready(&site, 2).await;
+        assert_nobody_noticed("agents were replaced", &traffic.stop(), began);
+    });
+}
+
+/// What is in the pod ends with it: agent, servers and namespaces.
+async fn pod_is_replaced(site: &mut Site, traffic: &Traffic, number: usize) -> Duration {
+    let node = &mut site.nodes[number - 1];
+    node.kill_agent();
+    node.servers().into_iter().for_each(|pid| node.lab.signal("KILL", pid));
+    node.lab.netns_names().iter().for_each(|netns| drop(node.lab.run(&format!("ip netns del {netns}"))));
+    let gone = Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    site.start_agent(number, &[]);
+    traffic.until_served(2, gone + Duration::from_millis(500), LONG);
+    gone.elapsed()
+}
+
+#[test]
+fn nobody_notices_a_drain() {
+    inside("failover::nobody_notices_a_drain", async {
+        let mut site = served(2).await;
+        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        traffic.until_served(2, began, LONG);
+        for number in 1..=3 {
+            drain_and_undo(&mut site, number).await;
+            let now = Instant::now();
+            traffic.until_served(2, now, LONG);
+        }
+        assert_nobody_noticed("nodes were drained", &traffic.stop(), began);
+    });
+}
+
+#[test]
+fn a_network_with_one_server_is_served_through_a_drain() {
+    inside("failover::a_network_with_one_server_is_served_through_a_drain", async {
+        let mut site = served(1).await;
+        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        traffic.until_served(1, began, LONG);
+        for number in 1..=3 {
+            drain_and_undo(&mut site, number).await;
+            let now = Instant::now();
+            traffic.until_served(1, now, LONG);
+        }
+        assert_nobody_noticed("nodes were drained, one server each", &traffic.stop(), began);
+    });
+}
+
+async fn drain_and_undo(site: &mut Site, number: usize) {
+    let name = site.nodes[number - 1].name.clone();
+    let (had, began) = (on_node(site, &name).await.len(), Instant::now());
+    println!("{}", kube_dhcp(site, &["drain", &name, "--timeout=60"]));
+    println!("{name} had {had} networks and is empty after {:.1?}", began.elapsed());
+    assert!(on_node(site, &name).await.is_empty());
+    assert!(site.nodes[number - 1].servers().is_empty(), "{name} still serves");
+    kube_dhcp(site, &["uncordon", &name]);
+    let agent = site.get("DHCPAgent", &name).await.unwrap();
+    assert_ne!(agent.pointer("/spec/drain"), Some(&true.into()), "{agent:#}");
+}
+
+/// What the program prints as the administrator; it must succeed.
+fn kube_dhcp(site: &Site, arguments: &[&str]) -> String {
+    let mut command = std::process::Command::new(BIN);
+    command.args(arguments).arg("--kubeconfig").arg(site.plane.admin_kubeconfig());
+    let done = output(&mut command);
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success(), "{arguments:?}: {said}\n{}", site.logs());
+    said
+}
+
+#[test]
+fn a_drain_that_cannot_end_says_why() {
+    inside("failover::a_drain_that_cannot_end_says_why", async {
+        let mut site = Site::running(1).await;
+        site.apply(crate::serve::NETWORK).await;
+        site.until_ready("Port", "p1").await;
+        let mut command = std::process::Command::new(BIN);
+        command.args(["drain", "n1", "--timeout=5", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
+        let done = output(&mut command);
+        let said = String::from_utf8_lossy(&done.stdout).into_owned();
+        assert_eq!(done.status.code(), Some(1), "{said}");
+        assert!(said.contains("default/a: no other node can take it"), "{said}");
+        let network = site.get("Network", "a").await.unwrap();
+        assert_eq!(condition(&network, "Ready", "status"), "True", "it is served on");
+        assert_eq!(site.nodes[0].servers().len(), 1);
+        let mut command = std::process::Command::new(BIN);
+        command.args(["drain", "nowhere", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
+        let done = output(&mut command);
+        assert!(!done.status.success() && site.get("DHCPAgent", "nowhere").await.is_none());
+        site.nodes[0].kill_agent();
+    });
+}
