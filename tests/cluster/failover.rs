@@ -97,16 +97,20 @@ async fn node_dies(site: &mut Site, traffic: &Traffic, with_leader: bool) {
     site.power_on(number);
     site.start_agent(number, &[]);
     site.until_ready("DHCPAgent", &name).await;
-    let left = async || on_node(site, &name).await;
+    until_empty(site, &name).await;
+    assert_eq!(site.nodes[number - 1].servers(), [0; 0], "it serves what it lost");
+    println!("{name} returned, and gave up what it had, {:.1?} after its death", died.elapsed());
+    let now = Instant::now();
+    traffic.until_served(2, now, LONG);
+}
+
+async fn until_empty(site: &Site, node: &str) {
+    let left = async || on_node(site, node).await;
     let deadline = Instant::now() + LONG;
     while !left().await.is_empty() {
         assert!(Instant::now() < deadline, "{:?} are left\n{}", left().await, site.logs());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    assert_eq!(site.nodes[number - 1].servers(), [0; 0], "it serves what it lost");
-    println!("{name} returned, and gave up what it had, {:.1?} after its death", died.elapsed());
-    let now = Instant::now();
-    traffic.until_served(2, now, LONG);
 }
 
 /// How long after `due` each network is served by two again; a new server is one with another MAC.
@@ -119,6 +123,39 @@ fn until_replaced(traffic: &Traffic, died: Instant, due: Instant) -> Duration {
         firsts.last().map_or(due, |(first, _)| *first)
     };
     traffic.tallies().iter().map(second).max().unwrap().saturating_duration_since(due)
+}
+
+#[test]
+fn an_agent_that_returns_to_servers_of_others_takes_its_own_down_first() {
+    inside("failover::an_agent_that_returns_to_servers_of_others_takes_its_own_down_first", async {
+        let mut site = served(2).await;
+        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        traffic.until_served(2, began, LONG);
+        let number = busiest(&site).await;
+        let (name, had) = (site.nodes[number - 1].name.clone(), site.nodes[number - 1].servers());
+        site.nodes[number - 1].kill_agent();
+        site.until_not_ready("DHCPAgent", &name, "LeaseExpired").await;
+        let elsewhere = |network: &Value| {
+            let slots = network.pointer("/status/slots").and_then(Value::as_array).cloned();
+            network.pointer("/status/servers/ready") == Some(&2.into())
+                && slots.unwrap_or_default().iter().all(|slot| slot["nodeName"] != name.as_str())
+        };
+        for network in 0..NETWORKS {
+            site.until("Network", &format!("net{network}"), elsewhere).await;
+        }
+        // Nobody told its servers: for a while two nodes have the same addresses, and say the same.
+        assert_eq!(site.nodes[number - 1].servers(), had);
+        site.start_agent(number, &[]);
+        let returned = Instant::now();
+        until_empty(&site, &name).await;
+        println!("{} servers are taken down {:.1?} after the agent's start", had.len(), returned.elapsed());
+        assert!(site.nodes[number - 1].servers().is_empty());
+        let now = Instant::now();
+        traffic.until_served(2, now, LONG);
+        traffic.until_resolved(now, LONG);
+        println!("guests reach all resolvers {:.1?} later", now.elapsed());
+        assert_nobody_noticed("an agent died, and its servers did not", &traffic.stop(), began);
+    });
 }
 
 #[test]

@@ -54,7 +54,7 @@ fn mk_port(name: &str, mac: u32) -> DynamicObject {
     .unwrap()
 }
 
-/// Sees every change of Ports, IPAllocations and DHCPServers, as the API server tells it.
+/// Sees every change of Ports, `IPAllocation`s and `DHCPServer`s, as the API server tells it.
 struct Observer {
     seen: Arc<Mutex<Observed>>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
@@ -298,9 +298,9 @@ fn leaders_that_are_killed_give_nothing_twice() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let changes = churn.await.unwrap();
         until_settled(&site, &observer).await;
-        let seen = observer.seen.lock().unwrap();
-        println!("{changes} Ports made or deleted, {} changes seen, {kills} kills", seen.events);
-        println!("the most allocations of a Port at a time: {}", seen.most_held);
+        let told = observer.seen.lock().unwrap();
+        println!("{changes} Ports made or deleted, {} changes seen, {kills} kills", told.events);
+        println!("the most allocations of a Port at a time: {}", told.most_held);
     });
 }
 
