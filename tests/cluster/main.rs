@@ -18,6 +18,8 @@ use control_plane::{ControlPlane, Settings};
 mod crds;
 mod failures;
 mod harness;
+mod load;
+mod many;
 mod policy;
 mod rbac;
 mod serve;

@@ -95,7 +95,10 @@ impl Site {
     pub fn start_controller(&mut self, flags: &[&str]) {
         let log = File::create(self.logs.join(format!("controller-{}.log", self.controllers.len()))).unwrap();
         let mut command = Command::new(BIN);
-        command.args(["controller", "--listen=off", "--kubeconfig"]).arg(&self.controller_kubeconfig);
+        command.args(["controller", "--kubeconfig"]).arg(&self.controller_kubeconfig);
+        if !flags.iter().any(|flag| flag.starts_with("--listen")) {
+            command.arg("--listen=off");
+        }
         log_level(&mut command);
         command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.controllers.push(spawn(&mut command));
@@ -237,7 +240,10 @@ impl Node {
         let mut command = self.lab.command(BIN);
         command.args(["agent", "--listen=off", "--node-name", &self.name, "--kubeconfig"]);
         command.arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
-        command.args(["--physical-network", "lan=bridge:br0"]).args(flags);
+        if !flags.contains(&"--physical-network") {
+            command.args(["--physical-network", "lan=bridge:br0"]);
+        }
+        command.args(flags);
         log_level(&mut command);
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(spawn(&mut command));
