@@ -3,10 +3,10 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test bench build crds docs lint deny packages controlplane
+.PHONY: help demo cluster-demo test bench bench-cluster build crds docs lint deny packages controlplane
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: packages ## Serve a real guest on this machine, and clean up (root, a few minutes the first time)
 	@hack/demo.sh
@@ -19,6 +19,9 @@ test: packages controlplane lint ## All checks and tests (root)
 
 bench: packages ## Measure against the budgets, side by side with a floor (root)
 	$(CARGO) bench --locked --bench budgets
+
+bench-cluster: packages controlplane ## Many Ports through a real API server (root; KUBE_DHCP_LOAD_*: its size)
+	$(CARGO) bench --locked --bench cluster
 
 build: ## The program: target/release/kube-dhcp
 	$(CARGO) build --locked --release

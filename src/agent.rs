@@ -164,7 +164,13 @@ impl<H: Host> Agent<H> {
     fn learn(&mut self, batch: Batch) -> Dirty {
         self.context.set_origin(batch.origin);
         self.context.set_problems(&batch.problems);
-        let dirty = self.context.store().apply(batch.events);
+        let (dirty, reported) = {
+            let mut store = self.context.store();
+            (store.apply(batch.events), store.take_reported())
+        };
+        for network in reported {
+            self.context.outbox.look(network);
+        }
         self.context.save_segments();
         dirty
     }

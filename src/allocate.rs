@@ -4,6 +4,7 @@
 //! of it, not what it holds. An address is free when it was never used, lowest first; when none is
 //! left, the one that was released longest ago.
 
+mod held;
 mod pool;
 mod search;
 mod turn;
@@ -14,6 +15,7 @@ use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
+pub use held::Held;
 pub use pool::Pool;
 use search::Search;
 use turn::Turn;
@@ -200,12 +202,9 @@ impl Ledger {
         });
     }
 
-    /// What somebody has, with the Subnets, in the order of its wishes.
-    pub fn held_by(&self, holder: &Holder) -> Vec<(Ipv4Addr, String)> {
-        let own = |a: &Allocation| a.released.is_none() && a.holder.identity() == holder.identity();
-        let mut held: Vec<_> = self.0.iter().filter(|(_, a)| own(a)).collect();
-        held.sort_by_key(|(_, a)| a.position);
-        held.into_iter().map(|(ip, a)| (*ip, a.subnet_name.clone())).collect()
+    /// What each holder has.
+    pub fn held(&self) -> Held<'_> {
+        Held::new(self)
     }
 
     /// How many addresses of a subnet are in use.

@@ -138,6 +138,8 @@ pub struct Placement {
     pub missing: Option<Missing>,
     /// When a server that is waited for will be replaced, if nothing happens before.
     pub look_again: Option<Duration>,
+    /// Whether a node was looked for: else no candidate mattered but those that have a server.
+    pub searched: bool,
 }
 
 /// What to do so that each slot has one server, on a node of its own that is fit for it. A network with
@@ -154,7 +156,8 @@ pub fn place(
     pass.withdraw_surplus();
     let (unmet, refused) = (pass.unmet, candidates.iter().filter_map(|c| refusal(need, c, &pass.taken)));
     let missing = (unmet > 0).then(|| Missing::new(need, unmet, refused));
-    Placement { steps: pass.steps, missing, look_again: pass.look_again }
+    let Pass { steps, look_again, searched, .. } = pass;
+    Placement { steps, missing, look_again, searched }
 }
 
 /// One run of [`place`].
@@ -175,6 +178,7 @@ struct Pass<'a> {
     steps: Vec<Step>,
     unmet: usize,
     look_again: Option<Duration>,
+    searched: bool,
 }
 
 impl<'a> Pass<'a> {
@@ -192,6 +196,7 @@ impl<'a> Pass<'a> {
             steps: Vec::new(),
             unmet: 0,
             look_again: None,
+            searched: false,
         };
         for placed in active {
             let another = pass.serving > usize::from(serves(need, all, placed));
@@ -248,6 +253,7 @@ impl<'a> Pass<'a> {
     }
 
     fn create(&mut self, slot: u8, old: Option<(&'a Placed, Why)>) {
+        self.searched = true;
         let Some(node) = self.pick() else {
             self.unmet += 1;
             return;

@@ -26,6 +26,7 @@ pub struct Store {
     segments: BTreeMap<SegmentId, ObjectName>,
     /// Where a controller decides which networks are served here: its decisions.
     decisions: Option<Decisions>,
+    reported: Dirty,
 }
 
 impl Store {
@@ -81,6 +82,12 @@ impl Store {
         dirty
     }
 
+    /// Networks of which only what is said of their server changed since the last call: our own reports,
+    /// mostly.
+    pub fn take_reported(&mut self) -> Dirty {
+        std::mem::take(&mut self.reported)
+    }
+
     /// The network of this name.
     pub fn network(&self, name: &ObjectName) -> Option<&Arc<Network>> {
         self.networks.get(name)
@@ -120,10 +127,7 @@ impl Store {
     pub fn is_awaited(&self, network: &ObjectName) -> bool {
         // One without addresses waits for the controller, not for a server.
         let waits = |port: &Port| {
-            port.status.as_ref().is_some_and(|status| {
-                let ready = status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True");
-                !ready && !status.addresses.is_empty()
-            })
+            !is_ready(port) && port.status.as_ref().is_some_and(|status| !status.addresses.is_empty())
         };
         self.ports.any_of(network, waits)
     }
@@ -177,12 +181,19 @@ impl Store {
             }
             Object::Server(server) => {
                 let network = ObjectName::new(&name.namespace, &server.spec.network_ref.name);
-                dirty.insert(network);
-                self.decisions.get_or_insert_default().insert(name, server);
+                let decisions = self.decisions.get_or_insert_default();
+                if decisions.by_name.get(&name).is_some_and(|old| is_same_decision(old, &server)) {
+                    self.reported.insert(network);
+                } else {
+                    dirty.insert(network);
+                }
+                decisions.insert(name, server);
             }
             Object::Port(port) => {
                 let network = ObjectName::new(&name.namespace, &port.spec.network_ref.name);
-                dirty.extend(self.ports.insert(name, network, port));
+                let settled = self.ports.get(&name).is_some_and(|old| has_only_become_ready(old, &port));
+                let touched = self.ports.insert(name, network, port);
+                dirty.extend(touched.into_iter().filter(|_| !settled));
             }
         }
     }
@@ -326,6 +337,29 @@ impl Decisions {
         let removal = self.removals.get(network).copied().unwrap_or_default();
         Some(PortsRevision { seen: own.max(all).copied()?, removal })
     }
+}
+
+/// Nothing changed but what is said of it.
+fn is_same_decision(old: &DHCPServer, new: &DHCPServer) -> bool {
+    old.metadata.uid == new.metadata.uid
+        && old.metadata.generation == new.metadata.generation
+        && old.spec == new.spec
+}
+
+/// Its servers have done what it asks for, and all that changed is that the controller says so: there is
+/// nothing to do, and nobody waits any more.
+fn has_only_become_ready(old: &Port, new: &Port) -> bool {
+    let addresses = |port: &Port| port.status.as_ref().map(|status| status.addresses.clone());
+    old.metadata.uid == new.metadata.uid
+        && old.metadata.generation == new.metadata.generation
+        && old.spec == new.spec
+        && addresses(old) == addresses(new)
+        && is_ready(new)
+}
+
+fn is_ready(port: &Port) -> bool {
+    let conditions = port.status.iter().flat_map(|status| &status.conditions);
+    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 #[cfg(test)]

@@ -77,3 +77,38 @@ fn longest_leaving(ledger: &Ledger, pool: &Pool) -> Option<Ipv4Addr> {
     });
     leaving.filter(|(_, ip)| pool.offers(*ip)).min().map(|(_, ip)| ip)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Ipv4Range;
+
+    /// Addresses that were looked at to find a free one, with these in use.
+    fn steps(cidr: &str, used: u32) -> u32 {
+        let cidr: ipnet::Ipv4Net = cidr.parse().unwrap();
+        let range = Ipv4Range { first: cidr.network(), last: cidr.broadcast() };
+        let pool = Pool {
+            subnet_name: "s".into(),
+            cidr,
+            ranges: vec![range],
+            gateway: Some(Ipv4Addr::from(u32::from(cidr.network()) + 1)),
+            automatic: true,
+        };
+        let (mut ledger, holder) = (Ledger::default(), Holder::ServerSlot { slot: 0 });
+        for number in 0..used {
+            ledger.record(Ipv4Addr::from(u32::from(cidr.network()) + 2 + number), "s", &holder, 0);
+        }
+        let pools = [pool];
+        let mut search = Search::new(&ledger, &pools);
+        search.first_of(&ledger, &[&pools[0]], &holder).unwrap();
+        search.passed[&cidr.network()] - u32::from(cidr.network())
+    }
+
+    #[test]
+    fn a_pool_costs_what_is_used_of_it_not_what_it_holds() {
+        for used in [0, 1, 100] {
+            assert_eq!(steps("10.0.0.0/8", used), steps("10.0.0.0/24", used));
+            assert_eq!(steps("10.0.0.0/8", used), used + 2);
+        }
+    }
+}

@@ -53,10 +53,12 @@ pub(super) struct Judged {
     pub look_again: Option<Duration>,
 }
 
-/// Judges a network.
+/// Judges a network. `holders` are the nodes that have a server of it; `all` nodes are asked for only when
+/// one is looked for.
 pub(super) fn judge(
     snapshot: &Snapshot,
-    candidates: &[Candidate],
+    holders: &[Candidate],
+    all: impl FnOnce() -> Vec<Candidate>,
     settings: Settings,
     now: Timestamp,
 ) -> Judged {
@@ -82,7 +84,7 @@ pub(super) fn judge(
     }
     let look_again = (entries.waiting > 0).then_some(WAITING);
     let mut judged = Judged { accepted, entries, look_again, ..Judged::default() };
-    judged.place(snapshot, inputs, &uid, candidates, settings);
+    judged.place(snapshot, inputs, &uid, (holders, all), settings);
     judged.clear(snapshot, &uid, settings, now);
     judged
 }
@@ -106,7 +108,7 @@ impl Judged {
         snapshot: &Snapshot,
         inputs: &Inputs,
         uid: &str,
-        candidates: &[Candidate],
+        (holders, all): (&[Candidate], impl FnOnce() -> Vec<Candidate>),
         settings: Settings,
     ) {
         if self.accepted.problem.is_some() || !self.accepted.has_dhcp {
@@ -123,7 +125,10 @@ impl Judged {
             features: &BTreeSet::from([Feature::IPv4]),
             selector: spec.dhcp.node_selector.as_ref(),
         };
-        let placement = place(&need, candidates, &placed, settings.reschedule_after);
+        let mut placement = place(&need, holders, &placed, settings.reschedule_after);
+        if placement.searched {
+            placement = place(&need, &all(), &placed, settings.reschedule_after);
+        }
         self.missing = placement.missing;
         self.look_again = [self.look_again, placement.look_again].into_iter().flatten().min();
         let mut withdrawn = BTreeSet::new();

@@ -14,6 +14,8 @@ use prometheus_client::registry::Registry;
 pub struct Metrics {
     /// Turns of networks, in seconds.
     pub passes: Histogram,
+    /// Of those what it took to decide, in seconds.
+    pub decisions: Histogram,
     /// Turns that failed.
     pub failures: Counter,
     /// 1 while this process leads.
@@ -27,6 +29,7 @@ impl Default for Metrics {
     fn default() -> Self {
         let mut metrics = Self {
             passes: Histogram::new(exponential_buckets(0.0005, 2.0, 16)),
+            decisions: Histogram::new(exponential_buckets(0.0001, 2.0, 16)),
             failures: Counter::default(),
             leading: Gauge::default(),
             synced: Gauge::default(),
@@ -34,6 +37,8 @@ impl Default for Metrics {
         };
         let mut registry = Registry::with_prefix("kube_dhcp_controller");
         registry.register("pass_seconds", "Turns of networks", metrics.passes.clone());
+        let decisions = "What it took to decide, without the writes";
+        registry.register("decision_seconds", decisions, metrics.decisions.clone());
         registry.register("failures", "Turns that failed", metrics.failures.clone());
         registry.register("leading", "1 while this process leads", metrics.leading.clone());
         registry.register("synced", "1 when all objects are known", metrics.synced.clone());

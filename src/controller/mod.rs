@@ -13,8 +13,10 @@ mod metrics;
 mod nodes;
 mod pass;
 mod queue;
+mod schedule;
 mod segments;
 mod statuses;
+mod timers;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,7 +42,7 @@ use fleet::Fleet;
 pub use judge::Settings;
 pub use metrics::Metrics;
 use pass::{Outcome, Turn};
-use queue::Queue;
+use schedule::Schedule;
 use world::{Dirty, Kind, Object, World};
 
 /// What the controller is told at its start.
@@ -61,8 +63,8 @@ pub const LEASE: &str = "kube-dhcp-controller";
 
 /// Networks that are worked on at the same time.
 const AT_ONCE: usize = 16;
-/// Statuses of Networks and Subnets are written at most this often.
-const SLOW: Duration = Duration::from_secs(1);
+/// A network rests this long after it was worked on, and longer if it is so large that it takes long.
+const REST: Duration = Duration::from_millis(25);
 /// Everything is judged again after this time, whatever was heard.
 const RESYNC: Duration = Duration::from_secs(300);
 const FIRST_RETRY: Duration = Duration::from_millis(200);
@@ -149,8 +151,7 @@ pub async fn run(
         feeds,
         leader,
         guard: None,
-        queue: Queue::default(),
-        timers: BTreeMap::new(),
+        schedule: Schedule::default(),
         slow: BTreeMap::new(),
         failures: BTreeMap::new(),
         turns: JoinSet::new(),
@@ -172,10 +173,8 @@ struct Controller {
     guard: Option<Guard>,
     liveness: Liveness,
     fleet: Fleet,
-    queue: Queue,
-    /// When to look at a network again.
-    timers: BTreeMap<ObjectName, Instant>,
-    /// When the statuses of Network and Subnets may be written again.
+    schedule: Schedule,
+    /// When the statuses of Network and Subnets were written last.
     slow: BTreeMap<ObjectName, Instant>,
     failures: BTreeMap<ObjectName, u32>,
     turns: JoinSet<(ObjectName, Outcome)>,
@@ -189,7 +188,7 @@ impl Controller {
         let shared = self.shared.clone();
         loop {
             self.start_turns();
-            let timer = self.timers.values().min().copied();
+            let timer = self.schedule.next();
             let lost = self.guard.clone();
             // Each arm only waits, or takes from a channel: nothing is lost when another one wins.
             tokio::select! {
@@ -211,7 +210,7 @@ impl Controller {
                     self.shared.metrics.leading.set(0);
                     self.liveness.blind(feed::now());
                 }
-                () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => self.ring(),
+                () = sleep_until(timer.unwrap_or_else(Instant::now)), if timer.is_some() => self.schedule.ring(Instant::now()),
                 _ = tick.tick() => self.tick().await,
                 _ = resync.tick() => self.everything(),
             }
@@ -242,10 +241,7 @@ impl Controller {
             world.prune();
             world.all()
         };
-        for network in all {
-            self.queue.push(network);
-        }
-        self.fleet.mark();
+        self.touch(all);
     }
 
     fn take(&mut self, seen: Feed) {
@@ -254,8 +250,14 @@ impl Controller {
     }
 
     fn collect(&mut self) {
-        for network in self.shared.touched() {
-            self.queue.push(network);
+        let touched = self.shared.touched();
+        self.touch(touched);
+    }
+
+    fn touch(&mut self, networks: Dirty) {
+        let now = Instant::now();
+        for network in networks {
+            self.schedule.touch(network, now);
         }
         self.fleet.mark();
     }
@@ -263,12 +265,11 @@ impl Controller {
     fn start_turns(&mut self) {
         let Some(guard) = self.guard.clone() else { return };
         while self.turns.len() < AT_ONCE
-            && let Some(network) = self.queue.pop()
+            && let Some(network) = self.schedule.pop()
         {
-            let now = Instant::now();
-            let all = self.slow.get(&network).is_none_or(|at| *at <= now);
-            let turn =
-                Turn { shared: self.shared.clone(), guard: guard.clone(), network: network.clone(), all };
+            let written = self.slow.get(&network).map(Instant::elapsed);
+            let (shared, guard) = (self.shared.clone(), guard.clone());
+            let turn = Turn { shared, guard, network: network.clone(), written };
             self.turns.spawn(async move {
                 let outcome = turn.take().await;
                 (network, outcome)
@@ -278,46 +279,30 @@ impl Controller {
 
     fn done(&mut self, (network, outcome): (ObjectName, Outcome)) {
         let now = Instant::now();
-        let mut again = outcome.look_again.map(|after| now + after);
         if outcome.wrote_slow {
-            self.slow.insert(network.clone(), now + SLOW);
+            self.slow.insert(network.clone(), now);
         }
-        if outcome.owes_slow {
-            let at = self.slow.get(&network).copied().unwrap_or(now);
-            again = Some(again.map_or(at, |again| again.min(at)));
+        let retry = outcome.error.map(|message| self.failed(&network, &message));
+        if retry.is_none() {
+            self.failures.remove(&network);
         }
-        match outcome.error {
-            None => {
-                self.failures.remove(&network);
-            }
-            Some(message) => {
-                let failures = self.failures.entry(network.clone()).or_default();
-                let wait =
-                    FIRST_RETRY.saturating_mul(2u32.saturating_pow((*failures).min(10))).min(LAST_RETRY);
-                *failures += 1;
-                warn!(network = %network, failures = *failures, "cannot do what is to be done: {message}");
-                self.shared.metrics.failures.inc();
-                again = Some(now + wait);
-            }
-        }
-        match again {
-            Some(at) => self.timers.insert(network.clone(), at),
-            None => self.timers.remove(&network),
-        };
+        // A failure waits for its time; else whatever comes first.
+        let after = retry.or_else(|| [outcome.look_again, outcome.owes_slow].into_iter().flatten().min());
+        self.schedule.done(&network, now + REST.max(2 * outcome.decided), after.map(|after| now + after));
         if outcome.is_gone {
             self.slow.remove(&network);
+            self.schedule.forget(&network);
         }
-        self.queue.done(&network);
     }
 
-    fn ring(&mut self) {
-        let now = Instant::now();
-        let due: Vec<_> =
-            self.timers.iter().filter(|(_, at)| **at <= now).map(|(network, _)| network.clone()).collect();
-        for network in due {
-            self.timers.remove(&network);
-            self.queue.push(network);
-        }
+    /// How long to wait before it is tried again.
+    fn failed(&mut self, network: &ObjectName, message: &str) -> Duration {
+        let failures = self.failures.entry(network.clone()).or_default();
+        let wait = FIRST_RETRY.saturating_mul(2u32.saturating_pow((*failures).min(10))).min(LAST_RETRY);
+        *failures += 1;
+        warn!(network = %network, failures = *failures, "cannot do what is to be done: {message}");
+        self.shared.metrics.failures.inc();
+        wait
     }
 
     async fn tick(&mut self) {
@@ -337,9 +322,8 @@ impl Controller {
         }
         let dead = verdict.dead.into_iter().map(|(node, since)| (node, now.saturating_sub(since)));
         let touched = self.shared.world().set_dead(dead.collect());
-        for network in touched {
-            self.queue.push(network);
-            self.fleet.mark();
+        if !touched.is_empty() {
+            self.touch(touched);
         }
         if let Some(guard) = &self.guard {
             self.fleet.write(&self.shared, guard).await;

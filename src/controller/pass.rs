@@ -22,9 +22,14 @@ pub(super) struct Turn {
     pub(super) shared: Arc<Shared>,
     pub(super) guard: Guard,
     pub(super) network: ObjectName,
-    /// Whether the statuses of Network and Subnets may be written.
-    pub(super) all: bool,
+    /// How long ago the statuses of Network and Subnets were written, if ever.
+    pub(super) written: Option<Duration>,
 }
+
+/// Statuses of Networks and Subnets are written at most this often …
+const SLOW: Duration = Duration::from_secs(1);
+/// … and so often when only their numbers of ports and addresses changed.
+const NUMBERS: Duration = Duration::from_secs(5);
 
 /// What came of it.
 #[derive(Debug, Default)]
@@ -32,8 +37,10 @@ pub(super) struct Outcome {
     pub(super) look_again: Option<Duration>,
     /// Statuses of Network or Subnets were written.
     pub(super) wrote_slow: bool,
-    /// Such are to be written later.
-    pub(super) owes_slow: bool,
+    /// Such are to be written after this time.
+    pub(super) owes_slow: Option<Duration>,
+    /// How long it took to decide what to do.
+    pub(super) decided: Duration,
     /// Nothing is left of the network.
     pub(super) is_gone: bool,
     pub(super) error: Option<String>,
@@ -57,7 +64,9 @@ impl Turn {
 
     async fn work(&self, outcome: &mut Outcome) -> Result<(), Error> {
         let now = Timestamp::now();
+        let began = Instant::now();
         let (snapshot, judged) = self.judge(now);
+        outcome.decided = began.elapsed();
         outcome.look_again = judged.look_again;
         outcome.is_gone = snapshot.inputs.is_none();
         let (client, world) = (&self.shared.client, &*self.shared);
@@ -67,25 +76,33 @@ impl Turn {
         if unmade.is_empty() {
             actor.servers(judged.servers.clone()).await?;
         }
+        let began = Instant::now();
         let statuses = statuses(&snapshot, &judged, &unmade, now);
-        self.shared.recorder.record(&snapshot, &judged, &statuses, self.all);
-        let slow = is_slow(&statuses);
-        outcome.owes_slow = slow && !self.all;
-        outcome.wrote_slow = slow && self.all;
-        actor.statuses(statuses, self.all).await
+        outcome.decided += began.elapsed();
+        self.shared.metrics.decisions.observe(outcome.decided.as_secs_f64());
+        outcome.owes_slow = self.owed(&statuses);
+        outcome.wrote_slow = statuses.has_slow() && outcome.owes_slow.is_none();
+        self.shared.recorder.record(&snapshot, &judged, &statuses, outcome.wrote_slow);
+        actor.statuses(statuses, outcome.wrote_slow).await
+    }
+
+    /// After what time the statuses of Network and Subnets are to be written, if not now.
+    fn owed(&self, statuses: &Statuses) -> Option<Duration> {
+        let every = if statuses.are_numbers_only() { NUMBERS } else { SLOW };
+        let wait = every.checked_sub(self.written?)?;
+        (statuses.has_slow() && !wait.is_zero()).then_some(wait)
     }
 
     fn judge(&self, now: Timestamp) -> (Snapshot, Judged) {
-        let (snapshot, candidates) = {
+        let (snapshot, holders) = {
             let world = self.shared.world();
-            (world.snapshot(&self.network), world.candidates(&self.network, now))
+            let snapshot = world.snapshot(&self.network);
+            let holders = world.holders(&snapshot, now);
+            (snapshot, holders)
         };
-        let judged = judge(&snapshot, &candidates, self.shared.settings, now);
+        let all = || self.shared.world().candidates(&self.network, now);
+        let judged = judge(&snapshot, &holders, all, self.shared.settings, now);
         self.shared.world().set_placing(&self.network, judged.placing.clone());
         (snapshot, judged)
     }
-}
-
-fn is_slow(statuses: &Statuses) -> bool {
-    statuses.network.is_some() || !statuses.subnets.is_empty()
 }

@@ -46,12 +46,15 @@ impl Queue {
         Some(network)
     }
 
-    /// Something may have come up meanwhile.
-    pub(super) fn done(&mut self, network: &ObjectName) {
+    /// Whether it is being worked on.
+    pub(super) fn is_busy(&self, network: &ObjectName) -> bool {
+        self.busy.contains(network)
+    }
+
+    /// It is not busy any more; whether something came up meanwhile.
+    pub(super) fn done(&mut self, network: &ObjectName) -> bool {
         self.busy.remove(network);
-        if self.again.remove(network) {
-            self.push(network.clone());
-        }
+        self.again.remove(network)
     }
 }
 
@@ -75,15 +78,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_busy_comes_again_when_it_is_done() {
+    fn what_comes_up_while_one_is_busy_is_told_when_it_is_done() {
         let mut queue = Queue::default();
         queue.push(name("a/1"));
         let busy = queue.pop().unwrap();
         queue.push(busy.clone());
         assert_eq!(queue.pop(), None);
-        queue.done(&busy);
+        assert!(queue.is_busy(&busy) && queue.done(&busy));
+        queue.push(busy.clone());
         assert_eq!(queue.pop(), Some(busy.clone()));
-        queue.done(&busy);
+        assert!(!queue.done(&busy) && !queue.is_busy(&busy));
         assert_eq!(queue.pop(), None);
     }
 }

@@ -35,6 +35,27 @@ pub(super) struct Statuses {
     pub servers: Vec<(Arc<DHCPServer>, DHCPServerStatus)>,
 }
 
+impl Statuses {
+    /// Whether there are such that are not written each time.
+    pub(super) fn has_slow(&self) -> bool {
+        self.network.is_some() || !self.subnets.is_empty()
+    }
+
+    /// Whether nothing but numbers is new in those.
+    pub(super) fn are_numbers_only(&self) -> bool {
+        let network = self.network.iter().all(|(network, status)| {
+            let ports = network.status.as_ref().and_then(|old| old.ports);
+            network.status.as_ref() == Some(&NetworkStatus { ports, ..status.clone() })
+        });
+        network
+            && self.subnets.iter().all(|(subnet, status)| {
+                let old = subnet.status.as_ref();
+                let addresses = old.and_then(|old| old.addresses);
+                old == Some(&SubnetStatus { addresses, ..status.clone() })
+            })
+    }
+}
+
 /// The statuses of a network's objects. Addresses of which `unmade` has no allocation are nobody's yet.
 pub(super) fn statuses(
     snapshot: &Snapshot,

@@ -322,13 +322,28 @@ impl World {
         network: &ObjectName,
         now: jiff::Timestamp,
     ) -> Vec<crate::place::Candidate> {
-        let candidate = |(name, agent): (&String, &Agent)| {
-            let load = self.load.get(name).map_or(0, BTreeSet::len);
-            let placing = self.placing.iter().filter(|(n, nodes)| *n != network && nodes.contains(name));
-            let alive = !self.dead.contains_key(name);
-            agent.candidate(self.nodes.get(name).map(AsRef::as_ref), alive, load + placing.count(), now)
-        };
+        let candidate = |(name, agent): (&String, &Agent)| self.candidate(network, name, agent, now);
         self.agents.iter().map(candidate).collect()
+    }
+
+    /// Of those the ones that have a server of the network.
+    pub(super) fn holders(&self, of: &Snapshot, now: jiff::Timestamp) -> Vec<crate::place::Candidate> {
+        let nodes: BTreeSet<_> = of.servers.iter().map(|server| &server.spec.node_name).collect();
+        let holder = |name: &String| Some(self.candidate(&of.name, name, self.agents.get(name)?, now));
+        nodes.into_iter().filter_map(holder).collect()
+    }
+
+    fn candidate(
+        &self,
+        network: &ObjectName,
+        node: &str,
+        agent: &Agent,
+        now: jiff::Timestamp,
+    ) -> crate::place::Candidate {
+        let load = self.load.get(node).map_or(0, BTreeSet::len);
+        let placing = self.placing.iter().filter(|(n, nodes)| *n != network && nodes.contains(node));
+        let alive = !self.dead.contains_key(node);
+        agent.candidate(self.nodes.get(node).map(AsRef::as_ref), alive, load + placing.count(), now)
     }
 
     /// Nodes that a network at work is about to get servers on; until the next call.

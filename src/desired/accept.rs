@@ -64,8 +64,9 @@ pub fn accept(
 fn refused(inputs: &Inputs, problem: Problem, ledger: &Ledger) -> Accepted {
     let waiting = unserved(inputs, problem);
     let mut ports = waiting.ports;
+    let held = ledger.held();
     for (name, view) in &mut ports {
-        view.addresses = ledger.held_by(&Holder::Port { name: name.clone(), mac_address: None });
+        view.addresses = held.by(&Holder::Port { name: name.clone(), mac_address: None });
     }
     Accepted { problem: waiting.problem, subnets: waiting.subnets, ports, ..Accepted::default() }
 }

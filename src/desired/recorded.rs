@@ -42,8 +42,9 @@ pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served],
         let resolvers = own.into_iter().flat_map(|address| &address.resolvers);
         subnet.resolvers = resolvers.filter_map(|ip| ip.parse().ok()).collect();
     }
+    let all = ledger.held();
     for guest in guests {
-        let held = ledger.held_by(&guest.claim.holder).into_iter();
+        let held = all.by(&guest.claim.holder).into_iter();
         let in_subnet = |(ip, name): &(Ipv4Addr, String)| {
             subnets.iter().any(|s| s.pool.subnet_name == *name && s.pool.cidr.contains(ip))
         };

@@ -32,7 +32,13 @@ const GONE: fn(u64) -> Standing = |n| Standing::Gone { for_: Duration::from_secs
 fn run(servers: u8, nodes: &[Candidate], placed: &[Placed]) -> Placement {
     let features = [Feature::IPv4].into();
     let need = Need { network: "u", servers, physical: "p", vlan: None, features: &features, selector: None };
-    place(&need, nodes, placed, PATIENCE)
+    let placement = place(&need, nodes, placed, PATIENCE);
+    // Who looks for no node needs to know those that have a server only.
+    let has_one = |node: &&Candidate| placed.iter().any(|placed| placed.node == node.node);
+    let holders: Vec<_> = nodes.iter().filter(has_one).cloned().collect();
+    let alone = place(&need, &holders, placed, PATIENCE);
+    assert!(alone.searched || alone == placement);
+    placement
 }
 
 /// `+slot@node` and `-slot@node`.

@@ -90,3 +90,40 @@ fn what_has_no_network_is_an_orphan() {
     store.apply(vec![network("n", "p")]);
     assert!(store.orphans().1.is_empty());
 }
+
+fn served_port(ready: &str, ip: &str) -> Event {
+    let value = json!({
+        "apiVersion": "kube-dhcp.io/v1alpha1", "kind": "Port", "metadata": {"name": "x", "namespace": "a"},
+        "spec": {"networkRef": {"name": "n"}},
+        "status": {"observedGeneration": 1, "addresses": [{"ip": ip, "subnetName": "s"}], "conditions": [{
+            "type": "Ready", "status": ready, "reason": "Ready", "message": "",
+            "lastTransitionTime": "2026-01-01T00:00:00Z"}]},
+    });
+    Event::Apply(Object::from_value(Kind::Port, &value).unwrap())
+}
+
+#[test]
+fn that_a_port_is_ready_gives_nothing_to_do() {
+    let mut store = Store::of_cluster();
+    assert_eq!(names(&store.apply(vec![served_port("False", "10.0.0.2")])), ["n"]);
+    assert!(store.is_awaited(&ObjectName::new("a", "n")));
+    assert!(store.apply(vec![served_port("True", "10.0.0.2")]).is_empty());
+    assert!(!store.is_awaited(&ObjectName::new("a", "n")));
+    assert_eq!(names(&store.apply(vec![served_port("False", "10.0.0.2")])), ["n"]);
+    assert_eq!(names(&store.apply(vec![served_port("True", "10.0.0.3")])), ["n"]);
+}
+
+#[test]
+fn what_is_said_of_a_server_gives_nothing_to_do() {
+    let server = |slot: u8| {
+        let spec = json!({"networkRef": {"name": "n", "uid": "u"}, "nodeName": "n1", "slot": slot,
+            "state": "Active", "addresses": []});
+        object(Kind::DhcpServer, "n.n1", &spec)
+    };
+    let mut store = Store::of_cluster();
+    assert_eq!(names(&store.apply(vec![server(0)])), ["n"]);
+    assert!(store.take_reported().is_empty());
+    assert!(store.apply(vec![server(0)]).is_empty());
+    assert_eq!(names(&store.take_reported()), ["n"]);
+    assert_eq!(names(&store.apply(vec![server(1)])), ["n"]);
+}

@@ -21,6 +21,8 @@ mod failures;
 mod harness;
 mod kstatus;
 mod leaders;
+mod load;
+mod many;
 mod outage;
 mod policy;
 mod rbac;

@@ -141,9 +141,10 @@ impl Site {
         let log = File::create(self.logs.join(format!("controller-{}.log", self.controllers.len()))).unwrap();
         let mut command = Command::new(BIN);
         let identity = format!("--identity=c{}", self.controllers.len());
-        command
-            .args(["controller", "--listen=off", &identity, "--kubeconfig"])
-            .arg(&self.controller_kubeconfig);
+        command.args(["controller", &identity, "--kubeconfig"]).arg(&self.controller_kubeconfig);
+        if !flags.iter().any(|flag| flag.starts_with("--listen")) {
+            command.arg("--listen=off");
+        }
         log_level(&mut command);
         command.args(flags).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         self.controllers.push(spawn(&mut command));
@@ -295,7 +296,10 @@ impl Node {
             command.arg("--listen=off");
         }
         command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
-        command.args(&self.flags).args(flags);
+        if !flags.contains(&"--physical-network") {
+            command.args(&self.flags);
+        }
+        command.args(flags);
         log_level(&mut command);
         command.stdout(Stdio::null()).stderr(log);
         self.child = Some(spawn(&mut command));

@@ -151,8 +151,9 @@ impl Sim {
     /// What the controller would do for a network.
     pub(super) fn judged(&self, network: &str) -> (Judged, Statuses) {
         let snapshot = self.world.snapshot(&name(network));
-        let candidates = self.world.candidates(&name(network), self.now);
-        let judged = judge(&snapshot, &candidates, SETTINGS, self.now);
+        let holders = self.world.holders(&snapshot, self.now);
+        let all = || self.world.candidates(&name(network), self.now);
+        let judged = judge(&snapshot, &holders, all, SETTINGS, self.now);
         let statuses = statuses(&snapshot, &judged, &BTreeSet::new(), self.now);
         (judged, statuses)
     }

@@ -1,0 +1,57 @@
+//! What each holder has, to be asked for many of them.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use super::{Holder, Ledger};
+
+/// Its place among the holder's addresses, the address, the Subnet.
+type Own<'a> = (usize, Ipv4Addr, &'a str);
+
+/// The addresses in use, by holder: one look at the ledger for all of them.
+#[derive(Debug)]
+pub struct Held<'a>(BTreeMap<(&'a str, u8), Vec<Own<'a>>>);
+
+impl<'a> Held<'a> {
+    pub(super) fn new(ledger: &'a Ledger) -> Self {
+        let mut held: BTreeMap<_, Vec<Own<'a>>> = BTreeMap::new();
+        for (ip, allocation) in ledger.iter().filter(|(_, a)| a.released.is_none()) {
+            let own = held.entry(allocation.holder.identity()).or_default();
+            own.push((allocation.position, *ip, allocation.subnet_name.as_str()));
+        }
+        for own in held.values_mut() {
+            own.sort_by_key(|(position, ..)| *position);
+        }
+        Self(held)
+    }
+
+    /// What somebody has, with the Subnets, in the order of its wishes.
+    pub fn by(&self, holder: &Holder) -> Vec<(Ipv4Addr, String)> {
+        let own = self.0.get(&holder.identity()).into_iter().flatten();
+        own.map(|(_, ip, subnet_name)| (*ip, (*subnet_name).to_owned())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_has_its_addresses_in_the_order_of_its_wishes() {
+        let port = |name: &str, mac: Option<&str>| Holder::Port {
+            name: name.to_owned(),
+            mac_address: mac.map(|mac| mac.parse().unwrap()),
+        };
+        let mut ledger = Ledger::default();
+        ledger.record([10, 0, 0, 1].into(), "s", &port("a", Some("02:00:00:00:00:01")), 1);
+        ledger.record([10, 0, 0, 2].into(), "s", &port("a", Some("02:00:00:00:00:01")), 0);
+        ledger.record([10, 0, 0, 3].into(), "s", &Holder::ServerSlot { slot: 0 }, 0);
+        ledger.remember([10, 0, 0, 4].into(), "s", &port("b", None), 7);
+        let of = |holder: &Holder| -> Vec<String> {
+            ledger.held().by(holder).iter().map(|(ip, _)| ip.to_string()).collect()
+        };
+        assert_eq!(of(&port("a", None)), ["10.0.0.2", "10.0.0.1"]);
+        assert_eq!(of(&Holder::ServerSlot { slot: 0 }), ["10.0.0.3"]);
+        assert!(of(&port("b", None)).is_empty());
+    }
+}
