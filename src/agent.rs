@@ -8,9 +8,11 @@ mod beacon;
 mod context;
 mod execute;
 mod kept;
+mod next;
 mod outbox;
 mod progress;
 mod publish;
+mod signal;
 mod voice;
 mod words;
 mod worker;
@@ -32,9 +34,11 @@ use crate::source::{Batch, Source};
 use crate::store::Dirty;
 use crate::types::{NetworkUid, ObjectName};
 
-pub use context::{Config, Readiness};
-use context::{Context, Signal};
+pub use context::Config;
+use context::Context;
 pub(crate) use context::{ledger_path, segments_path};
+pub use signal::Readiness;
+use signal::Signal;
 use worker::Worker;
 
 /// How the agent is to end.

@@ -13,6 +13,7 @@ use tracing::warn;
 
 use super::Error;
 use super::outbox::Outbox;
+use super::signal::Readiness;
 use crate::allocate::Ledger;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::cluster::client::Connection;
@@ -40,61 +41,6 @@ pub struct Config {
     pub resolv_conf: PathBuf,
     /// The API server, where a controller decides what is served here.
     pub cluster: Option<Connection>,
-}
-
-/// Wakes a worker. Several calls before it looks are one.
-#[derive(Debug, Default)]
-pub(super) struct Signal {
-    notify: Notify,
-    observe: AtomicBool,
-}
-
-impl Signal {
-    /// Objects changed.
-    pub(super) fn change(&self) {
-        self.notify.notify_one();
-    }
-
-    /// Something may have happened on the node.
-    pub(super) fn observe(&self) {
-        self.observe.store(true, Ordering::Release);
-        self.notify.notify_one();
-    }
-
-    /// The next pass is to look, whenever it comes.
-    pub(super) fn observe_again(&self) {
-        self.observe.store(true, Ordering::Release);
-    }
-
-    pub(super) async fn woken(&self) {
-        self.notify.notified().await;
-    }
-
-    /// Whether the node is to be looked at; asked once.
-    pub(super) fn take_observe(&self) -> bool {
-        self.observe.swap(false, Ordering::AcqRel)
-    }
-}
-
-/// Which networks of the start were not yet attempted to their end. Once none is left, that stays so.
-#[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<Option<BTreeSet<NetworkUid>>>>);
-
-impl Readiness {
-    pub(super) fn expect(&self, networks: BTreeSet<NetworkUid>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(networks);
-    }
-
-    pub(super) fn attempted(&self, uid: NetworkUid) {
-        if let Some(left) = &mut *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            left.remove(&uid);
-        }
-    }
-
-    /// How many are left; `None`: it is not known yet how many there are.
-    pub fn left(&self) -> Option<usize> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(BTreeSet::len)
-    }
 }
 
 pub(super) struct Context<H> {

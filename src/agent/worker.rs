@@ -12,10 +12,12 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::context::{Context, Signal};
+use super::context::Context;
 use super::execute::{Executor, Failure, Outcome, takes_back};
 use super::kept::Kept;
+use super::next::{LAST_RETRY, Next, retry_after};
 use super::progress::Reached;
+use super::signal::Signal;
 use super::voice::{Voice, host_failed, is_ready};
 use super::words::Words;
 use crate::desired::{Desired, Inputs};
@@ -41,8 +43,6 @@ const REPORT_EVERY: Duration = Duration::from_millis(200);
 const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A network that failed so often in a row holds nobody's start up any more.
 const ATTEMPTS: u32 = 5;
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(60);
 
 pub(super) struct Worker<H> {
     context: Arc<Context<H>>,
@@ -62,14 +62,6 @@ pub(super) struct Worker<H> {
     may_report_at: Instant,
     said: Option<NetworkReport>,
     counted: (i64, i64, i64),
-}
-
-/// When to look again without being woken.
-enum Next {
-    Never,
-    At(Instant),
-    /// Nothing of this network is wanted or there.
-    End,
 }
 
 impl<H: Host> Worker<H> {
@@ -390,26 +382,4 @@ impl<H: Host> Worker<H> {
         metrics.ports_ready.inc_by(ports_ready - self.counted.2);
         self.counted = (networks_ready, ports, ports_ready);
     }
-}
-
-impl Next {
-    /// Returns when it is time; never, if there is none.
-    async fn due(&self) {
-        match self {
-            Self::At(when) => tokio::time::sleep_until(*when).await,
-            Self::Never | Self::End => std::future::pending().await,
-        }
-    }
-
-    fn no_later(self, other: Self) -> Self {
-        match (self, other) {
-            (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
-            (Self::Never, other) => other,
-            (own, _) => own,
-        }
-    }
-}
-
-fn retry_after(failures: u32) -> Duration {
-    FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16))).min(LAST_RETRY)
 }

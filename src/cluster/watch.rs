@@ -4,6 +4,7 @@
 //! version it has seen everything; the rules between controller and agents rest on that.
 
 mod absence;
+mod hear;
 mod list;
 
 use std::fmt::Debug;
@@ -11,12 +12,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
+use futures::Stream;
 use kube::api::ListParams;
 use kube::core::{DynamicObject, WatchEvent};
 use kube::{Api, Client, Resource, ResourceExt};
 use serde::de::DeserializeOwned;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
@@ -24,6 +25,7 @@ use super::client::why;
 use super::pulse::{Pulse, jittered};
 use crate::types::Revision;
 use absence::Absence;
+use hear::{Heard, heard};
 
 /// What a watch saw.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,7 +35,7 @@ pub enum Seen<K> {
     /// An object is new or changed.
     Applied(K, Revision),
     /// An object is gone.
-    Deleted(K, Revision),
+    Deleted(Gone, Revision),
     /// Everything up to this revision was seen.
     Reached(Revision),
     /// An object is new or changed, and not readable.
@@ -42,6 +44,24 @@ pub enum Seen<K> {
     Reconnected,
     /// Nothing is seen at present, for this cause.
     Broken(String),
+}
+
+/// An object that is gone. What it was need not be readable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone {
+    /// Its namespace; empty where it had none.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: Option<String>,
+}
+
+impl Gone {
+    fn new(object: &DynamicObject) -> Self {
+        let namespace = object.namespace().unwrap_or_default();
+        Self { namespace, name: object.name_any(), uid: object.uid() }
+    }
 }
 
 /// An object that this version cannot read. It is there all the same.
@@ -66,16 +86,12 @@ pub struct Selection {
 
 /// How many lists a process asks for at the same time: a start with many networks is no storm.
 const LISTS: usize = 8;
-/// The API server says something at least once a minute, if only how far it is.
-const SILENCE: Duration = Duration::from_secs(100);
 /// A list that stops in the middle is begun anew.
 const LIST_SILENCE: Duration = Duration::from_secs(30);
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 const LAST_WAIT: Duration = Duration::from_secs(20);
 /// No backup is put back in less.
 const TRUSTED: Duration = Duration::from_secs(3);
-/// A stream that says nothing for so long after the API server was away may be of one that is no more.
-const SUSPECT: Duration = Duration::from_secs(10);
 
 /// Bounds what all watches of a process ask for at the same time.
 #[derive(Debug, Clone)]
@@ -272,9 +288,14 @@ impl<F> Watch<F> {
         let mut revision = from;
         let mut revivals = self.pace.pulse.revivals();
         loop {
-            let Some(event) = heard(&mut events, &mut revivals).await else {
-                debug!(resource = self.resource, "the watch is silent; listing anew");
-                return End::Relist;
+            let event = match heard(&mut events, &mut revivals).await {
+                Heard::Event(event) => event,
+                // Nothing happens, and not every API server says so.
+                Heard::Nothing => return End::Resume(revision),
+                Heard::Suspect => {
+                    debug!(resource = self.resource, "the watch is silent since an outage; listing anew");
+                    return End::Relist;
+                }
             };
             let seen = match event {
                 Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
@@ -283,7 +304,7 @@ impl<F> Watch<F> {
                 }
                 Ok(Some(WatchEvent::Deleted(object))) => {
                     revision = revision_of(&object, revision);
-                    typed(object).map_or_else(Seen::Unreadable, |object| Seen::Deleted(object, revision))
+                    Seen::Deleted(Gone::new(&object), revision)
                 }
                 Ok(Some(WatchEvent::Bookmark(bookmark))) => {
                     revision = bookmark.metadata.resource_version.parse().unwrap_or(revision);
@@ -373,24 +394,6 @@ impl<F> Watch<F> {
 /// Whether the API server works, and says no.
 fn is_an_answer(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code < 500 && status.code != 429)
-}
-
-/// The next event; `None`: it is time that there was one.
-async fn heard<T>(
-    events: &mut (impl Stream<Item = kube::Result<T>> + Unpin),
-    revivals: &mut watch::Receiver<u64>,
-) -> Option<kube::Result<Option<T>>> {
-    let suspect = async {
-        // The sender lives as long as the pulse.
-        let _ = revivals.changed().await;
-        sleep(jittered(SUSPECT)).await;
-    };
-    tokio::select! {
-        biased;
-        event = events.next() => Some(event.transpose()),
-        () = suspect => None,
-        () = sleep(SILENCE) => None,
-    }
 }
 
 fn revision_of(object: &DynamicObject, before: Revision) -> Revision {

@@ -110,7 +110,9 @@ impl<L: Learn> Actor<'_, L> {
         let name = name_of(&*allocation);
         match self.write(api.delete(&name.name, &only(&*allocation))).await {
             Ok(_) => {}
-            Err(e) if e.is_not_found() || e.is_conflict() => debug!(name = %name, "it is gone already"),
+            Err(e) if e.is_not_found() => debug!(name = %name, "it is gone already"),
+            // There is another one, of which we hear.
+            Err(e) if e.is_conflict() => return Ok(()),
             Err(e) => return Err(e),
         }
         self.world.forget(Kind::Allocation, &name, allocation.metadata.uid.as_deref());
@@ -153,7 +155,8 @@ impl<L: Learn> Actor<'_, L> {
         let api: Api<DHCPServer> = self.api();
         match self.write(api.delete(&server.name_any(), &only(server))).await {
             Ok(_) => {}
-            Err(e) if e.is_not_found() || e.is_conflict() => {}
+            Err(e) if e.is_not_found() => {}
+            Err(e) if e.is_conflict() => return Ok(()),
             Err(e) => return Err(e),
         }
         self.world.forget(Kind::Server, &name_of(server), None);

@@ -17,7 +17,7 @@ use tracing::{info, warn};
 
 use super::Shared;
 use super::nodes::NodeFacts;
-use super::world::{Kind, Object, World, name_of};
+use super::world::{Kind, Object, World};
 use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subnet};
 use crate::cluster::client::Connection;
 use crate::cluster::watch::{Pace, Seen, Selection, Unreadable, Watched, follow};
@@ -120,7 +120,7 @@ impl Feeds {
                 self.mend(kind);
                 let mut world = shared.world();
                 reached(&mut world, kind, revision);
-                let touched = world.remove(kind, &name, uid.as_deref(), revision);
+                let touched = world.deleted(kind, &name, uid.as_deref(), revision);
                 drop(world);
                 shared.touch(touched);
             }
@@ -249,7 +249,9 @@ impl Opener {
                     Feed::Listed(kind, objects.into_iter().map(object).collect(), names, at)
                 }
                 Seen::Applied(o, at) => Feed::Applied(kind, object(o), at),
-                Seen::Deleted(o, at) => Feed::Deleted(kind, name_of(&o), o.uid(), at),
+                Seen::Deleted(gone, at) => {
+                    Feed::Deleted(kind, ObjectName::new(gone.namespace, gone.name), gone.uid, at)
+                }
                 Seen::Reached(at) => Feed::Reached(kind, at),
                 Seen::Broken(why) => Feed::Broken(kind, why),
                 Seen::Reconnected => return true,

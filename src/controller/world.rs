@@ -3,6 +3,8 @@
 //! Filled by the controller's loop from its watches and from the answers to its own writes; read one
 //! network at a time. Pure. What is older than what is known changes nothing.
 
+mod view;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,9 +15,11 @@ use super::nodes::{Agent, NodeFacts};
 use super::segments::Segments;
 use crate::allocate::Holder;
 use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, ServerState, Subnet};
-use crate::desired::{Inputs, SegmentId, may_have_segment, segment_id};
+use crate::desired::{SegmentId, may_have_segment, segment_id};
 use crate::members::Members;
 use crate::types::{NetworkUid, ObjectName, Revision};
+
+pub(super) use view::Snapshot;
 
 /// Networks with something to do.
 pub(super) type Dirty = BTreeSet<ObjectName>;
@@ -102,33 +106,6 @@ pub(super) struct World {
     dead: BTreeMap<String, Duration>,
 }
 
-/// What is known of one network.
-#[derive(Debug, Clone)]
-pub(super) struct Snapshot {
-    pub name: ObjectName,
-    /// `None`: the Network does not exist.
-    pub inputs: Option<Inputs>,
-    pub labels: Arc<BTreeMap<String, String>>,
-    /// Those of a Network that does not exist, else in `inputs`.
-    pub subnets: Vec<Arc<Subnet>>,
-    pub ports: Vec<Arc<Port>>,
-    pub servers: Vec<Arc<DHCPServer>>,
-    pub allocations: Vec<Arc<IPAllocation>>,
-    pub deletions: BTreeMap<String, Revision>,
-    pub ports_revision: Revision,
-    pub freed: BTreeMap<std::net::Ipv4Addr, Freed>,
-    pub agents: BTreeMap<String, Standing>,
-}
-
-/// The agent of a node, as far as its servers are concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Standing {
-    /// For how long it has been dead.
-    pub dead_for: Option<Duration>,
-    /// Its node is gone or out of service: nothing of it answers any more.
-    pub fenced: bool,
-}
-
 impl World {
     /// Takes a new or changed object in; says which networks it touches.
     pub(super) fn apply(&mut self, object: Object) -> Dirty {
@@ -192,9 +169,36 @@ impl World {
         touched
     }
 
-    /// The UID of a Port.
-    pub(super) fn uid(&self, kind: Kind, name: &ObjectName) -> Option<String> {
-        self.ports.get(name).filter(|_| kind == Kind::Port)?.metadata.uid.clone()
+    /// A watch says that an object is gone. There may be another one of its name already, which we made
+    /// ourselves.
+    pub(super) fn deleted(
+        &mut self,
+        kind: Kind,
+        name: &ObjectName,
+        uid: Option<&str>,
+        revision: Revision,
+    ) -> Dirty {
+        if self.revision_of(kind, name) <= Some(revision) {
+            return self.remove(kind, name, uid, revision);
+        }
+        if let (Kind::Port, Some(uid)) = (kind, uid) {
+            self.port_deletions.insert(uid.to_owned(), revision);
+        }
+        Dirty::new()
+    }
+
+    /// The resource version of what is known; of nodes and namespaces none is kept.
+    fn revision_of(&self, kind: Kind, name: &ObjectName) -> Option<Revision> {
+        match kind {
+            Kind::Network => self.networks.get(name).map(|o| revision(&**o)),
+            Kind::Subnet => self.subnets.get(name).map(|o| revision(&**o)),
+            Kind::Port => self.ports.get(name).map(|o| revision(&**o)),
+            Kind::Server => self.servers.get(name).map(|o| revision(&**o)),
+            Kind::Allocation => self.allocations.get(name).map(|o| revision(&**o)),
+            Kind::Physical => self.physical.get(&name.name).map(|o| revision(&**o)),
+            Kind::Agent => self.agents.get(&name.name).map(|agent| revision(&*agent.object)),
+            Kind::Node | Kind::Namespace => None,
+        }
     }
 
     /// An object is gone.
@@ -240,41 +244,11 @@ impl World {
         }
     }
 
-    /// The names of all objects of a kind: what a new list lacks is gone.
-    pub(super) fn names(&self, kind: Kind) -> BTreeSet<ObjectName> {
-        let cluster = |name: &String| ObjectName::new("", name);
-        match kind {
-            Kind::Network => self.networks.keys().cloned().collect(),
-            Kind::Subnet => self.subnets.iter().map(|o| name_of(&**o)).collect(),
-            Kind::Port => self.ports.iter().map(|o| name_of(&**o)).collect(),
-            Kind::Server => self.servers.iter().map(|o| name_of(&**o)).collect(),
-            Kind::Allocation => self.allocations.iter().map(|o| name_of(&**o)).collect(),
-            Kind::Physical => self.physical.keys().map(cluster).collect(),
-            Kind::Agent => self.agents.keys().map(cluster).collect(),
-            Kind::Node => self.nodes.keys().map(cluster).collect(),
-            Kind::Namespace => self.namespaces.keys().map(cluster).collect(),
-        }
-    }
-
     /// Takes in who is dead; says which networks that touches.
     pub(super) fn set_dead(&mut self, dead: BTreeMap<String, Duration>) -> Dirty {
         let same = dead.keys().eq(self.dead.keys());
         self.dead = dead;
         if same { Dirty::new() } else { self.networks.keys().cloned().collect() }
-    }
-
-    /// All networks, and all names that something else takes for a network's.
-    pub(super) fn all(&self) -> Dirty {
-        let subnets = self.subnets.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
-        let ports = self.ports.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
-        let servers = self.servers.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
-        let held = self.allocations.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_name));
-        self.networks.keys().cloned().chain(subnets).chain(ports).chain(servers).chain(held).collect()
-    }
-
-    /// The names of all agents.
-    pub(super) fn agent_names(&self) -> BTreeSet<String> {
-        self.agents.keys().cloned().collect()
     }
 
     /// Forgets when Ports went that held nothing.
@@ -284,68 +258,6 @@ impl World {
         self.port_deletions.retain(|uid, _| asked.contains(uid));
     }
 
-    /// What is known of one network.
-    pub(super) fn snapshot(&self, name: &ObjectName) -> Snapshot {
-        let network = self.networks.get(name).cloned();
-        let uid: Option<NetworkUid> = network.as_ref().and_then(|n| n.metadata.uid.as_deref()?.parse().ok());
-        let (subnets, ports) = (self.subnets.of(name), self.ports.of(name));
-        let inputs = network.map(|network| Inputs {
-            physical_network: self.physical.get(&network.spec.physical_network_ref.name).cloned(),
-            segment_holder: self.segments.holder(&segment_id(&network)).filter(|h| *h != name).cloned(),
-            subnets: subnets.clone(),
-            ports: ports.clone(),
-            server: None,
-            network,
-        });
-        let (servers, allocations) = (self.servers.of(name), self.allocations.of(name));
-        let uids = allocations.iter().filter_map(|a| a.spec.holder.uid.clone());
-        let deletions = uids.filter_map(|uid| Some((uid.clone(), *self.port_deletions.get(&uid)?))).collect();
-        let agents = servers.iter().map(|s| (s.spec.node_name.clone(), self.standing(&s.spec.node_name)));
-        Snapshot {
-            name: name.clone(),
-            inputs,
-            labels: self.namespaces.get(&name.namespace).cloned().unwrap_or_default(),
-            subnets,
-            ports,
-            deletions,
-            ports_revision: self.ports_revision,
-            freed: uid.and_then(|uid| self.freed.get(&uid)).cloned().unwrap_or_default(),
-            agents: agents.collect(),
-            servers,
-            allocations,
-        }
-    }
-
-    /// All nodes with an agent, as placement sees them.
-    pub(super) fn candidates(
-        &self,
-        network: &ObjectName,
-        now: jiff::Timestamp,
-    ) -> Vec<crate::place::Candidate> {
-        let candidate = |(name, agent): (&String, &Agent)| self.candidate(network, name, agent, now);
-        self.agents.iter().map(candidate).collect()
-    }
-
-    /// Of those the ones that have a server of the network.
-    pub(super) fn holders(&self, of: &Snapshot, now: jiff::Timestamp) -> Vec<crate::place::Candidate> {
-        let nodes: BTreeSet<_> = of.servers.iter().map(|server| &server.spec.node_name).collect();
-        let holder = |name: &String| Some(self.candidate(&of.name, name, self.agents.get(name)?, now));
-        nodes.into_iter().filter_map(holder).collect()
-    }
-
-    fn candidate(
-        &self,
-        network: &ObjectName,
-        node: &str,
-        agent: &Agent,
-        now: jiff::Timestamp,
-    ) -> crate::place::Candidate {
-        let load = self.load.get(node).map_or(0, BTreeSet::len);
-        let placing = self.placing.iter().filter(|(n, nodes)| *n != network && nodes.contains(node));
-        let alive = !self.dead.contains_key(node);
-        agent.candidate(self.nodes.get(node).map(AsRef::as_ref), alive, load + placing.count(), now)
-    }
-
     /// Nodes that a network at work is about to get servers on; until the next call.
     pub(super) fn set_placing(&mut self, network: &ObjectName, nodes: BTreeSet<String>) {
         if nodes.is_empty() {
@@ -353,32 +265,6 @@ impl World {
         } else {
             self.placing.insert(network.clone(), nodes);
         }
-    }
-
-    /// All agents: the object, the node's facts, for how long it is dead.
-    pub(super) fn agents(&self) -> impl Iterator<Item = (&Agent, Option<&NodeFacts>, Option<Duration>)> {
-        self.agents.iter().map(|(name, agent)| {
-            (agent, self.nodes.get(name).map(AsRef::as_ref), self.dead.get(name).copied())
-        })
-    }
-
-    /// All physical networks: the object, Networks on it, agents that reach it.
-    pub(super) fn physical_networks(&self) -> impl Iterator<Item = (&Arc<PhysicalNetwork>, usize, usize)> {
-        self.physical.iter().map(|(name, physical)| {
-            let reaches = |(node, agent): &(&String, &Agent)| {
-                agent.reaches(name) && !self.dead.contains_key(node.as_str())
-            };
-            let networks = self.on_physical.get(name).map_or(0, BTreeSet::len);
-            (physical, networks, self.agents.iter().filter(reaches).count())
-        })
-    }
-
-    fn standing(&self, node: &str) -> Standing {
-        let known = self.nodes.get(node);
-        let fenced = known.is_none_or(|node| node.out_of_service);
-        let no_agent = !self.agents.contains_key(node);
-        let dead_for = self.dead.get(node).copied().or(no_agent.then_some(Duration::MAX));
-        Standing { dead_for, fenced: fenced && dead_for.is_some() }
     }
 
     fn apply_network(&mut self, network: Arc<Network>) -> Dirty {

@@ -251,3 +251,16 @@ fn a_subnet_that_is_added_gets_server_addresses_without_a_new_server() {
     sim.settle();
     assert!(sim.allocations.keys().all(|name| !name.contains("10.0.1.")), "{:?}", sim.allocations.keys());
 }
+
+#[test]
+fn a_late_word_of_a_deletion_takes_nothing_newer() {
+    let mut sim = cluster(2);
+    sim.port("p", Some(1), Some("10.0.0.20"));
+    sim.settle();
+    let name = sim::name("x.10.0.0.20");
+    let before = sim.turn("x");
+    sim.world.deleted(Kind::Allocation, &name, None, crate::types::Revision(1));
+    assert_eq!((before, sim.turn("x")), (0, 0));
+    sim.world.deleted(Kind::Allocation, &name, None, crate::types::Revision(u64::MAX));
+    assert_eq!(sim.judged("x").0.entries.create.len(), 1);
+}

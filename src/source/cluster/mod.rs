@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use kube::{Client, ResourceExt};
+use kube::Client;
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
@@ -323,9 +323,7 @@ fn news<K: Watched>(seen: Seen<K>, object: fn(Arc<K>) -> Object) -> Option<News>
             News::Listed(objects.into_iter().map(|o| object(Arc::new(o))).collect(), unreadable, revision)
         }
         Seen::Applied(o, revision) => News::Applied(object(Arc::new(o)), revision),
-        Seen::Deleted(o, revision) => {
-            News::Deleted(kind(o.namespace().unwrap_or_default(), o.name_any()), revision)
-        }
+        Seen::Deleted(gone, revision) => News::Deleted(kind(gone.namespace, gone.name), revision),
         Seen::Reached(revision) => News::Reached(revision),
         Seen::Unreadable(u) => News::Unreadable(kind(u.namespace, u.name), u.why),
         Seen::Broken(why) => News::Broken(why),

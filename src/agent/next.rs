@@ -1,0 +1,42 @@
+//! When a worker is to look again.
+//!
+//! Used by the worker.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// No wait is longer.
+pub(super) const LAST_RETRY: Duration = Duration::from_secs(60);
+
+/// When to look again without being woken.
+pub(super) enum Next {
+    Never,
+    At(Instant),
+    /// Nothing of this network is wanted or there.
+    End,
+}
+
+impl Next {
+    /// Returns when it is time; never, if there is none.
+    pub(super) async fn due(&self) {
+        match self {
+            Self::At(when) => tokio::time::sleep_until(*when).await,
+            Self::Never | Self::End => std::future::pending().await,
+        }
+    }
+
+    pub(super) fn no_later(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::At(a), Self::At(b)) => Self::At(a.min(b)),
+            (Self::Never, other) => other,
+            (own, _) => own,
+        }
+    }
+}
+
+/// How long to wait after so many failures in a row.
+pub(super) fn retry_after(failures: u32) -> Duration {
+    FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16))).min(LAST_RETRY)
+}
