@@ -342,7 +342,13 @@ impl Node {
 
     /// The dnsmasq processes that run, as the node counts them.
     pub fn servers(&self) -> Vec<u32> {
-        self.lab.pids_of("dnsmasq")
+        // Not one that is only asked for its version.
+        let state = self.state().display().to_string();
+        let serves = |pid: &u32| {
+            let argv = self.lab.read(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
+            String::from_utf8_lossy(&argv).contains(&state)
+        };
+        self.lab.pids_of("dnsmasq").into_iter().filter(serves).collect()
     }
 }
 
