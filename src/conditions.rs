@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
     AddressCounts, AllocatedAddress, NetworkStatus, PhysicalNetworkStatus, PortCounts, PortServers,
-    PortStatus, ServerCounts, Slot, SubnetStatus,
+    PortStatus, ServerCounts, Slot, SubnetStatus, find,
 };
 use crate::desired::{Desired, PortView, SubnetView};
 use crate::reason::{Problem, Reason};
@@ -27,6 +27,65 @@ pub trait Progress {
     }
 }
 
+/// Nothing of it is left to be done.
+pub struct AllDone;
+
+impl Progress for AllDone {
+    fn network(&self) -> Result<(), Problem> {
+        Ok(())
+    }
+
+    fn port(&self, _name: &str) -> Result<(), Problem> {
+        Ok(())
+    }
+}
+
+/// What a condition says.
+#[derive(Debug, Clone, Copy)]
+pub struct Says<'a> {
+    /// `True` or `False`.
+    pub status: &'a str,
+    /// Why.
+    pub reason: Reason,
+    /// Why, for people; cut after 1,024 characters.
+    pub message: &'a str,
+}
+
+impl<'a> Says<'a> {
+    /// That all is well, for this reason; else what is wrong.
+    pub fn of(state: Result<Reason, &'a Problem>) -> Self {
+        match state {
+            Ok(reason) => Self { status: "True", reason, message: "" },
+            Err(problem) => Self { status: "False", reason: problem.reason, message: &problem.message },
+        }
+    }
+
+    /// The condition that says so `now`. One among `before` that has the same status keeps its time.
+    pub fn condition(
+        self,
+        type_: &str,
+        observed_generation: Option<i64>,
+        now: Timestamp,
+        before: &[Condition],
+    ) -> Condition {
+        let same = find(before, type_).filter(|before| before.status == self.status);
+        Condition {
+            type_: type_.to_owned(),
+            status: self.status.to_owned(),
+            reason: self.reason.as_str().to_owned(),
+            message: self.message.chars().take(1_024).collect(),
+            observed_generation,
+            last_transition_time: same
+                .map_or_else(|| Time(whole_seconds(now)), |before| before.last_transition_time.clone()),
+        }
+    }
+}
+
+/// As conditions and other fields give times.
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
+    Timestamp::from_second(time.as_second()).unwrap_or(time)
+}
+
 /// The conditions of an object: `Ready`, the given ones, and `Stalled` or `Reconciling` while not ready.
 struct Conditions<'a> {
     generation: i64,
@@ -41,39 +100,21 @@ impl<'a> Conditions<'a> {
     }
 
     fn set(&mut self, type_: &str, state: Result<Reason, &Problem>) {
-        let (status, reason, message) = match state {
-            Ok(reason) => ("True", reason, ""),
-            Err(problem) => ("False", problem.reason, problem.message.as_str()),
-        };
-        self.push(type_, status, reason, message);
+        self.push(type_, Says::of(state));
     }
 
-    fn push(&mut self, type_: &str, status: &str, reason: Reason, message: &str) {
-        let before = self.before.iter().find(|c| c.type_ == type_ && c.status == status);
-        self.now_true.push(Condition {
-            type_: type_.to_owned(),
-            status: status.to_owned(),
-            reason: reason.as_str().to_owned(),
-            message: message.chars().take(1_024).collect(),
-            observed_generation: Some(self.generation),
-            last_transition_time: before
-                .map_or_else(|| Time(whole_seconds(self.now)), |c| c.last_transition_time.clone()),
-        });
+    fn push(&mut self, type_: &str, says: Says<'_>) {
+        self.now_true.push(says.condition(type_, Some(self.generation), self.now, self.before));
     }
 
     fn ready(mut self, state: Result<Reason, &Problem>) -> Vec<Condition> {
         if let Err(Problem { reason, message }) = state {
             let type_ = if reason.is_stalled() { "Stalled" } else { "Reconciling" };
-            self.push(type_, "True", *reason, message);
+            self.push(type_, Says { status: "True", reason: *reason, message });
         }
         self.set("Ready", state);
         self.now_true
     }
-}
-
-/// As conditions give times.
-pub fn whole_seconds(time: Timestamp) -> Timestamp {
-    Timestamp::from_second(time.as_second()).unwrap_or(time)
 }
 
 /// What is true of a Network that a controller places.
@@ -109,7 +150,8 @@ pub fn placed_network(
     let conditions = match &placed.ready {
         Ok(None) => conditions.ready(Ok(Reason::Ready)),
         Ok(Some(less)) => {
-            conditions.push("Ready", "True", less.reason, &less.message);
+            let says = Says { status: "True", reason: less.reason, message: &less.message };
+            conditions.push("Ready", says);
             conditions.now_true
         }
         Err(problem) => conditions.ready(Err(problem)),
@@ -247,6 +289,7 @@ pub fn port_state(view: &PortView, progress: &impl Progress, name: &str) -> Resu
     Ok(if view.mac.is_some() { Reason::Ready } else { Reason::Reserved })
 }
 
-fn count(n: usize) -> u32 {
+/// As a status gives numbers of things.
+pub fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
+use crate::api::{Conditioned, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
 use crate::desired::{Inputs, SegmentId, may_have_segment, segment_id};
 use crate::members::Members;
 use crate::selector::labels_of_namespace;
@@ -127,7 +127,7 @@ impl Store {
     pub fn is_awaited(&self, network: &ObjectName) -> bool {
         // One without addresses waits for the controller, not for a server.
         let waits = |port: &Port| {
-            !is_ready(port) && port.status.as_ref().is_some_and(|status| !status.addresses.is_empty())
+            !port.is("Ready") && port.status.as_ref().is_some_and(|status| !status.addresses.is_empty())
         };
         self.ports.any_of(network, waits)
     }
@@ -354,12 +354,7 @@ fn has_only_become_ready(old: &Port, new: &Port) -> bool {
         && old.metadata.generation == new.metadata.generation
         && old.spec == new.spec
         && addresses(old) == addresses(new)
-        && is_ready(new)
-}
-
-fn is_ready(port: &Port) -> bool {
-    let conditions = port.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|c| c.type_ == "Ready" && c.status == "True")
+        && new.is("Ready")
 }
 
 #[cfg(test)]

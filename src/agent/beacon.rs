@@ -5,7 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::api::Patch;
 use kube::{Api, Client};
 use serde_json::{Value, json};
@@ -13,13 +14,14 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use super::context::Context;
+use super::publish::written;
 use crate::api::{
     AgentCapacity, AgentPhysicalNetwork, AgentServers, AgentSource, DHCPAgent, DHCPAgentStatus, LinkState,
     ServerState, VlanSupport,
 };
 use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
-use crate::conditions::whole_seconds;
+use crate::conditions::{Says, count};
 use crate::desired::Attachment;
 use crate::host::{Host, NodeLink, dnsmasq_version};
 use crate::reason::Reason;
@@ -127,13 +129,12 @@ impl<H: Host> Beacon<H> {
             store.servers().filter(|server| server.spec.state == ServerState::Active).count()
         };
         let serving = self.context.outbox.serving();
-        let before = has.conditions.iter().find(|condition| condition.type_ == OURS);
         DHCPAgentStatus {
             observed_generation: has.observed_generation,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             dnsmasq_version: self.version.clone(),
             features: FEATURES.map(str::to_owned).to_vec(),
-            conditions: vec![condition(&physical_networks, before)],
+            conditions: vec![condition(&physical_networks, &has.conditions)],
             physical_networks,
             servers: Some(AgentServers { assigned: count(assigned), serving: count(serving) }),
             source: Some(match self.context.origin() {
@@ -181,15 +182,10 @@ fn link_state(attachment: &Attachment, link: Option<NodeLink>, create: bool) -> 
 fn ours(status: &DHCPAgentStatus) -> Value {
     let mut status = status.clone();
     status.conditions.retain(|condition| condition.type_ == OURS);
-    let mut value = json!(status);
-    // The controller's.
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("observedGeneration");
-    }
-    value
+    written(&status)
 }
 
-fn condition(physical: &[AgentPhysicalNetwork], before: Option<&Condition>) -> Condition {
+fn condition(physical: &[AgentPhysicalNetwork], before: &[Condition]) -> Condition {
     let bad: Vec<_> = physical.iter().filter(|network| network.state != LinkState::Up).collect();
     let message = bad.iter().map(|network| format!("{}: {}", network.name, network.message));
     let message = message.collect::<Vec<_>>().join("; ");
@@ -202,20 +198,5 @@ fn condition(physical: &[AgentPhysicalNetwork], before: Option<&Condition>) -> C
         0 => "no physical network is mapped; start the agent with --physical-network".to_owned(),
         _ => message,
     };
-    let same = before.filter(|before| before.status == status);
-    Condition {
-        type_: OURS.to_owned(),
-        status: status.to_owned(),
-        reason: reason.as_str().to_owned(),
-        message: message.chars().take(1_024).collect(),
-        observed_generation: None,
-        last_transition_time: same.map_or_else(
-            || Time(whole_seconds(jiff::Timestamp::now())),
-            |before| before.last_transition_time.clone(),
-        ),
-    }
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+    Says { status, reason, message: &message }.condition(OURS, None, Timestamp::now(), before)
 }

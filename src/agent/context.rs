@@ -17,12 +17,11 @@ use super::signal::Readiness;
 use crate::allocate::Ledger;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::cluster::client::Connection;
-use crate::conditions;
-use crate::desired::{Inputs, NodeConfig, PortView, SegmentId, SubnetView};
+use crate::conditions::{self, AllDone};
+use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
 use crate::durable::{self, Survives};
 use crate::host::bridge_filter_active;
 use crate::metrics::Metrics;
-use crate::reason::{Problem, Reason};
 use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
 use crate::source::{self, Origin};
 use crate::store::Store;
@@ -279,19 +278,19 @@ impl<H> Context<H> {
 
 fn lost_subnet(subnet: &Subnet, before: &NodeReport, now: Timestamp) -> ObjectReport<SubnetStatus> {
     let (namespace, name) = names(&subnet.metadata);
-    let view = SubnetView { problem: Some(lost(&subnet.spec.network_ref.name)), ..SubnetView::default() };
+    let (view, _) = lost(&subnet.spec.network_ref.name);
     let old = conditions_of(&before.subnets, &namespace, &name, |s| &s.conditions);
     let generation = subnet.metadata.generation.unwrap_or(0);
-    let status = conditions::subnet(&name, &view, &Nothing, generation, now, old);
+    let status = conditions::subnet(&name, &view, &AllDone, generation, now, old);
     ObjectReport { namespace, name, mac_address: None, status }
 }
 
 fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<PortStatus> {
     let (namespace, name) = names(&port.metadata);
-    let view = PortView { unserved: Some(lost(&port.spec.network_ref.name)), ..PortView::default() };
+    let (_, view) = lost(&port.spec.network_ref.name);
     let old = conditions_of(&before.ports, &namespace, &name, |s| &s.conditions);
     let generation = port.metadata.generation.unwrap_or(0);
-    let status = conditions::port(&name, &view, &Nothing, generation, now, old);
+    let status = conditions::port(&name, &view, &AllDone, generation, now, old);
     ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
 }
 
@@ -329,22 +328,6 @@ pub(crate) fn ledger_path(state: &Path, uid: NetworkUid) -> PathBuf {
 
 fn ledgers(state: &Path) -> PathBuf {
     state.join("allocations")
-}
-
-fn lost(network: &str) -> Problem {
-    Problem::new(Reason::NetworkNotFound, format!("Network {network} does not exist in this namespace"))
-}
-
-struct Nothing;
-
-impl conditions::Progress for Nothing {
-    fn network(&self) -> Result<(), Problem> {
-        Ok(())
-    }
-
-    fn port(&self, _name: &str) -> Result<(), Problem> {
-        Ok(())
-    }
 }
 
 /// The conditions that were reported for an object.

@@ -8,19 +8,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::stream::{FuturesUnordered, StreamExt};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::context::Context;
 use super::outbox::ServerReport;
-use crate::api::{DHCPServer, DHCPServerStatus, ServerState};
+use crate::api::{DHCPServer, DHCPServerStatus, ServerState, find};
 use crate::cluster::client::Connection;
 use crate::cluster::pulse::jittered;
 use crate::cluster::write::{self, AGENT, apply_status};
-use crate::conditions::whole_seconds;
+use crate::conditions::Says;
 use crate::reason::{Problem, Reason};
 use crate::types::{NetworkUid, ObjectName, Revision};
 
@@ -212,7 +214,8 @@ fn ours(status: &DHCPServerStatus) -> Value {
     written(&status)
 }
 
-fn written(status: &DHCPServerStatus) -> Value {
+/// What an agent writes of a status.
+pub(super) fn written(status: &impl Serialize) -> Value {
     let mut value = json!(status);
     // The controller's.
     if let Some(fields) = value.as_object_mut() {
@@ -223,9 +226,7 @@ fn written(status: &DHCPServerStatus) -> Value {
 
 /// What is to be in the API server.
 fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) -> Value {
-    let before = |type_: &str| has.conditions.iter().find(|condition| condition.type_ == type_);
-    let generation = server.metadata.generation.unwrap_or(0);
-    let set = |type_: &str, state: &Result<(), Problem>| condition(type_, state, generation, before(type_));
+    let set = |type_: &str, state| condition(type_, state, server, has);
     let mut shall = DHCPServerStatus {
         observed_generation: has.observed_generation,
         device: report.device.clone(),
@@ -237,7 +238,7 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         serving_since: None,
         conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
     };
-    let serving = shall.conditions.iter().find(|c| c.type_ == "Serving" && c.status == "True");
+    let serving = find(&shall.conditions, "Serving").filter(|serving| serving.status == "True");
     shall.serving_since = serving.map(|c| c.last_transition_time.0.to_string());
     let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Revision>().ok());
     if let Some(done) = report.done {
@@ -260,32 +261,17 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
 }
 
 fn torn_down(server: &DHCPServer, has: &DHCPServerStatus) -> Value {
-    let before = has.conditions.iter().find(|condition| condition.type_ == "TornDown");
-    let generation = server.metadata.generation.unwrap_or(0);
-    let conditions = vec![condition("TornDown", &Ok(()), generation, before)];
+    let conditions = vec![condition("TornDown", &Ok(()), server, has)];
     written(&DHCPServerStatus { conditions, ..DHCPServerStatus::default() })
 }
 
 fn condition(
     type_: &str,
     state: &Result<(), Problem>,
-    generation: i64,
-    before: Option<&Condition>,
+    server: &DHCPServer,
+    has: &DHCPServerStatus,
 ) -> Condition {
-    let (status, reason, message) = match state {
-        Ok(()) => ("True", Reason::Ready, String::new()),
-        Err(problem) => ("False", problem.reason, problem.message.chars().take(1_024).collect()),
-    };
-    let same = before.filter(|before| before.status == status);
-    Condition {
-        type_: type_.to_owned(),
-        status: status.to_owned(),
-        reason: reason.as_str().to_owned(),
-        message,
-        observed_generation: Some(generation),
-        last_transition_time: same.map_or_else(
-            || Time(whole_seconds(jiff::Timestamp::now())),
-            |before| before.last_transition_time.clone(),
-        ),
-    }
+    let generation = server.metadata.generation.unwrap_or(0);
+    let says = Says::of(state.as_ref().map(|()| Reason::Ready));
+    says.condition(type_, Some(generation), Timestamp::now(), &has.conditions)
 }

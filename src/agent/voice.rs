@@ -3,7 +3,6 @@
 //! Called by its worker after each pass; what was said before keeps its times.
 
 use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::core::ObjectMeta;
 
 use super::context::{conditions_of, names};
@@ -67,11 +66,6 @@ impl Voice<'_> {
 
 fn generation(metadata: &ObjectMeta) -> i64 {
     metadata.generation.unwrap_or(0)
-}
-
-/// Whether a network or port is ready, by what is said of it.
-pub(super) fn is_ready(conditions: &[Condition]) -> bool {
-    conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True")
 }
 
 pub(super) fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {

@@ -18,8 +18,9 @@ use super::kept::Kept;
 use super::next::{LAST_RETRY, Next, retry_after};
 use super::progress::Reached;
 use super::signal::Signal;
-use super::voice::{Voice, host_failed, is_ready};
+use super::voice::{Voice, host_failed};
 use super::words::Words;
+use crate::api::is_true;
 use crate::desired::{Desired, Inputs};
 use crate::dnsmasq;
 use crate::durable::{self, Survives};
@@ -358,7 +359,11 @@ impl<H: Host> Worker<H> {
         };
         let report = voice.report(inputs);
         let ports = report.status.ports.unwrap_or_default();
-        self.count(i64::from(is_ready(&report.status.conditions)), ports.total.into(), ports.ready.into());
+        self.count(
+            i64::from(is_true(&report.status.conditions, "Ready")),
+            ports.total.into(),
+            ports.ready.into(),
+        );
         if self.said.as_ref() == Some(&report) {
             return Next::Never;
         }

@@ -12,6 +12,7 @@
 #![allow(clippy::duplicated_attributes)]
 
 mod common;
+mod conditioned;
 mod crds;
 mod dhcp_agent;
 mod dhcp_server;
@@ -24,6 +25,7 @@ pub(crate) mod rules;
 mod subnet;
 
 pub use common::*;
+pub use conditioned::{Conditioned, find, is_true};
 pub use crds::{crds, crds_yaml};
 pub use dhcp_agent::*;
 pub use dhcp_server::*;

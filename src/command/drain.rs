@@ -11,7 +11,7 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::api::{DHCPAgent, DHCPServer, ServerState};
+use crate::api::{Conditioned, DHCPAgent, DHCPServer, ServerState};
 use crate::cli::{DrainArgs, UncordonArgs};
 use crate::cluster::client::connect;
 use crate::cluster::write::{self, describe, limited, params};
@@ -156,8 +156,7 @@ fn obstacle(server: &DHCPServer, all: &[DHCPServer]) -> String {
         other.spec.state == ServerState::Active && other.spec.node_name != server.spec.node_name
     };
     let waits = all.iter().filter(other).find_map(|other| {
-        let conditions = other.status.iter().flat_map(|status| &status.conditions);
-        let ready = conditions.into_iter().find(|condition| condition.type_ == "Ready");
+        let ready = other.condition("Ready");
         let message = ready.map_or("nothing is known of it yet", |ready| ready.message.as_str());
         let is_ready = ready.is_some_and(|ready| ready.status == "True");
         (!is_ready).then(|| format!("it waits for the server on node {}: {message}", other.spec.node_name))

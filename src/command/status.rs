@@ -8,6 +8,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
 use super::table::Table;
+use crate::api::find;
 use crate::cli::{Output, StatusArgs};
 use crate::dnsmasq::Layout;
 use crate::durable;
@@ -200,7 +201,7 @@ struct Verdict {
 }
 
 fn verdict(conditions: &[Condition]) -> Verdict {
-    let ready = conditions.iter().find(|c| c.type_ == "Ready");
+    let ready = find(conditions, "Ready");
     let text = |value: fn(&Condition) -> String| ready.map(value).unwrap_or_default();
     Verdict {
         ready: text(|c| c.status.clone()),

@@ -15,7 +15,7 @@ use super::nodes::elapsed;
 use super::world::{Snapshot, revision};
 use crate::allocate::{Claim, Holder, Ledger, Wish};
 use crate::api::{
-    AllocationHolder, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
+    AllocationHolder, Conditioned, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
 };
 use crate::types::Revision;
 
@@ -350,13 +350,11 @@ fn described(holder: &AllocationHolder) -> String {
 
 /// The agent has done what the server's spec says.
 pub(super) fn is_current(server: &DHCPServer) -> bool {
-    let conditions = server.status.iter().flat_map(|status| &status.conditions);
-    let programmed = conditions.into_iter().find(|c| c.type_ == "Programmed");
+    let programmed = server.condition("Programmed");
     programmed.is_some_and(|c| c.status == "True" && c.observed_generation >= server.metadata.generation)
 }
 
 /// The agent has taken the server down.
 pub(super) fn is_torn_down(server: &DHCPServer) -> bool {
-    let conditions = server.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|c| c.type_ == "TornDown" && c.status == "True")
+    server.is("TornDown")
 }

@@ -19,7 +19,7 @@ use tracing::debug;
 use super::judge::{Judged, ServerStep};
 use super::statuses::Statuses;
 use super::world::Snapshot;
-use crate::api::Port;
+use crate::api::{Conditioned, Port, find};
 use crate::cluster::write::{describe, limited};
 
 /// Events that wait to be written; beyond, they are dropped.
@@ -84,22 +84,19 @@ impl Recorder {
             }
         }
         if let Some((network, status)) = statuses.network.as_ref().filter(|_| all) {
-            let before = network.status.as_ref().map(|status| &status.conditions[..]);
-            self.change(&**network, before.unwrap_or_default(), &status.conditions);
+            self.change(&**network, &status.conditions);
         }
         for (subnet, status) in statuses.subnets.iter().filter(|_| all) {
-            let before = subnet.status.as_ref().map(|status| &status.conditions[..]);
-            self.change(&**subnet, before.unwrap_or_default(), &status.conditions);
+            self.change(&**subnet, &status.conditions);
         }
         for (port, status) in &statuses.ports {
-            let before = port.status.as_ref().map(|status| &status.conditions[..]);
-            self.change(&**port, before.unwrap_or_default(), &status.conditions);
+            self.change(&**port, &status.conditions);
         }
     }
 
     /// A new problem, or the end of one; that work is under way is nothing to tell.
-    fn change<K: Resource<DynamicType = ()>>(&self, object: &K, before: &[Condition], now: &[Condition]) {
-        let (Some(now), before) = (ready(now), ready(before)) else { return };
+    fn change<K: Resource<DynamicType = ()> + Conditioned>(&self, object: &K, now: &[Condition]) {
+        let (Some(now), before) = (find(now, "Ready"), object.condition("Ready")) else { return };
         let same = before.is_some_and(|before| before.status == now.status && before.reason == now.reason);
         if same || now.reason == "Progressing" {
             return;
@@ -156,8 +153,4 @@ impl Recorder {
 
 fn has(snapshot: &Snapshot, server: &str) -> bool {
     snapshot.servers.iter().any(|known| known.metadata.name.as_deref() == Some(server))
-}
-
-fn ready(conditions: &[Condition]) -> Option<&Condition> {
-    conditions.iter().find(|condition| condition.type_ == "Ready")
 }

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::world::{Kind, Object, World};
 use super::{Learn, Shared};
-use crate::api::{DHCPAgent, PhysicalNetwork, PhysicalNetworkStatus};
+use crate::api::{Conditioned, DHCPAgent, PhysicalNetwork, PhysicalNetworkStatus};
 use crate::cluster::leader::Guard;
 use crate::cluster::write::{CONTROLLER, Error, apply_cluster_status, describe, limited};
 use crate::conditions::ready_only;
@@ -64,8 +64,8 @@ impl Fleet {
                 writes.gone.push(object.clone());
                 continue;
             }
-            let state = dead_for.map_or(Ok(()), |_| Err(self.silence(&object.name_any())));
-            let state = if self.mass_expiry { Err(self.silence(&object.name_any())) } else { state };
+            let silent = dead_for.is_some() || self.mass_expiry;
+            let state = if silent { Err(self.silence(&object.name_any())) } else { Ok(()) };
             let has = object.status.clone().unwrap_or_default();
             let generation = object.metadata.generation.unwrap_or(0);
             let conditions = ready_only(&state, generation, now, &has.conditions);
@@ -106,12 +106,11 @@ fn physical_status(
     );
     let state = if agents > 0 { Ok(()) } else { Err(nobody) };
     let generation = physical.metadata.generation.unwrap_or(0);
-    let before = physical.status.as_ref().map_or(&[][..], |status| &status.conditions);
     PhysicalNetworkStatus {
         observed_generation: generation,
         networks: u32::try_from(networks).ok(),
         agents: u32::try_from(agents).ok(),
-        conditions: ready_only(&state, generation, now, before),
+        conditions: ready_only(&state, generation, now, physical.conditions()),
     }
 }
 

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down};
 use super::nodes::elapsed;
 use super::world::Snapshot;
-use crate::api::{DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
+use crate::api::{Conditioned, DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
 use crate::desired::{Accepted, Inputs, accept};
 use crate::place::{Candidate, Feature, Missing, Need, Placed, Standing, Step, place};
 use crate::types::Revision;
@@ -215,9 +215,8 @@ impl Judged {
 
 /// How long ago it was withdrawn.
 fn waited_for(server: &DHCPServer, now: Timestamp) -> Duration {
-    let conditions = server.status.iter().flat_map(|status| &status.conditions);
-    let ready = conditions.into_iter().find(|c| c.type_ == "Ready" && c.reason == "Withdrawn");
-    ready.map_or(Duration::ZERO, |c| elapsed(c.last_transition_time.0, now))
+    let withdrawn = server.condition("Ready").filter(|ready| ready.reason == "Withdrawn");
+    withdrawn.map_or(Duration::ZERO, |c| elapsed(c.last_transition_time.0, now))
 }
 
 fn active<'a>(snapshot: &'a Snapshot, uid: &'a str) -> impl Iterator<Item = &'a Arc<DHCPServer>> {
@@ -241,8 +240,7 @@ fn placed(snapshot: &Snapshot, server: &DHCPServer, uid: &str) -> Placed {
 
 /// Whether the agent says that guests are answered.
 pub(super) fn serves(server: &DHCPServer) -> bool {
-    let conditions = server.status.iter().flat_map(|status| &status.conditions);
-    conditions.into_iter().any(|c| c.type_ == "Serving" && c.status == "True")
+    server.is("Serving")
 }
 
 /// `<network>.<node>`; of a long one a part and a hash.

@@ -8,10 +8,9 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Node;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::{DHCPAgent, DHCPAgentStatus, LinkState, VlanSupport};
+use crate::api::{DHCPAgent, DHCPAgentStatus, LinkState, VlanSupport, find};
 use crate::place::{Candidate, Feature, Reach};
 
 /// What of a Node matters.
@@ -112,8 +111,8 @@ pub(super) fn elapsed(since: Timestamp, now: Timestamp) -> Duration {
 }
 
 fn down_since(status: &DHCPAgentStatus) -> Option<Timestamp> {
-    let down = |c: &&Condition| c.type_ == "PhysicalNetworksReady" && c.status == "False";
-    status.conditions.iter().find(down).map(|c| c.last_transition_time.0)
+    let ready = find(&status.conditions, "PhysicalNetworksReady");
+    ready.filter(|c| c.status == "False").map(|c| c.last_transition_time.0)
 }
 
 /// For how long one is down is added when it is asked for.

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::api::Network;
+use crate::api::{Conditioned, Network};
 use crate::desired::SegmentId;
 use crate::types::ObjectName;
 
@@ -41,9 +41,7 @@ impl Segments {
 
 /// Who was accepted before this controller started, then the oldest.
 fn rank<'a>(name: &'a ObjectName, network: &'a Network) -> (bool, Option<jiff::Timestamp>, &'a ObjectName) {
-    let conditions = network.status.iter().flat_map(|status| &status.conditions);
-    let accepted = conditions.into_iter().any(|c| c.type_ == "Accepted" && c.status == "True");
-    (!accepted, network.metadata.creation_timestamp.as_ref().map(|time| time.0), name)
+    (!network.is("Accepted"), network.metadata.creation_timestamp.as_ref().map(|time| time.0), name)
 }
 
 #[cfg(test)]

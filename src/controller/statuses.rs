@@ -9,15 +9,16 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::Resource;
 
 use super::book::is_current;
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
-    DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts, PortStatus, ServerCounts,
-    ServerState, Slot, Subnet, SubnetStatus,
+    Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts, PortStatus,
+    ServerCounts, ServerState, Slot, Subnet, SubnetStatus, is_true,
 };
-use crate::conditions::{self, Placed, Progress, ready_only};
+use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
 use crate::desired::{PortView, lost};
 use crate::reason::{Problem, Reason};
 use crate::types::Revision;
@@ -89,34 +90,20 @@ pub(super) fn statuses(
 fn orphans(snapshot: &Snapshot, now: Timestamp) -> Statuses {
     let (subnet_view, port_view) = lost(&snapshot.name.name);
     let port = |port: &Arc<Port>| {
-        let (generation, before) =
-            facts(port.metadata.generation, port.status.as_ref().map(|s| &s.conditions));
-        let status = conditions::port(name(port), &port_view, &Nothing, generation, now, before);
+        let (generation, before) = facts(port.as_ref());
+        let status = conditions::port(name(port), &port_view, &AllDone, generation, now, before);
         let status = PortStatus { servers: None, ..status };
         (port.status.as_ref() != Some(&status)).then(|| (port.clone(), status))
     };
     let subnet = |subnet: &Arc<Subnet>| {
-        let (generation, before) =
-            facts(subnet.metadata.generation, subnet.status.as_ref().map(|s| &s.conditions));
-        let status = conditions::subnet("", &subnet_view, &Nothing, generation, now, before);
+        let (generation, before) = facts(subnet.as_ref());
+        let status = conditions::subnet("", &subnet_view, &AllDone, generation, now, before);
         (subnet.status.as_ref() != Some(&status)).then(|| (subnet.clone(), status))
     };
     Statuses {
         ports: snapshot.ports.iter().filter_map(port).collect(),
         subnets: snapshot.subnets.iter().filter_map(subnet).collect(),
         ..Statuses::default()
-    }
-}
-
-struct Nothing;
-
-impl Progress for Nothing {
-    fn network(&self) -> Result<(), Problem> {
-        Ok(())
-    }
-
-    fn port(&self, _name: &str) -> Result<(), Problem> {
-        Ok(())
     }
 }
 
@@ -154,8 +141,7 @@ impl<'a> Reports<'a> {
         let of = |subnet: &Arc<Subnet>| {
             let name = subnet.metadata.name.as_deref().unwrap_or_default();
             let view = judged.accepted.subnets.get(name).cloned().unwrap_or_default();
-            let (generation, before) =
-                facts(subnet.metadata.generation, subnet.status.as_ref().map(|s| &s.conditions));
+            let (generation, before) = facts(subnet.as_ref());
             let status = conditions::subnet(name, &view, self, generation, now, before);
             (subnet.status.as_ref() != Some(&status)).then(|| (subnet.clone(), status))
         };
@@ -171,8 +157,7 @@ impl<'a> Reports<'a> {
         now: Timestamp,
     ) -> NetworkStatus {
         let ready = ports.iter().filter(|(_, status)| is_true(&status.conditions, "Ready")).count();
-        let (generation, before) =
-            facts(network.metadata.generation, network.status.as_ref().map(|s| &s.conditions));
+        let (generation, before) = facts(network);
         let wanted = if self.needed { u32::from(network.spec.dhcp.servers) } else { 0 };
         let accepted = judged.accepted.problem.clone().map_or(Ok(()), Err);
         let missing = judged.missing.as_ref().map(|m| Problem::new(Reason::NoAgent, m.to_string()));
@@ -285,9 +270,8 @@ fn waiting() -> Problem {
 }
 
 fn was_ready(port: &Port) -> bool {
-    let conditions = port.status.iter().flat_map(|status| &status.conditions);
-    let mut ready = conditions.into_iter().filter(|c| c.type_ == "Ready" && c.status == "True");
-    ready.any(|c| c.observed_generation == port.metadata.generation)
+    let ready = port.condition("Ready").filter(|ready| ready.status == "True");
+    ready.is_some_and(|ready| ready.observed_generation == port.metadata.generation)
 }
 
 fn port_status(
@@ -299,7 +283,7 @@ fn port_status(
 ) -> PortStatus {
     let mut view = judged.accepted.ports.get(name(port)).cloned().unwrap_or_default();
     view.addresses.retain(|(ip, _)| !unmade.contains(ip));
-    let (generation, before) = facts(port.metadata.generation, port.status.as_ref().map(|s| &s.conditions));
+    let (generation, before) = facts(port);
     let moved = has_moved(port, &view);
     let status = conditions::port(name(port), &view, &Settled { reports, moved }, generation, now, before);
     // How many serve it is the Network's to say: a failover is not a change of each of its Ports.
@@ -342,8 +326,7 @@ fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
     if serves(server) {
         return Ok(());
     }
-    let conditions = server.status.iter().flat_map(|status| &status.conditions);
-    let not = conditions.into_iter().find(|c| c.type_ == "Serving" && c.status == "False");
+    let not = server.condition("Serving").filter(|serving| serving.status == "False");
     let message = not.map_or_else(|| "its agent has not reported yet".to_owned(), |c| c.message.clone());
     Err(Problem::new(Reason::Progressing, message))
 }
@@ -370,26 +353,17 @@ fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Pro
     });
     let message = states.collect::<Vec<_>>().join("; ");
     let starts = |server: &&Arc<DHCPServer>| {
-        let conditions = server.status.iter().flat_map(|status| &status.conditions);
         let state = server_state(snapshot, server).err().map(|problem| problem.reason);
-        state == Some(Reason::Progressing) && !conditions.into_iter().any(|c| c.type_ == "Serving")
+        state == Some(Reason::Progressing) && server.condition("Serving").is_none()
     };
     let reason = if active.iter().any(starts) { Reason::Progressing } else { Reason::NoServerReady };
     Problem::new(reason, format!("no server is ready: {message}"))
 }
 
-fn facts(generation: Option<i64>, conditions: Option<&Vec<Condition>>) -> (i64, &[Condition]) {
-    (generation.unwrap_or(0), conditions.map_or(&[], Vec::as_slice))
-}
-
-fn is_true(conditions: &[Condition], type_: &str) -> bool {
-    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+fn facts<K: Resource + Conditioned>(object: &K) -> (i64, &[Condition]) {
+    (object.meta().generation.unwrap_or(0), object.conditions())
 }
 
 fn name(port: &Port) -> &str {
     port.metadata.name.as_deref().unwrap_or_default()
-}
-
-fn count(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
 }

@@ -7,7 +7,7 @@ use super::network::parsed;
 use super::subnet::{Served, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
-use crate::api::{Port, PortDhcp};
+use crate::api::{Conditioned, Port, PortDhcp};
 use crate::dhcp_options::ipv4_options;
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Reservation};
@@ -184,8 +184,7 @@ impl Guest {
 /// Whoever was accepted as it is now goes before one that changed since, that before one that was
 /// refused: so that all nodes and the controller prefer the same one of two with the same MAC address.
 fn doubt(port: &Port) -> u8 {
-    let conditions = port.status.iter().flat_map(|status| &status.conditions);
-    let Some(accepted) = conditions.into_iter().find(|c| c.type_ == "Accepted") else { return 1 };
+    let Some(accepted) = port.condition("Accepted") else { return 1 };
     match (accepted.status.as_str(), accepted.observed_generation == port.metadata.generation) {
         ("True", true) => 0,
         ("False", _) => 2,

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use futures::StreamExt;
 use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::{Api, ResourceExt};
-use kube_dhcp::api::Port;
+use kube_dhcp::api::{Port, is_true};
 
 use super::Applied;
 use crate::site::Site;
@@ -113,7 +113,7 @@ fn note(seen: &mut Seen, port: &Port, is_change: bool) {
     if !status.addresses.is_empty() {
         seen.addressed.get_or_insert(now);
     }
-    if status.conditions.iter().any(|c| c.type_ == "Ready" && c.status == "True") {
+    if is_true(&status.conditions, "Ready") {
         seen.ready.get_or_insert(now);
     }
 }
