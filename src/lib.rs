@@ -17,6 +17,7 @@
 //! | [`validate`], [`allocate`], [`desired`] | objects → what this node shall hold, and what is wrong with them | none |
 //! | [`plan`] | (desired, observed) → actions | none |
 //! | [`conditions`], [`report`] | what is said of it | none |
+//! | [`backoff`] | when to try again | none |
 //! | [`durable`] | files that survive | files |
 //! | [`host`] | observing and changing the node | kernel, dnsmasq |
 //! | [`cluster`] | talking to an API server | HTTP |
@@ -30,6 +31,7 @@
 pub mod agent;
 pub mod allocate;
 pub mod api;
+pub mod backoff;
 pub mod cli;
 pub mod cluster;
 pub mod command;

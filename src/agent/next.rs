@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-/// No wait is longer.
-pub(super) const LAST_RETRY: Duration = Duration::from_secs(60);
+use crate::backoff::Backoff;
+
+/// After failures in a row.
+pub(super) const RETRY: Backoff =
+    Backoff { first: Duration::from_millis(200), last: Duration::from_secs(60) };
 
 /// When to look again without being woken.
 pub(super) enum Next {
@@ -34,9 +36,4 @@ impl Next {
             (own, _) => own,
         }
     }
-}
-
-/// How long to wait after so many failures in a row.
-pub(super) fn retry_after(failures: u32) -> Duration {
-    FIRST_RETRY.saturating_mul(2u32.saturating_pow(failures.min(16))).min(LAST_RETRY)
 }

@@ -19,8 +19,8 @@ use tracing::{debug, warn};
 use super::context::Context;
 use super::outbox::ServerReport;
 use crate::api::{DHCPServer, DHCPServerStatus, ServerState, find};
+use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
-use crate::cluster::pulse::jittered;
 use crate::cluster::write::{self, AGENT, apply_status};
 use crate::conditions::Says;
 use crate::reason::{Problem, Reason};
@@ -30,8 +30,7 @@ use crate::types::{NetworkUid, ObjectName, Revision};
 const EVERY: Duration = Duration::from_millis(200);
 /// Reports that are written at the same time.
 const AT_ONCE: usize = 8;
-const FIRST_RETRY: Duration = Duration::from_millis(500);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const RETRY: Backoff = Backoff { first: Duration::from_millis(500), last: Duration::from_secs(30) };
 /// Not all agents at once.
 const SOON: Duration = Duration::from_secs(2);
 
@@ -157,8 +156,7 @@ impl<H> Publisher<H> {
             }
             Err(e) => {
                 let failures = self.failures.entry(network.clone()).or_default();
-                let wait =
-                    FIRST_RETRY.saturating_mul(2u32.saturating_pow((*failures).min(8))).min(LAST_RETRY);
+                let wait = RETRY.after(*failures);
                 *failures += 1;
                 if *failures == 1 {
                     let error = &e as &(dyn std::error::Error + 'static);

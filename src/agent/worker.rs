@@ -15,12 +15,13 @@ use tracing::{debug, info, warn};
 use super::context::Context;
 use super::execute::{Executor, Failure, Outcome, takes_back};
 use super::kept::Kept;
-use super::next::{LAST_RETRY, Next, retry_after};
+use super::next::{Next, RETRY};
 use super::progress::Reached;
 use super::signal::Signal;
 use super::voice::{Voice, host_failed};
 use super::words::Words;
 use crate::api::is_true;
+use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs};
 use crate::dnsmasq;
 use crate::durable::{self, Survives};
@@ -224,11 +225,11 @@ impl<H: Host> Worker<H> {
             return None;
         }
         let started = self.started?;
-        if started.elapsed() > SHORT_LIFE.max(retry_after(self.short_lives) * 2) {
+        if started.elapsed() > SHORT_LIFE.max(RETRY.after(self.short_lives) * 2) {
             self.short_lives = 0;
             return None;
         }
-        let at = started + retry_after(self.short_lives);
+        let at = started + RETRY.after(self.short_lives);
         if self.short_lives > 1 && Instant::now() < at {
             return Some(at);
         }
@@ -304,10 +305,9 @@ impl<H: Host> Worker<H> {
 
     /// Later with every failure in a row, and not at the same time as others that failed together.
     fn retry_at(&mut self) -> Instant {
-        let wait = retry_after(self.failures);
+        let wait = RETRY.after(self.failures);
         self.failures = self.failures.saturating_add(1);
-        let jitter = wait.mul_f64(f64::from(Timestamp::now().subsec_nanosecond() % 1_000) / 2_000.0);
-        Instant::now() + wait + jitter
+        Instant::now() + wait / 2 + jittered(wait)
     }
 
     /// Says for the API server how far the network is.
@@ -371,7 +371,7 @@ impl<H: Host> Worker<H> {
         if let Err(e) = durable::write(&path, &report, Survives::Crash) {
             self.context.metrics.failed("report");
             warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report");
-            return Next::At(now + LAST_RETRY);
+            return Next::At(now + RETRY.last);
         }
         debug!("reported");
         self.may_report_at = now + REPORT_EVERY;

@@ -15,6 +15,8 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::Backoff;
+
 /// The field manager of all that an agent writes.
 const MANAGER: &str = "kube-dhcp-agent";
 
@@ -62,18 +64,19 @@ impl Heartbeat {
     }
 
     async fn beat(&self, api: &Api<Lease>) {
-        let mut pause = None;
+        let retry = Backoff { first: FIRST_PAUSE, last: self.renew / 2 };
+        let mut failures = 0;
         loop {
             let began = Instant::now();
             match self.renew(api).await {
                 Ok(()) => {
-                    if pause.take().is_some() {
+                    if std::mem::take(&mut failures) > 0 {
                         tracing::info!(node = self.node, "the agent's Lease is renewed again");
                     }
                     sleep_until(began + self.renew).await;
                 }
                 Err(error) => {
-                    if pause.is_none() {
+                    if failures == 0 {
                         let error = &error as &(dyn Error + 'static);
                         tracing::warn!(
                             node = self.node,
@@ -81,8 +84,8 @@ impl Heartbeat {
                             "the agent's Lease is not renewed; trying on"
                         );
                     }
-                    let next = pause.map_or(FIRST_PAUSE, |pause: Duration| pause * 2).min(self.renew / 2);
-                    sleep(*pause.insert(next)).await;
+                    sleep(retry.after(failures)).await;
+                    failures = failures.saturating_add(1);
                 }
             }
         }

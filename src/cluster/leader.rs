@@ -11,9 +11,7 @@
 
 mod record;
 
-use std::collections::hash_map::RandomState;
 use std::error::Error;
-use std::hash::{BuildHasher, Hasher};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -25,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::backoff::chance;
 use record::{Decision, Observed, claimed, decide, released};
 
 /// How long what takes.
@@ -298,8 +297,7 @@ impl Leader {
 
 /// One to 2.2 times the period, as `client-go` does, so that candidates do not stay in step.
 fn jittered(period: Duration) -> Duration {
-    let random = RandomState::new().build_hasher().finish() % 1_000;
-    period.mul_f64(1.0 + 0.0012 * f64::from(u16::try_from(random).unwrap_or_default()))
+    period.mul_f64(1.0 + 1.2 * chance())
 }
 
 #[cfg(test)]

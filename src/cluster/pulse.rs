@@ -9,6 +9,8 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 
+use crate::backoff::jittered;
+
 /// Who failed tries again after this time at the earliest, even if others are answered.
 const FLOOR: Duration = Duration::from_secs(1);
 /// When the API server is back, those that waited for it come one after the other.
@@ -63,12 +65,6 @@ impl Pulse {
     pub fn revivals(&self) -> watch::Receiver<u64> {
         self.0.revivals.subscribe()
     }
-}
-
-/// Between half of `wait` and all of it.
-pub fn jittered(wait: Duration) -> Duration {
-    let part = f64::from(jiff::Timestamp::now().subsec_nanosecond() % 1_000) / 2_000.0;
-    wait.mul_f64(0.5 + part)
 }
 
 #[cfg(test)]

@@ -22,7 +22,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing::{debug, info, warn};
 
 use super::client::why;
-use super::pulse::{Pulse, jittered};
+use super::pulse::Pulse;
+use crate::backoff::{Backoff, jittered};
 use crate::types::Revision;
 use absence::Absence;
 use hear::{Heard, heard};
@@ -88,8 +89,7 @@ pub struct Selection {
 const LISTS: usize = 8;
 /// A list that stops in the middle is begun anew.
 const LIST_SILENCE: Duration = Duration::from_secs(30);
-const FIRST_WAIT: Duration = Duration::from_millis(200);
-const LAST_WAIT: Duration = Duration::from_secs(20);
+const RETRY: Backoff = Backoff { first: Duration::from_millis(200), last: Duration::from_secs(20) };
 /// No backup is put back in less.
 const TRUSTED: Duration = Duration::from_secs(3);
 
@@ -358,8 +358,7 @@ impl<F> Watch<F> {
         if std::mem::replace(&mut self.refused, refused) != refused {
             self.failures = 0;
         }
-        let wait =
-            jittered(FIRST_WAIT.saturating_mul(2u32.saturating_pow(self.failures.min(16))).min(LAST_WAIT));
+        let wait = jittered(RETRY.after(self.failures));
         self.failures = self.failures.saturating_add(1);
         let broken = *self.broken.get_or_insert_with(Instant::now);
         let message = why(error, &self.resource);

@@ -30,6 +30,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
+use crate::backoff::Backoff;
 use crate::cluster::client::Connection;
 use crate::cluster::heartbeat::VALID;
 use crate::cluster::leader::{Guard, Leader, LeaderHandle, Times};
@@ -67,8 +68,7 @@ const AT_ONCE: usize = 16;
 const REST: Duration = Duration::from_millis(25);
 /// Everything is judged again after this time, whatever was heard.
 const RESYNC: Duration = Duration::from_secs(300);
-const FIRST_RETRY: Duration = Duration::from_millis(200);
-const LAST_RETRY: Duration = Duration::from_secs(30);
+const RETRY: Backoff = Backoff { first: Duration::from_millis(200), last: Duration::from_secs(30) };
 
 /// Why the controller ends.
 #[derive(Debug, thiserror::Error)]
@@ -298,7 +298,7 @@ impl Controller {
     /// How long to wait before it is tried again.
     fn failed(&mut self, network: &ObjectName, message: &str) -> Duration {
         let failures = self.failures.entry(network.clone()).or_default();
-        let wait = FIRST_RETRY.saturating_mul(2u32.saturating_pow((*failures).min(10))).min(LAST_RETRY);
+        let wait = RETRY.after(*failures);
         *failures += 1;
         warn!(network = %network, failures = *failures, "cannot do what is to be done: {message}");
         self.shared.metrics.failures.inc();

@@ -8,7 +8,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::cluster::pulse::jittered;
+use crate::backoff::jittered;
 
 /// The API server says something at least once a minute, if only how far it is.
 const SILENCE: Duration = Duration::from_secs(100);
