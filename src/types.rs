@@ -234,6 +234,13 @@ impl fmt::Display for ObjectName {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Revision(pub u64);
 
+impl Revision {
+    /// Of a field that may be empty, or hold what is none.
+    pub fn read(text: Option<&str>) -> Option<Self> {
+        text?.parse().ok()
+    }
+}
+
 impl FromStr for Revision {
     type Err = ParseError;
 

@@ -202,7 +202,7 @@ impl<H> Publisher<H> {
 }
 
 fn revision_of(server: &DHCPServer) -> Revision {
-    server.resource_version().and_then(|r| r.parse().ok()).unwrap_or_default()
+    Revision::read(server.metadata.resource_version.as_deref()).unwrap_or_default()
 }
 
 /// The part of a status that is ours.
@@ -238,10 +238,9 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
     };
     let serving = find(&shall.conditions, "Serving").filter(|serving| serving.status == "True");
     shall.serving_since = serving.map(|c| c.last_transition_time.0.to_string());
-    let number = |text: &Option<String>| text.as_deref().and_then(|text| text.parse::<Revision>().ok());
     if let Some(done) = report.done {
-        let said = number(&has.ports_revision);
-        let awaited = number(&server.spec.awaited_revision);
+        let said = Revision::read(has.ports_revision.as_deref());
+        let awaited = Revision::read(server.spec.awaited_revision.as_deref());
         let asked =
             awaited.is_some_and(|awaited| said.is_none_or(|said| said < awaited) && awaited <= done.seen);
         let removed = said.is_none_or(|said| said < done.removal);

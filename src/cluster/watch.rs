@@ -248,8 +248,7 @@ impl<F> Watch<F> {
         drop(permit);
         match answer {
             Ok(Some(list)) => {
-                let now: Revision =
-                    list.metadata.resource_version.unwrap_or_default().parse().unwrap_or_default();
+                let now = Revision::read(list.metadata.resource_version.as_deref()).unwrap_or_default();
                 if now >= revision {
                     let heard = (self.tell)(Seen::Reconnected).await;
                     return if heard { End::Resume(revision) } else { End::Unheard };
@@ -396,7 +395,7 @@ fn is_an_answer(error: &kube::Error) -> bool {
 }
 
 fn revision_of(object: &DynamicObject, before: Revision) -> Revision {
-    object.resource_version().and_then(|text| text.parse().ok()).unwrap_or(before)
+    Revision::read(object.metadata.resource_version.as_deref()).unwrap_or(before)
 }
 
 fn typed<K: Watched>(mut object: DynamicObject) -> Result<K, Unreadable> {

@@ -32,7 +32,7 @@ pub(super) trait Learn: Sync {
     /// An object is now so.
     fn learn(&self, object: Object);
     /// An object is gone.
-    fn forget(&self, kind: Kind, name: &ObjectName, uid: Option<&str>);
+    fn forget(&self, kind: Kind, name: &ObjectName);
 }
 
 /// Writes for one network.
@@ -115,7 +115,7 @@ impl<L: Learn> Actor<'_, L> {
             Err(e) if e.is_conflict() => return Ok(()),
             Err(e) => return Err(e),
         }
-        self.world.forget(Kind::Allocation, &name, allocation.metadata.uid.as_deref());
+        self.world.forget(Kind::Allocation, &name);
         Ok(())
     }
 
@@ -159,7 +159,7 @@ impl<L: Learn> Actor<'_, L> {
             Err(e) if e.is_conflict() => return Ok(()),
             Err(e) => return Err(e),
         }
-        self.world.forget(Kind::Server, &name_of(server), None);
+        self.world.forget(Kind::Server, &name_of(server));
         Ok(())
     }
 

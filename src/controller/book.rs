@@ -215,9 +215,7 @@ impl<'a> Book<'a> {
             let has = server.spec.addresses.iter().any(|address| address.ip == spec.ip);
             return !has && (server.spec.state == ServerState::Withdrawn || is_current(server));
         }
-        let reached =
-            server.status.as_ref().and_then(|status| status.ports_revision.as_deref()?.parse().ok());
-        reached.is_some_and(|reached: Revision| reached >= at)
+        reached(server).is_some_and(|reached| reached >= at)
     }
 
     /// Who is to have it, by what the allocation and the objects say; `None`: nobody.
@@ -346,6 +344,11 @@ fn described(holder: &AllocationHolder) -> String {
         (Some(name), _) => format!("Port {name}"),
         (None, slot) => format!("the DHCP server of slot {}", slot.unwrap_or_default()),
     }
+}
+
+/// Up to which revision the agent has done what the Ports say.
+pub(super) fn reached(server: &DHCPServer) -> Option<Revision> {
+    Revision::read(server.status.as_ref()?.ports_revision.as_deref())
 }
 
 /// The agent has done what the server's spec says.

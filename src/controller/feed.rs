@@ -201,8 +201,7 @@ fn list(
         touched.extend(world.replace(object));
     }
     for name in gone {
-        let uid = world.uid(kind, &name);
-        touched.extend(world.remove(kind, &name, uid.as_deref(), revision));
+        touched.extend(world.remove(kind, &name, revision));
     }
     reached(world, kind, revision);
     touched

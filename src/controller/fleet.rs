@@ -151,7 +151,7 @@ async fn write(shared: &Shared, guard: &Guard, writes: Writes) -> Result<(), Err
             Err(e) if e.is_not_found() => {}
             Err(e) => return Err(e),
         }
-        shared.forget(Kind::Agent, &ObjectName::new("", name), None);
+        shared.forget(Kind::Agent, &ObjectName::new("", name));
     }
     Ok(())
 }

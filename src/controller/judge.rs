@@ -8,13 +8,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down};
+use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down, reached};
 use super::nodes::elapsed;
 use super::world::Snapshot;
 use crate::api::{Conditioned, DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
 use crate::desired::{Accepted, Inputs, accept};
 use crate::place::{Candidate, Feature, Missing, Need, Placed, Standing, Step, place};
-use crate::types::Revision;
 
 /// What the administrator decided for all networks.
 #[derive(Debug, Clone, Copy)]
@@ -177,8 +176,7 @@ impl Judged {
 
     /// The change of a server that stays, if there is one.
     fn update(&self, server: &DHCPServer) -> Option<ServerStep> {
-        let reached: Option<Revision> =
-            server.status.as_ref().and_then(|status| status.ports_revision.as_deref()?.parse().ok());
+        let reached = reached(server);
         let asked = self.entries.awaited.filter(|awaited| reached.is_none_or(|reached| reached < *awaited));
         let spec = DHCPServerSpec {
             addresses: self.addresses(server.spec.slot),

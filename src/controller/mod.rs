@@ -115,9 +115,11 @@ impl Learn for Shared {
         self.touch(touched);
     }
 
-    fn forget(&self, kind: Kind, name: &ObjectName, uid: Option<&str>) {
-        let revision = self.world().ports_revision;
-        let touched = self.world().remove(kind, name, uid, revision);
+    fn forget(&self, kind: Kind, name: &ObjectName) {
+        let mut world = self.world();
+        let revision = world.ports_revision;
+        let touched = world.remove(kind, name, revision);
+        drop(world);
         self.touch(touched);
     }
 }

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
-use super::book::is_current;
+use super::book::{is_current, reached};
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
@@ -21,7 +21,6 @@ use crate::api::{
 use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
 use crate::desired::{PortView, lost};
 use crate::reason::{Problem, Reason};
-use crate::types::Revision;
 
 /// What is to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -253,15 +252,8 @@ impl Progress for Reports<'_> {
                 return Err(Problem::new(Reason::RefusedByServer, message));
             }
         }
-        let reached = |server: &&&Arc<DHCPServer>| {
-            let at = server.status.as_ref().and_then(|status| status.ports_revision.as_deref()?.parse().ok());
-            at.is_some_and(|at: Revision| at >= revision(&**port))
-        };
-        if was_ready(port) || self.ready.iter().all(|server| reached(&server)) {
-            Ok(())
-        } else {
-            Err(waiting())
-        }
+        let is_told = |server: &&Arc<DHCPServer>| reached(server) >= Some(revision(&**port));
+        if was_ready(port) || self.ready.iter().all(is_told) { Ok(()) } else { Err(waiting()) }
     }
 }
 

@@ -100,8 +100,6 @@ pub(super) struct World {
     pub ports_revision: Revision,
     freed: BTreeMap<NetworkUid, BTreeMap<std::net::Ipv4Addr, Freed>>,
     frees: u64,
-    /// Objects are taken as they are, however old.
-    backwards: bool,
     /// Agents whose Lease expired, and for how long.
     dead: BTreeMap<String, Duration>,
 }
@@ -109,33 +107,43 @@ pub(super) struct World {
 impl World {
     /// Takes a new or changed object in; says which networks it touches.
     pub(super) fn apply(&mut self, object: Object) -> Dirty {
+        self.take(object, false)
+    }
+
+    /// Takes an object of a new list in: what a list says is true even if it is older, for the API
+    /// server's storage may have been put back.
+    pub(super) fn replace(&mut self, object: Object) -> Dirty {
+        self.take(object, true)
+    }
+
+    fn take(&mut self, object: Object, backwards: bool) -> Dirty {
         match object {
-            Object::Network(network) => self.apply_network(network),
+            Object::Network(network) => self.apply_network(network, backwards),
             Object::Subnet(subnet) => {
                 let (name, network) = belongs(&*subnet, &subnet.spec.network_ref.name);
-                if is_stale(&*subnet, self.subnets.get(&name), self.backwards) {
+                if is_stale(&*subnet, self.subnets.get(&name), backwards) {
                     return Dirty::new();
                 }
                 self.subnets.insert(name, network, subnet).into_iter().collect()
             }
             Object::Port(port) => {
                 let (name, network) = belongs(&*port, &port.spec.network_ref.name);
-                if is_stale(&*port, self.ports.get(&name), self.backwards) {
+                if is_stale(&*port, self.ports.get(&name), backwards) {
                     return Dirty::new();
                 }
                 self.ports.insert(name, network, port).into_iter().collect()
             }
-            Object::Server(server) => self.apply_server(server),
+            Object::Server(server) => self.apply_server(server, backwards),
             Object::Allocation(allocation) => {
                 let (name, network) = belongs(&*allocation, &allocation.spec.network_name);
-                if is_stale(&*allocation, self.allocations.get(&name), self.backwards) {
+                if is_stale(&*allocation, self.allocations.get(&name), backwards) {
                     return Dirty::new();
                 }
                 self.allocations.insert(name, network, allocation).into_iter().collect()
             }
             Object::Physical(physical) => {
                 let name = physical.name_any();
-                if is_stale(&*physical, self.physical.get(&name), self.backwards) {
+                if is_stale(&*physical, self.physical.get(&name), backwards) {
                     return Dirty::new();
                 }
                 let same = self.physical.get(&name).is_some_and(|old| old.spec == physical.spec);
@@ -160,15 +168,6 @@ impl World {
         }
     }
 
-    /// Takes an object of a new list in: what a list says is true even if it is older, for the API
-    /// server's storage may have been put back.
-    pub(super) fn replace(&mut self, object: Object) -> Dirty {
-        self.backwards = true;
-        let touched = self.apply(object);
-        self.backwards = false;
-        touched
-    }
-
     /// A watch says that an object is gone. There may be another one of its name already, which we made
     /// ourselves.
     pub(super) fn deleted(
@@ -178,13 +177,13 @@ impl World {
         uid: Option<&str>,
         revision: Revision,
     ) -> Dirty {
-        if self.revision_of(kind, name) <= Some(revision) {
-            return self.remove(kind, name, uid, revision);
-        }
         if let (Kind::Port, Some(uid)) = (kind, uid) {
             self.port_deletions.insert(uid.to_owned(), revision);
         }
-        Dirty::new()
+        if self.revision_of(kind, name) > Some(revision) {
+            return Dirty::new();
+        }
+        self.remove(kind, name, revision)
     }
 
     /// The resource version of what is known; of nodes and namespaces none is kept.
@@ -201,20 +200,14 @@ impl World {
         }
     }
 
-    /// An object is gone.
-    pub(super) fn remove(
-        &mut self,
-        kind: Kind,
-        name: &ObjectName,
-        uid: Option<&str>,
-        revision: Revision,
-    ) -> Dirty {
+    /// What is known of an object is gone, since this revision.
+    pub(super) fn remove(&mut self, kind: Kind, name: &ObjectName, revision: Revision) -> Dirty {
         match kind {
             Kind::Network => self.remove_network(name),
             Kind::Subnet => self.subnets.remove(name).into_iter().collect(),
             Kind::Port => {
-                if let Some(uid) = uid {
-                    self.port_deletions.insert(uid.to_owned(), revision);
+                if let Some(uid) = self.ports.get(name).and_then(|port| port.metadata.uid.clone()) {
+                    self.port_deletions.insert(uid, revision);
                 }
                 self.ports.remove(name).into_iter().collect()
             }
@@ -267,9 +260,9 @@ impl World {
         }
     }
 
-    fn apply_network(&mut self, network: Arc<Network>) -> Dirty {
+    fn apply_network(&mut self, network: Arc<Network>, backwards: bool) -> Dirty {
         let name = name_of(&*network);
-        if is_stale(&*network, self.networks.get(&name), self.backwards) {
+        if is_stale(&*network, self.networks.get(&name), backwards) {
             return Dirty::new();
         }
         let physical = network.spec.physical_network_ref.name.clone();
@@ -296,9 +289,9 @@ impl World {
         dirty
     }
 
-    fn apply_server(&mut self, server: Arc<DHCPServer>) -> Dirty {
+    fn apply_server(&mut self, server: Arc<DHCPServer>, backwards: bool) -> Dirty {
         let (name, network) = belongs(&*server, &server.spec.network_ref.name);
-        if is_stale(&*server, self.servers.get(&name), self.backwards) {
+        if is_stale(&*server, self.servers.get(&name), backwards) {
             return Dirty::new();
         }
         if server.spec.state == ServerState::Active {
@@ -390,5 +383,5 @@ fn is_stale<K: Resource>(object: &K, known: Option<&Arc<K>>, backwards: bool) ->
 
 /// The resource version of an object.
 pub(super) fn revision(object: &impl Resource) -> Revision {
-    object.meta().resource_version.as_deref().and_then(|text| text.parse().ok()).unwrap_or_default()
+    Revision::read(object.meta().resource_version.as_deref()).unwrap_or_default()
 }

@@ -131,14 +131,14 @@ impl Sim {
 
     pub(super) fn delete(&mut self, kind: Kind, text: &str) {
         let revision = Revision(self.next());
-        let uid = match kind {
-            Kind::Network => self.networks.remove(text).and_then(|o| o.metadata.uid),
-            Kind::Subnet => self.subnets.remove(text).and_then(|o| o.metadata.uid),
-            _ => self.ports.remove(text).and_then(|o| o.metadata.uid),
+        let was_there = match kind {
+            Kind::Network => self.networks.remove(text).is_some(),
+            Kind::Subnet => self.subnets.remove(text).is_some(),
+            _ => self.ports.remove(text).is_some(),
         };
-        if uid.is_some() {
+        if was_there {
             self.world.ports_revision = revision;
-            self.world.remove(kind, &name(text), uid.as_deref(), revision);
+            self.world.remove(kind, &name(text), revision);
         }
     }
 
@@ -216,7 +216,7 @@ impl Sim {
     fn free(&mut self, allocation: &IPAllocation) {
         self.allocations.remove(&allocation.name_any());
         let revision = Revision(self.next());
-        self.world.remove(Kind::Allocation, &name(&allocation.name_any()), None, revision);
+        self.world.remove(Kind::Allocation, &name(&allocation.name_any()), revision);
     }
 
     fn server(&mut self, step: ServerStep) {
@@ -240,7 +240,7 @@ impl Sim {
             ServerStep::Delete(server) => {
                 self.servers.remove(&server.name_any());
                 let revision = Revision(self.next());
-                self.world.remove(Kind::Server, &name(&server.name_any()), None, revision);
+                self.world.remove(Kind::Server, &name(&server.name_any()), revision);
             }
         }
     }

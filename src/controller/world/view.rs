@@ -165,9 +165,4 @@ impl World {
         let dead_for = self.dead.get(node).copied().or(no_agent.then_some(Duration::MAX));
         Standing { dead_for, fenced: fenced && dead_for.is_some() }
     }
-
-    /// The UID of a Port.
-    pub(in crate::controller) fn uid(&self, kind: Kind, name: &ObjectName) -> Option<String> {
-        self.ports.get(name).filter(|_| kind == Kind::Port)?.metadata.uid.clone()
-    }
 }
