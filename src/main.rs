@@ -4,7 +4,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::Parser;
-use kube_dhcp::cli::{Cli, Command};
+use kube_dhcp::cli::{Cli, Command, LogFormat};
 use kube_dhcp::{command, telemetry};
 
 fn main() -> ExitCode {
@@ -35,27 +35,23 @@ fn told(error: &anyhow::Error) -> String {
 
 fn run(command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Agent(args) => {
-            telemetry::init(args.log_format);
-            let runtime = runtime()?;
-            let ended = runtime.block_on(command::agent(args));
-            // A thread that a full disk or a stuck program holds must not hold the end.
-            runtime.shutdown_timeout(LAST_WORK);
-            ended
-        }
-        Command::Controller(args) => {
-            telemetry::init(args.log_format);
-            let runtime = runtime()?;
-            let ended = runtime.block_on(command::controller(args));
-            runtime.shutdown_timeout(LAST_WORK);
-            ended
-        }
+        Command::Agent(args) => serve(args.log_format, command::agent(args)),
+        Command::Controller(args) => serve(args.log_format, command::controller(args)),
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
         Command::Status(args) => command::status(&args),
         Command::Drain(args) => runtime()?.block_on(command::drain(args)),
         Command::Uncordon(args) => runtime()?.block_on(command::uncordon(args)),
         Command::Crds(args) => command::crds(&args),
     }
+}
+
+fn serve(log: LogFormat, service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    telemetry::init(log);
+    let runtime = runtime()?;
+    let ended = runtime.block_on(service);
+    // A thread that a full disk or a stuck program holds must not hold the end.
+    runtime.shutdown_timeout(LAST_WORK);
+    ended
 }
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {

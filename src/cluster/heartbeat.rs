@@ -9,16 +9,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::Lease;
-use kube::api::{Patch, PatchParams};
+use kube::api::Patch;
 use kube::{Api, Client};
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::write::{AGENT, params};
 use crate::backoff::Backoff;
-
-/// The field manager of all that an agent writes.
-const MANAGER: &str = "kube-dhcp-agent";
 
 /// How often an agent renews its Lease.
 pub const RENEW: Duration = Duration::from_secs(5);
@@ -93,7 +91,7 @@ impl Heartbeat {
 
     async fn renew(&self, api: &Api<Lease>) -> Result<(), RenewError> {
         let name = Self::lease_name(&self.node);
-        let (params, lease) = (PatchParams::apply(MANAGER).force(), self.lease(&name, Timestamp::now()));
+        let (params, lease) = (params(AGENT), self.lease(&name, Timestamp::now()));
         match timeout(self.renew, api.patch(&name, &params, &Patch::Apply(lease))).await {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(error)) => Err(RenewError::Api(name, error)),

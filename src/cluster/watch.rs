@@ -6,6 +6,7 @@
 mod absence;
 mod hear;
 mod list;
+mod seen;
 
 use std::fmt::Debug;
 use std::pin::Pin;
@@ -15,7 +16,7 @@ use std::time::Duration;
 use futures::Stream;
 use kube::api::ListParams;
 use kube::core::{DynamicObject, WatchEvent};
-use kube::{Api, Client, Resource, ResourceExt};
+use kube::{Api, Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep, timeout};
@@ -28,62 +29,7 @@ use crate::types::Revision;
 use absence::Absence;
 use hear::{Heard, heard};
 
-/// What a watch saw.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Seen<K> {
-    /// All that is selected, as of this revision. What is not among it is gone.
-    Listed(Vec<K>, Vec<Unreadable>, Revision),
-    /// An object is new or changed.
-    Applied(K, Revision),
-    /// An object is gone.
-    Deleted(Gone, Revision),
-    /// Everything up to this revision was seen.
-    Reached(Revision),
-    /// An object is new or changed, and not readable.
-    Unreadable(Unreadable),
-    /// What follows comes from an API server that may be another one.
-    Reconnected,
-    /// Nothing is seen at present, for this cause.
-    Broken(String),
-}
-
-/// An object that is gone. What it was need not be readable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gone {
-    /// Its namespace; empty where it had none.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its UID.
-    pub uid: Option<String>,
-}
-
-impl Gone {
-    fn new(object: &DynamicObject) -> Self {
-        let namespace = object.namespace().unwrap_or_default();
-        Self { namespace, name: object.name_any(), uid: object.uid() }
-    }
-}
-
-/// An object that this version cannot read. It is there all the same.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unreadable {
-    /// Its namespace; empty where it has none.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// What is wrong with it.
-    pub why: String,
-}
-
-/// What is watched.
-#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Selection {
-    /// `None`: in all namespaces, or the kind has none.
-    pub namespace: Option<String>,
-    /// Field selector, such as `spec.nodeName=n1`.
-    pub fields: Option<String>,
-}
+pub use seen::{Gone, Seen, Selection, Unreadable};
 
 /// How many lists a process asks for at the same time: a start with many networks is no storm.
 const LISTS: usize = 8;
@@ -211,16 +157,10 @@ impl<F> Watch<F> {
             Ok((objects, revision, events)) => {
                 debug!(resource = self.resource, objects = objects.len(), revision = revision.0, "listed");
                 self.mended();
-                let (mut readable, mut unreadable) = (Vec::with_capacity(objects.len()), Vec::new());
-                for object in objects {
-                    match typed(object) {
-                        Ok(object) => readable.push(object),
-                        Err(e) => unreadable.push(e),
-                    }
-                }
+                let seen = Seen::listed(objects, revision);
                 self.absence.ended();
                 self.gone = false;
-                let heard = (self.tell)(Seen::Listed(readable, unreadable, revision)).await;
+                let heard = (self.tell)(seen).await;
                 match events {
                     _ if !heard => End::Unheard,
                     Some(events) => End::Follow(events, revision),
@@ -299,11 +239,11 @@ impl<F> Watch<F> {
             let seen = match event {
                 Ok(Some(WatchEvent::Added(object) | WatchEvent::Modified(object))) => {
                     revision = revision_of(&object, revision);
-                    typed(object).map_or_else(Seen::Unreadable, |object| Seen::Applied(object, revision))
+                    Seen::applied(object, revision)
                 }
                 Ok(Some(WatchEvent::Deleted(object))) => {
                     revision = revision_of(&object, revision);
-                    Seen::Deleted(Gone::new(&object), revision)
+                    Seen::deleted(&object, revision)
                 }
                 Ok(Some(WatchEvent::Bookmark(bookmark))) => {
                     revision = bookmark.metadata.resource_version.parse().unwrap_or(revision);
@@ -396,13 +336,6 @@ fn is_an_answer(error: &kube::Error) -> bool {
 
 fn revision_of(object: &DynamicObject, before: Revision) -> Revision {
     Revision::read(object.metadata.resource_version.as_deref()).unwrap_or(before)
-}
-
-fn typed<K: Watched>(mut object: DynamicObject) -> Result<K, Unreadable> {
-    // Nobody here asks who wrote which field, and it is half of an object.
-    object.metadata.managed_fields = None;
-    let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    object.try_parse().map_err(|e| Unreadable { namespace, name, why: e.to_string() })
 }
 
 /// The next item, if it comes in time.

@@ -131,7 +131,7 @@ fn status_patch<K: Resource<DynamicType = ()>>(
     }))
 }
 
-/// Who writes for the agent, and who for the controller.
+/// The field manager of all that an agent writes.
 pub const AGENT: &str = "kube-dhcp-agent";
-/// Who writes for the controller.
+/// The field manager of all that the controller writes.
 pub const CONTROLLER: &str = "kube-dhcp-controller";
