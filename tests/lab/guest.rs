@@ -210,10 +210,7 @@ impl<'lab> Guest<'lab> {
 
     /// The same with an address and a server of one's own choice.
     pub fn select(&self, address: Ipv4Addr, server: Ipv4Addr) -> Option<Answer> {
-        let ask = Ask::new(MessageType::Request)
-            .option(DhcpOption::RequestedIpAddress(address))
-            .option(DhcpOption::ServerIdentifier(server));
-        self.ask(&ask)
+        self.ask(&selecting(address, server))
     }
 
     pub fn init_reboot(&self, address: Ipv4Addr) -> Option<Answer> {
@@ -247,10 +244,12 @@ impl<'lab> Guest<'lab> {
         self.send(&Ask { want: None, ..ask });
     }
 
-    /// DISCOVER to ACK; panics when it does not come to that.
+    /// DISCOVER to ACK; panics when it does not come to that. Patient: a server that waits for a busy disk
+    /// answers late.
     pub fn dora(&self) -> Answer {
-        let offer = self.discover(&[]).expect("no OFFER");
-        let ack = self.request_selecting(&offer).expect("no answer to the REQUEST");
+        let offer = self.ask_for(&Ask::new(MessageType::Discover), PATIENCE).expect("no OFFER");
+        let take = selecting(offer.yiaddr(), offer.server());
+        let ack = self.ask_for(&take, PATIENCE).expect("no answer to the REQUEST");
         assert_eq!(ack.kind(), MessageType::Ack, "{}", ack.reason());
         self.holds(ack.yiaddr());
         ack
@@ -371,6 +370,12 @@ fn all_options(bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
         collect_options(&bytes[44..108], &mut found);
     }
     found
+}
+
+/// The REQUEST that takes what a server offered.
+fn selecting(address: Ipv4Addr, server: Ipv4Addr) -> Ask {
+    let ask = Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(address));
+    ask.option(DhcpOption::ServerIdentifier(server))
 }
 
 fn collect_options(mut bytes: &[u8], found: &mut BTreeMap<u8, Vec<u8>>) {
