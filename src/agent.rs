@@ -10,6 +10,7 @@ mod execute;
 mod kept;
 mod next;
 mod outbox;
+mod predecessor;
 mod progress;
 mod publish;
 mod signal;

@@ -45,7 +45,15 @@ pub enum Holder {
         /// From 0.
         slot: u8,
     },
+    /// The same, for as long as somebody else answers at the slot's own address.
+    TemporaryServer {
+        /// From 0.
+        slot: u8,
+    },
 }
+
+/// Beyond all slots.
+const TEMPORARY: u8 = 0x40;
 
 impl Holder {
     /// Who it is, whatever its MAC is now.
@@ -53,6 +61,7 @@ impl Holder {
         match self {
             Self::Port { name, .. } => (name, 0),
             Self::ServerSlot { slot } => ("", *slot),
+            Self::TemporaryServer { slot } => ("", slot | TEMPORARY),
             Self::Leaving { name, .. } => (name, u8::MAX),
         }
     }
@@ -62,7 +71,9 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Port { name, .. } => write!(f, "Port {name}"),
-            Self::ServerSlot { slot } => write!(f, "the DHCP server of slot {slot}"),
+            Self::ServerSlot { slot } | Self::TemporaryServer { slot } => {
+                write!(f, "the DHCP server of slot {slot}")
+            }
             Self::Leaving { name, .. } => f.write_str(name),
         }
     }
@@ -177,7 +188,7 @@ impl Ledger {
         self.0.iter().filter(|(ip, held)| held.released.is_none() && !had(ip, &held.holder)).any(
             |(ip, held)| match &held.holder {
                 Holder::Port { name, .. } => !asked(name, *ip),
-                Holder::ServerSlot { .. } | Holder::Leaving { .. } => true,
+                Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => true,
             },
         )
     }
@@ -227,7 +238,8 @@ impl Ledger {
         let mut held: BTreeMap<_, Vec<Ipv4Addr>> = BTreeMap::new();
         for (ip, allocation) in self.0.iter().filter(|(_, a)| a.released.is_none()) {
             let is_its = |pool: &&Pool| pool.subnet_name == allocation.subnet_name && pool.cidr.contains(ip);
-            let server = matches!(allocation.holder, Holder::ServerSlot { .. });
+            let server =
+                matches!(allocation.holder, Holder::ServerSlot { .. } | Holder::TemporaryServer { .. });
             // A gateway that was set after a server took its address is the router's.
             let stays = pools.iter().find(is_its).is_some_and(|pool| !(server && pool.is_barred(*ip)));
             if stays || waiting.contains(&allocation.subnet_name) {

@@ -115,6 +115,18 @@ impl<'a> Conditions<'a> {
         self.set("Ready", state);
         self.now_true
     }
+
+    /// The same of something that may be ready, but for something that people should know.
+    fn ready_but(mut self, state: &Result<Option<Problem>, Problem>) -> Vec<Condition> {
+        match state {
+            Ok(None) => self.ready(Ok(Reason::Ready)),
+            Ok(Some(Problem { reason, message })) => {
+                self.push("Ready", Says { status: "True", reason: *reason, message });
+                self.now_true
+            }
+            Err(problem) => self.ready(Err(problem)),
+        }
+    }
 }
 
 /// What is true of a Network that a controller places.
@@ -147,15 +159,7 @@ pub fn placed_network(
     let fine = |result: &Result<(), Problem>| result.as_ref().err().cloned();
     conditions.set("Accepted", fine(&placed.accepted).as_ref().map_or(Ok(Reason::Ready), Err));
     conditions.set("Scheduled", fine(&placed.scheduled).as_ref().map_or(Ok(Reason::Ready), Err));
-    let conditions = match &placed.ready {
-        Ok(None) => conditions.ready(Ok(Reason::Ready)),
-        Ok(Some(less)) => {
-            let says = Says { status: "True", reason: less.reason, message: &less.message };
-            conditions.push("Ready", says);
-            conditions.now_true
-        }
-        Err(problem) => conditions.ready(Err(problem)),
-    };
+    let conditions = conditions.ready_but(&placed.ready);
     NetworkStatus {
         observed_generation: generation,
         servers: Some(placed.servers),
@@ -166,14 +170,15 @@ pub fn placed_network(
     }
 }
 
-/// The conditions of an object of which only `Ready` is to be said.
+/// The conditions of an object of which only `Ready` is to be said, perhaps with something that people
+/// should know.
 pub fn ready_only(
-    state: &Result<(), Problem>,
+    state: &Result<Option<Problem>, Problem>,
     generation: i64,
     now: Timestamp,
     before: &[Condition],
 ) -> Vec<Condition> {
-    Conditions::new(generation, now, before).ready(state.as_ref().map(|()| Reason::Ready))
+    Conditions::new(generation, now, before).ready_but(state)
 }
 
 /// A Network's status. `node` is this node's name.

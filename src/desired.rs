@@ -8,6 +8,7 @@ mod accept;
 mod network;
 mod port;
 mod recorded;
+mod servers;
 mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,7 +16,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::allocate::{Allocation, Claim, Given, Holder, Ledger, Wish};
+use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::dnsmasq::{self, Layout};
 use crate::node::{Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
@@ -27,6 +28,7 @@ pub use accept::{Accepted, accept, lost};
 use network::Admitted;
 pub use network::{Attachment, SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
+pub use servers::Servers;
 use subnet::Served;
 
 /// What the node is and was told, the same for all its networks.
@@ -158,7 +160,7 @@ fn served(
     match &inputs.server {
         Some(server) => recorded::give(server, ledger, &mut subnets, &mut ports.guests),
         None => {
-            allocate(&mut subnets, &subnet_views, &mut ports, ledger, 1, Vec::new());
+            allocate(&mut subnets, &subnet_views, &mut ports, ledger, &Servers::new(1), Vec::new());
         }
     }
     describe(&subnets, &mut subnet_views, ledger);
@@ -202,46 +204,36 @@ fn no_subnet(inputs: &Inputs) -> String {
 }
 
 /// Gives each server its address in each subnet with DHCP, and the guests theirs; `leaving` keep what they
-/// have. Returns the servers' addresses by slot.
+/// have. Returns what the servers got.
 fn allocate(
     subnets: &mut [Served],
     views: &BTreeMap<String, SubnetView>,
     ports: &mut port::Ports,
     ledger: &mut Ledger,
-    slots: u8,
+    servers: &Servers,
     leaving: Vec<Claim>,
-) -> Vec<Given> {
+) -> servers::Allotted {
     let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
     let waiting: Vec<_> =
         views.iter().filter(|(_, view)| view.problem.is_some()).map(|(n, _)| n.clone()).collect();
     let with_dhcp: Vec<_> = subnets.iter_mut().filter(|subnet| subnet.scope).collect();
     let names: Vec<_> = with_dhcp.iter().map(|subnet| subnet.pool.subnet_name.clone()).collect();
-    let servers: Vec<_> = (0..slots).map(|slot| server_claim(slot, &names, &waiting, ledger)).collect();
-    let guests = ports.guests.iter().map(|guest| guest.claim.clone());
-    let claims: Vec<_> =
-        servers.into_iter().chain(guests).chain(ports.holding.clone()).chain(leaving).collect();
+    let mut claims = servers.claims(&names, &waiting, ledger);
+    claims.extend(ports.guests.iter().map(|guest| guest.claim.clone()));
+    // After the guests: who has no temporary address goes without, and its predecessor answers.
+    let temporary = servers.temporary_claims(&with_dhcp);
+    claims.extend(temporary.iter().cloned().chain(ports.holding.clone()).chain(leaving));
     let mut given = ledger.allocate(&pools, &waiting, &claims).into_iter();
-    let servers: Vec<_> = given.by_ref().take(slots.into()).collect();
+    let slots: Vec<_> = given.by_ref().take(servers.slots.into()).collect();
     for subnet in with_dhcp {
         let name = &subnet.pool.subnet_name;
-        let mut all = servers.iter().flat_map(|server| &server.addresses);
+        let mut all = slots.iter().flat_map(|server| &server.addresses);
         subnet.server = all.find(|(_, subnet)| subnet == name).map(|(ip, _)| *ip);
     }
-    for (guest, given) in ports.guests.iter_mut().zip(given) {
+    for (guest, given) in ports.guests.iter_mut().zip(given.by_ref()) {
         guest.given = given;
     }
-    servers
-}
-
-/// An address in each subnet with DHCP; in one that waits, the server keeps what it has.
-fn server_claim(slot: u8, with_dhcp: &[String], waiting: &[String], ledger: &Ledger) -> Claim {
-    let holder = Holder::ServerSlot { slot };
-    let mut wishes: Vec<_> = with_dhcp.iter().cloned().map(Wish::In).collect();
-    let in_waiting = |(_, held): &(&Ipv4Addr, &Allocation)| {
-        held.released.is_none() && held.holder == holder && waiting.contains(&held.subnet_name)
-    };
-    wishes.extend(ledger.iter().filter(in_waiting).map(|(ip, _)| Wish::Exactly(*ip)));
-    Claim { holder, wishes }
+    servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
 fn service(admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {

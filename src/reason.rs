@@ -59,6 +59,10 @@ pub enum Reason {
     AddressReleasing,
     /// Fewer servers serve than are wanted; guests are answered.
     FewerServers,
+    /// One server is all that was asked for, or that can be had.
+    SingleServer,
+    /// A server that nobody can tell to give its addresses up has them still; guests are answered.
+    AddressHeldByPredecessor,
     /// No node can be found for a server.
     NoAgent,
     /// Of all servers none is ready.
@@ -73,7 +77,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 32] = [
+    pub const ALL: [Self; 34] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -101,6 +105,8 @@ impl Reason {
         Self::StateUnreadable,
         Self::AddressReleasing,
         Self::FewerServers,
+        Self::SingleServer,
+        Self::AddressHeldByPredecessor,
         Self::NoAgent,
         Self::NoServerReady,
         Self::LeaseExpired,
@@ -236,6 +242,18 @@ impl Reason {
                 "",
                 "Network",
                 "guests are answered; see the condition Scheduled and the DHCPServers for why not by all",
+            ),
+            Self::SingleServer => (
+                "SingleServer",
+                "",
+                "Network",
+                "nothing to do, or raise dhcp.servers: while the only server is replaced nobody answers",
+            ),
+            Self::AddressHeldByPredecessor => (
+                "AddressHeldByPredecessor",
+                "",
+                "Network, DHCPServer",
+                "connect the node that the message names to the API server again, or switch it off and delete its Node",
             ),
             Self::NoAgent => (
                 "NoAgent",

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
-use crate::api::{RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
+use crate::api::{HeldAddress, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
 use crate::reason::Problem;
 use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
@@ -25,6 +25,8 @@ pub(super) struct ServerReport {
     pub(super) subnets: Vec<ServedSubnet>,
     pub(super) ports: ServedPorts,
     pub(super) refused: Vec<RefusedPort>,
+    /// At which of its addresses a predecessor answers; `None`: not known yet.
+    pub(super) held: Option<Vec<HeldAddress>>,
     /// The server was told everything.
     pub(super) programmed: Result<(), Problem>,
     /// Guests are answered.

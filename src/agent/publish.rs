@@ -233,6 +233,7 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         subnets: report.subnets.clone(),
         ports: Some(report.ports),
         refused_ports: report.refused.clone(),
+        held_addresses: report.held.clone().unwrap_or_else(|| has.held_addresses.clone()),
         serving_since: None,
         conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
     };

@@ -5,7 +5,7 @@
 use super::outbox::ServerReport;
 use super::progress::Reached;
 use super::voice;
-use crate::api::{Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
+use crate::api::{HeldAddress, Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
 use crate::conditions::{Progress, port_state};
 use crate::desired::Inputs;
 use crate::reason::{Problem, Reason};
@@ -22,6 +22,7 @@ pub(super) struct Words<'a> {
     pub(super) reached: Reached<'a>,
     pub(super) done: Option<PortsRevision>,
     pub(super) awaited: bool,
+    pub(super) held: Option<Vec<HeldAddress>>,
 }
 
 impl Words<'_> {
@@ -38,6 +39,7 @@ impl Words<'_> {
             subnets: self.subnets(),
             ports,
             refused,
+            held: self.held.clone(),
             programmed: self.programmed(),
             serving: self.serving(),
         }

@@ -16,6 +16,7 @@ use super::context::Context;
 use super::execute::{Executor, Failure, Outcome, takes_back};
 use super::kept::Kept;
 use super::next::{Next, RETRY};
+use super::predecessor::Predecessor;
 use super::progress::Reached;
 use super::signal::Signal;
 use super::voice::{Voice, host_failed};
@@ -53,6 +54,7 @@ pub(super) struct Worker<H> {
     signal: Arc<Signal>,
     cancel: CancellationToken,
     kept: Kept,
+    predecessor: Predecessor,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     /// A running server refused something that it should have taken.
@@ -83,6 +85,7 @@ impl<H: Host> Worker<H> {
             signal,
             cancel,
             kept,
+            predecessor: Predecessor::default(),
             segment: None,
             refused: BTreeMap::new(),
             distrusted: false,
@@ -102,11 +105,12 @@ impl<H: Host> Worker<H> {
         self.said = durable::read(&path).unwrap_or_default();
         let mut next = Next::Never;
         while !matches!(next, Next::End) {
-            // Cancel-safe: a wake-up that is not taken stays.
+            // Cancel-safe: a wake-up that is not taken stays, and so does an answer.
             tokio::select! {
                 () = self.cancel.cancelled() => break,
                 () = self.signal.woken() => {}
                 () = next.due() => {}
+                () = self.predecessor.told(&self.context, self.uid) => {}
             }
             next = self.pass().await;
         }
@@ -122,12 +126,14 @@ impl<H: Host> Worker<H> {
             Some(inputs) => self.kept.decide(&self.context.node(), inputs).await,
             None => (Desired::default(), Ok(())),
         };
+        self.predecessor.watch(inputs.as_ref().and_then(|inputs| inputs.server.as_deref()));
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
         self.context.set_bridge(self.uid, bridge.map(|bridge| bridge.name.as_str()));
         let (mut failure, mut next) = match kept {
             Ok(()) => self.mend(&desired).await,
             Err(problem) => self.not_kept(problem),
         };
+        self.predecessor.ask_through(self.segment.as_ref());
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
             let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
             self.tell(inputs, &desired, failure.as_ref(), done);
@@ -173,7 +179,8 @@ impl<H: Host> Worker<H> {
         let mut segment = self.segment.take().unwrap_or_default();
         segment.server.iter_mut().for_each(|server| server.hosts.foreign |= self.distrusted);
         let may_restart = Instant::now() >= self.may_restart_at;
-        let plan = plan(desired.segment.as_ref(), &segment, may_restart);
+        let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
+        let plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
         if let Some(wait) = self.crash_loop(&plan.actions) {
             self.segment = Some(segment);
             let problem = Problem::new(
@@ -187,7 +194,8 @@ impl<H: Host> Worker<H> {
         // What a running process did not take, a fresh one may; what that did not take, none will.
         self.distrusted |= !outcome.refused.is_empty() && !outcome.started;
         self.segment = Some(segment);
-        let judged = self.judge(outcome, plan.postponed || self.distrusted);
+        let (failure, next) = self.judge(outcome, plan.postponed || self.distrusted);
+        let judged = (failure.or_else(|| held_back.map(|_| self.predecessor.problem())), next);
         if takes_back && matches!(judged, (None, Next::Never)) {
             self.signal.observe_again();
             return (None, Next::At(Instant::now()));
@@ -322,7 +330,8 @@ impl<H: Host> Worker<H> {
         let (segment, refused) = (self.segment.as_ref(), &self.refused);
         let reached = Reached { desired, segment, failure, refused };
         let awaited = self.context.store().is_awaited(name);
-        let words = Words { name, uid: self.uid, inputs, reached, done, awaited };
+        let held = self.predecessor.report();
+        let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held };
         self.context.outbox.put(self.uid, words.report());
     }
 

@@ -79,6 +79,12 @@ pub struct DHCPServerSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
     pub awaited_revision: Option<String>,
+
+    /// The node whose server had the slot before, and that nobody can tell to give it up. While it is set
+    /// the agent asks the segment whether somebody else still answers at the slot's addresses.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub predecessor: Option<String>,
 }
 
 /// A Network, this one and not a later one of the same name.
@@ -120,6 +126,13 @@ pub struct ServerAddress {
     /// Prefix length of the Subnet, 0 to 128.
     #[schemars(with = "i32", range(min = 0, max = 128))]
     pub prefix_length: u8,
+
+    /// The slot's own address, at which a predecessor still answers: ip is used in its place for as
+    /// long as that is so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 39))]
+    #[x_kube(validation = crate::api::rules::ip())]
+    pub in_place_of: Option<String>,
 
     /// The addresses of all of the Network's servers in this Subnet, in the order of their slots:
     /// guests are told them as DNS servers, so that they change when the number of servers does and
@@ -169,6 +182,12 @@ pub struct DHCPServerStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["uid".into()]))]
     pub refused_ports: Vec<RefusedPort>,
 
+    /// Addresses of its slot at which a predecessor still answers; at most 64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
+    pub held_addresses: Vec<HeldAddress>,
+
     /// Since when its dnsmasq runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
@@ -178,6 +197,19 @@ pub struct DHCPServerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
+}
+
+/// An address that somebody else has.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct HeldAddress {
+    /// The address.
+    #[schemars(length(max = 39))]
+    pub ip: String,
+
+    /// Who answers at it.
+    #[schemars(length(max = 17))]
+    pub mac_address: String,
 }
 
 /// A server's network device.

@@ -65,6 +65,8 @@ pub struct IPAllocationSpec {
     validation = Rule::new("(self.type == 'Port') == (has(self.name) && has(self.uid))")
         .message("name and uid must be set if and only if type is Port"),
     validation = crate::api::rules::union("type", "ServerSlot", "slot"),
+    validation = Rule::new("!has(self.temporary) || self.type == 'ServerSlot'")
+        .message("temporary must not be set unless type is ServerSlot"),
 )]
 #[serde(rename_all = "camelCase")]
 pub struct AllocationHolder {
@@ -95,6 +97,10 @@ pub struct AllocationHolder {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 0, max = 7))]
     pub slot: Option<u8>,
+
+    /// For as long as a predecessor still answers at the slot's own address.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub temporary: bool,
 }
 
 /// The kinds of holders.

@@ -226,7 +226,8 @@ impl<'a> Book<'a> {
         }
         if holder.r#type == HolderType::ServerSlot {
             let slot = holder.slot.filter(|slot| *slot < self.slots && spec.released.is_none())?;
-            return Some(Holder::ServerSlot { slot });
+            let own = Holder::ServerSlot { slot };
+            return Some(if holder.temporary { Holder::TemporaryServer { slot } } else { own });
         }
         let port = self.ports.get(holder.name.as_deref()?)?;
         let mac = port.spec.mac_address.as_deref();
@@ -286,9 +287,10 @@ impl<'a> Book<'a> {
 
     fn written(&self, holder: &Holder) -> AllocationHolder {
         match holder {
-            Holder::ServerSlot { slot } => AllocationHolder {
+            Holder::ServerSlot { slot } | Holder::TemporaryServer { slot } => AllocationHolder {
                 r#type: HolderType::ServerSlot,
                 slot: Some(*slot),
+                temporary: matches!(holder, Holder::TemporaryServer { .. }),
                 ..AllocationHolder::default()
             },
             Holder::Port { name, .. } | Holder::Leaving { name, .. } => {
@@ -299,7 +301,7 @@ impl<'a> Book<'a> {
                     name: Some(name.clone()),
                     uid: port.and_then(|port| port.metadata.uid.clone()),
                     mac_address: port.and_then(|port| port.spec.mac_address.clone()),
-                    slot: None,
+                    ..AllocationHolder::default()
                 }
             }
         }

@@ -21,6 +21,7 @@ use super::statuses::Statuses;
 use super::world::Snapshot;
 use crate::api::{Conditioned, Port, find};
 use crate::cluster::write::{describe, limited};
+use crate::reason::Reason;
 
 /// Events that wait to be written; beyond, they are dropped.
 const QUEUE: usize = 256;
@@ -102,12 +103,13 @@ impl Recorder {
             return;
         }
         let was_wrong = before.is_some_and(|before| {
-            before.reason == "FewerServers" || before.status != "True" && before.reason != "Progressing"
+            falls_short(before) || before.status != "True" && before.reason != "Progressing"
         });
         match now.status.as_str() {
-            "True" if was_wrong || now.reason == "FewerServers" => {
+            "True" if was_wrong || falls_short(now) => {
                 let message = if now.message.is_empty() { "it is ready" } else { &now.message };
-                self.say(object, &Note { warning: false, reason: &now.reason, action: "Reconcile", message });
+                let warning = now.reason == Reason::AddressHeldByPredecessor.as_str();
+                self.say(object, &Note { warning, reason: &now.reason, action: "Reconcile", message });
             }
             "True" => {}
             _ => {
@@ -149,6 +151,12 @@ impl Recorder {
             debug!("too many Events; one is lost");
         }
     }
+}
+
+/// Ready, but not as it was asked for.
+fn falls_short(ready: &Condition) -> bool {
+    let reasons = [Reason::FewerServers, Reason::AddressHeldByPredecessor];
+    reasons.iter().any(|reason| reason.as_str() == ready.reason)
 }
 
 fn has(snapshot: &Snapshot, server: &str) -> bool {

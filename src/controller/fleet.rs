@@ -65,7 +65,7 @@ impl Fleet {
                 continue;
             }
             let silent = dead_for.is_some() || self.mass_expiry;
-            let state = if silent { Err(self.silence(&object.name_any())) } else { Ok(()) };
+            let state = if silent { Err(self.silence(&object.name_any())) } else { Ok(None) };
             let has = object.status.clone().unwrap_or_default();
             let generation = object.metadata.generation.unwrap_or(0);
             let conditions = ready_only(&state, generation, now, &has.conditions);
@@ -104,7 +104,7 @@ fn physical_status(
         Reason::NoAgent,
         format!("no live agent reaches it; start agents with --physical-network {name}=bridge:NAME"),
     );
-    let state = if agents > 0 { Ok(()) } else { Err(nobody) };
+    let state = if agents > 0 { Ok(None) } else { Err(nobody) };
     let generation = physical.metadata.generation.unwrap_or(0);
     PhysicalNetworkStatus {
         observed_generation: generation,

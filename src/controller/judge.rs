@@ -10,9 +10,10 @@ use jiff::Timestamp;
 
 use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down, reached};
 use super::nodes::elapsed;
+use super::predecessor::{held, predecessor, predecessor_of};
 use super::world::Snapshot;
 use crate::api::{Conditioned, DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
-use crate::desired::{Accepted, Inputs, accept};
+use crate::desired::{Accepted, Inputs, Servers, accept};
 use crate::place::{Candidate, Feature, Missing, Need, Placed, Standing, Step, place};
 
 /// What the administrator decided for all networks.
@@ -66,13 +67,14 @@ pub(super) fn judge(
     let slots = inputs.network.spec.dhcp.servers;
     let book = Book::new(snapshot, &uid, slots);
     let (mut ledger, leaving) = book.ledger(&BTreeSet::new());
-    let mut accepted = accept(inputs, &snapshot.labels, slots, &mut ledger, leaving);
+    let servers = Servers { slots, held: held(snapshot, &uid) };
+    let mut accepted = accept(inputs, &snapshot.labels, &servers, &mut ledger, leaving);
     // What somebody gives up is not anybody else's at once.
     let unwanted = book.unwanted(&ledger);
     if !unwanted.is_empty() {
         let (again, leaving) = book.ledger(&unwanted);
         ledger = again;
-        accepted = accept(inputs, &snapshot.labels, slots, &mut ledger, leaving);
+        accepted = accept(inputs, &snapshot.labels, &servers, &mut ledger, leaving);
     }
     let entries = book.entries(&ledger, settings.quarantine, now);
     for (subnet, releasing) in &entries.releasing {
@@ -139,11 +141,14 @@ impl Judged {
                     let step = old.map(|server| ServerStep::Withdraw(server.clone(), why.to_string()));
                     self.servers.extend(step);
                 }
-                Step::Create { slot, node } => self.create(snapshot, uid, slot, &node),
+                Step::Create { slot, node } => {
+                    let predecessor = predecessor(snapshot, uid, (slot, &node), None, &withdrawn);
+                    self.create(snapshot, uid, slot, &node, predecessor);
+                }
             }
         }
         for server in active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name)) {
-            self.servers.extend(self.update(server));
+            self.servers.extend(self.update(snapshot, server));
         }
     }
 
@@ -155,7 +160,7 @@ impl Judged {
         self.servers.extend(active(snapshot, uid).map(withdraw));
     }
 
-    fn create(&mut self, snapshot: &Snapshot, uid: &str, slot: u8, node: &str) {
+    fn create(&mut self, snapshot: &Snapshot, uid: &str, slot: u8, node: &str, predecessor: Option<String>) {
         let addresses = self.addresses(slot);
         // Without an address it would serve nobody.
         if addresses.is_empty() {
@@ -170,18 +175,20 @@ impl Judged {
             addresses,
             mtu: self.accepted.mtu,
             awaited_revision: None,
+            predecessor,
         };
         self.servers.push(ServerStep::Apply(server_name(&snapshot.name.name, node), None, spec));
     }
 
     /// The change of a server that stays, if there is one.
-    fn update(&self, server: &DHCPServer) -> Option<ServerStep> {
+    fn update(&self, snapshot: &Snapshot, server: &DHCPServer) -> Option<ServerStep> {
         let reached = reached(server);
         let asked = self.entries.awaited.filter(|awaited| reached.is_none_or(|reached| reached < *awaited));
         let spec = DHCPServerSpec {
             addresses: self.addresses(server.spec.slot),
             mtu: self.accepted.mtu,
             awaited_revision: asked.map_or(server.spec.awaited_revision.clone(), |at| Some(at.to_string())),
+            predecessor: predecessor_of(snapshot, server),
             ..server.spec.clone()
         };
         let name = server.metadata.name.clone().unwrap_or_default();
@@ -217,7 +224,8 @@ fn waited_for(server: &DHCPServer, now: Timestamp) -> Duration {
     withdrawn.map_or(Duration::ZERO, |c| elapsed(c.last_transition_time.0, now))
 }
 
-fn active<'a>(snapshot: &'a Snapshot, uid: &'a str) -> impl Iterator<Item = &'a Arc<DHCPServer>> {
+/// The servers of a network that are to serve.
+pub(super) fn active<'a>(snapshot: &'a Snapshot, uid: &'a str) -> impl Iterator<Item = &'a Arc<DHCPServer>> {
     let is_active =
         move |s: &&Arc<DHCPServer>| s.spec.state == ServerState::Active && s.spec.network_ref.uid == uid;
     snapshot.servers.iter().filter(is_active)

@@ -12,6 +12,7 @@ mod judge;
 mod metrics;
 mod nodes;
 mod pass;
+mod predecessor;
 mod queue;
 mod schedule;
 mod segments;

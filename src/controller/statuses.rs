@@ -180,9 +180,25 @@ impl<'a> Reports<'a> {
         if self.needed && !self.ready.iter().any(|server| told(&server)) {
             return Err(Problem::new(Reason::Progressing, "not all of it is told to a server yet"));
         }
+        Ok(self.shortcoming(wanted))
+    }
+
+    /// What people should know of a network that is ready.
+    fn shortcoming(&self, wanted: u32) -> Option<Problem> {
         let ready = count(self.ready.len());
-        let message = format!("{ready} of {wanted} servers are ready");
-        Ok((ready < wanted).then(|| Problem::new(Reason::FewerServers, message)))
+        let of = |server: &&Arc<DHCPServer>| {
+            let Problem { reason, message } = displaced(server)?;
+            Some(Problem::new(reason, format!("node {}: {message}", server.spec.node_name)))
+        };
+        let fewer = || {
+            let message = format!("{ready} of {wanted} servers are ready");
+            (ready < wanted).then(|| Problem::new(Reason::FewerServers, message))
+        };
+        let single = || {
+            let message = "dhcp.servers is 1: nobody answers while the server is replaced";
+            (wanted == 1).then(|| Problem::new(Reason::SingleServer, message))
+        };
+        self.active.iter().find_map(of).or_else(fewer).or_else(single)
     }
 
     fn slots(&self, judged: &Judged) -> Vec<Slot> {
@@ -324,12 +340,24 @@ fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
 }
 
 /// Whether a server is ready: it answers guests, and is as it is to be.
-fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
+fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<Option<Problem>, Problem> {
     answers(snapshot, server)?;
     if is_current(server) {
-        return Ok(());
+        return Ok(displaced(server));
     }
     Err(Problem::new(Reason::Progressing, "its agent has not yet done what is new"))
+}
+
+/// That somebody who cannot be told to give them up has the server's addresses.
+fn displaced(server: &DHCPServer) -> Option<Problem> {
+    let (predecessor, status) = (server.spec.predecessor.as_ref()?, server.status.as_ref()?);
+    let addresses = status.held_addresses.iter().map(|held| format!("{} ({})", held.ip, held.mac_address));
+    let addresses = addresses.collect::<Vec<_>>().join(", ");
+    let message = format!(
+        "node {predecessor} cannot be told that it is to serve no more, and still answers at {addresses}"
+    );
+    let held = !status.held_addresses.is_empty();
+    held.then(|| Problem::new(Reason::AddressHeldByPredecessor, message))
 }
 
 fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Problem {

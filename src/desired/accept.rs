@@ -7,8 +7,10 @@
 use std::collections::BTreeMap;
 
 use super::network::policy;
-use super::{Inputs, PortView, SubnetView, allocate, describe, nothing_to_serve, port, subnet, unserved};
-use crate::allocate::{Claim, Given, Holder, Ledger};
+use super::{
+    Inputs, PortView, Servers, SubnetView, allocate, describe, nothing_to_serve, port, subnet, unserved,
+};
+use crate::allocate::{Claim, Holder, Ledger};
 use crate::api::ServerAddress;
 use crate::reason::Problem;
 
@@ -29,12 +31,12 @@ pub struct Accepted {
     pub slots: Vec<Vec<ServerAddress>>,
 }
 
-/// Judges the objects of a network whose namespace has `labels`, and allocates for `slots` servers and
-/// all ports. `ledger` is brought up to date; `leaving` keep what they have.
+/// Judges the objects of a network whose namespace has `labels`, and allocates for its `servers` and all
+/// ports. `ledger` is brought up to date; `leaving` keep what they have.
 pub fn accept(
     inputs: &Inputs,
     labels: &BTreeMap<String, String>,
-    slots: u8,
+    servers: &Servers,
     ledger: &mut Ledger,
     leaving: Vec<Claim>,
 ) -> Accepted {
@@ -45,7 +47,7 @@ pub fn accept(
     let domain = policy.domain.as_ref();
     let (mut subnets, mut views) = subnet::admit(inputs, ledger);
     let mut ports = port::admit(inputs, domain, ledger);
-    let servers = allocate(&mut subnets, &views, &mut ports, ledger, slots, leaving);
+    let allotted = allocate(&mut subnets, &views, &mut ports, ledger, servers, leaving);
     describe(&subnets, &mut views, ledger);
     let view = |guest: &port::Guest| (guest.name.clone(), guest.view(&subnets, domain));
     ports.views.extend(ports.guests.iter().map(view));
@@ -54,7 +56,7 @@ pub fn accept(
         problem: nothing_to_serve(inputs, &subnets).filter(|_| !served),
         mtu: policy.mtu,
         has_dhcp: served,
-        slots: addresses(&servers, &subnets),
+        slots: allotted.addresses(servers, &subnets),
         subnets: views,
         ports: ports.views,
     }
@@ -69,28 +71,6 @@ fn refused(inputs: &Inputs, problem: Problem, ledger: &Ledger) -> Accepted {
         view.addresses = held.by(&Holder::Port { name: name.clone(), mac_address: None });
     }
     Accepted { problem: waiting.problem, subnets: waiting.subnets, ports, ..Accepted::default() }
-}
-
-fn addresses(servers: &[Given], subnets: &[subnet::Served]) -> Vec<Vec<ServerAddress>> {
-    let resolvers = |name: &str| {
-        let all = servers.iter().flat_map(|server| &server.addresses);
-        all.filter(|(_, subnet)| subnet == name).map(|(ip, _)| ip.to_string()).collect::<Vec<_>>()
-    };
-    let of = |server: &Given| {
-        let with_dhcp = subnets.iter().filter(|subnet| subnet.scope);
-        let address = |subnet: &subnet::Served| {
-            let name = &subnet.pool.subnet_name;
-            let (ip, _) = server.addresses.iter().find(|(_, subnet)| subnet == name)?;
-            Some(ServerAddress {
-                subnet_name: name.clone(),
-                ip: ip.to_string(),
-                prefix_length: subnet.pool.cidr.prefix_len(),
-                resolvers: resolvers(name),
-            })
-        };
-        with_dhcp.filter_map(address).collect()
-    };
-    servers.iter().map(of).collect()
 }
 
 /// The ports' and subnets' views of a network that does not exist.

@@ -71,7 +71,7 @@ impl Ports {
         let holders: BTreeSet<_> = held
             .filter_map(|(_, held)| match &held.holder {
                 Holder::Port { name, mac_address } => Some((name.as_str(), *mac_address)),
-                Holder::ServerSlot { .. } | Holder::Leaving { .. } => None,
+                Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => None,
             })
             .collect();
         let new = |guest: &Guest| !holders.contains(&(guest.name.as_str(), guest.mac));

@@ -1,13 +1,14 @@
 //! A node that exists in memory only: for `kube-dhcp plan` and for tests of the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
 use super::{Applied, Error, Host, NodeLink};
 use crate::node::{Action, Segment};
-use crate::types::NetworkUid;
+use crate::types::{MacAddr, NetworkUid};
 
 /// Records actions instead of doing them.
 #[derive(Debug, Default)]
@@ -87,6 +88,14 @@ impl Host for DryRun {
 
     async fn announce(&self, _uid: NetworkUid) -> Result<(), Error> {
         Ok(())
+    }
+
+    async fn who_has(
+        &self,
+        _uid: NetworkUid,
+        _addresses: &BTreeSet<Ipv4Addr>,
+    ) -> Result<BTreeMap<Ipv4Addr, MacAddr>, Error> {
+        Ok(BTreeMap::new())
     }
 
     async fn sweep_bridges(&self, _wanted: &BTreeSet<String>) -> Result<(), Error> {

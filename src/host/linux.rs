@@ -1,6 +1,7 @@
 //! The real node.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -14,7 +15,7 @@ use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
-use super::{Applied, Error, Host, NodeLink, files, link, machine, observe, route, survey};
+use super::{Applied, Error, Host, NodeLink, arp, files, link, machine, observe, route, survey};
 use crate::dnsmasq::Layout;
 use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Segment, Sysctl, outer_device};
 use crate::types::{MacAddr, NetworkUid};
@@ -181,7 +182,7 @@ impl LinuxHost {
         route::remove_address(&handle, index, net).await
     }
 
-    async fn set_gateway(uid: NetworkUid, gateway: Option<std::net::Ipv4Addr>) -> Result<(), Error> {
+    async fn set_gateway(uid: NetworkUid, gateway: Option<Ipv4Addr>) -> Result<(), Error> {
         let (handle, index) = Self::in_device(uid).await?;
         let subnets = route::addresses(&handle, index).await?;
         route::set_gateway(&handle, index, &subnets, gateway).await
@@ -281,6 +282,17 @@ impl Host for LinuxHost {
             Some(mac) => link::set_mac(&handle, INNER_DEVICE, mac).await,
             None => Ok(()),
         }
+    }
+
+    async fn who_has(
+        &self,
+        uid: NetworkUid,
+        addresses: &BTreeSet<Ipv4Addr>,
+    ) -> Result<BTreeMap<Ipv4Addr, MacAddr>, Error> {
+        let netns = netns::open(uid)?;
+        let device = link::get(&netns.connect().await?, INNER_DEVICE).await?;
+        let own = device.and_then(|device| device.mac).ok_or_else(|| Error::NoLink(INNER_DEVICE.into()))?;
+        arp::who_has(&netns, own, addresses).await
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -4,6 +4,7 @@
 //! never decides what a node should hold. Every action may be repeated, and whatever it was in the
 //! middle of when the agent died is seen by the next observation.
 
+mod arp;
 mod ask;
 mod dnsmasq;
 mod dry_run;
@@ -23,8 +24,9 @@ mod removal;
 mod route;
 mod survey;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
@@ -67,6 +69,13 @@ pub trait Host: Send + Sync + 'static {
 
     /// Tells everybody on a network's segment where its addresses are now.
     fn announce(&self, uid: NetworkUid) -> impl Future<Output = Result<(), Error>> + Send;
+
+    /// Who else answers at these addresses on a network's segment.
+    fn who_has(
+        &self,
+        uid: NetworkUid,
+        addresses: &BTreeSet<Ipv4Addr>,
+    ) -> impl Future<Output = Result<BTreeMap<Ipv4Addr, MacAddr>, Error>> + Send;
 
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;

@@ -1,6 +1,7 @@
 //! Nodes die and return, agents are replaced, nodes are drained; guests do not notice.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -123,6 +124,77 @@ fn until_replaced(traffic: &Traffic, died: Instant, due: Instant) -> Duration {
         firsts.last().map_or(due, |(first, _)| *first)
     };
     traffic.tallies().iter().map(second).max().unwrap().saturating_duration_since(due)
+}
+
+#[test]
+fn nobody_notices_a_node_that_is_cut_off_from_the_api_server_only() {
+    inside("failover::nobody_notices_a_node_that_is_cut_off_from_the_api_server_only", async {
+        let site = served(2).await;
+        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        traffic.until_served(2, began, LONG);
+        let number = busiest(&site).await;
+        let name = site.nodes[number - 1].name.clone();
+        let (lost, serves) = (on_node(&site, &name).await, site.nodes[number - 1].servers());
+        site.nodes[number - 1].connect(false);
+        for network in &lost {
+            displaced(&site, network, &name).await;
+        }
+        println!("{} replacements have other addresses {:.1?} after the cut", lost.len(), began.elapsed());
+        let now = Instant::now();
+        traffic.until_served(2, now, LONG);
+        assert_eq!(site.nodes[number - 1].servers(), serves, "what was cut off serves on");
+        // What comes up meanwhile only the others know.
+        for network in &lost {
+            let port = crate::traffic::extra_port(network);
+            site.apply(&port).await;
+            site.until_ready("Port", &format!("{network}-extra")).await;
+        }
+        site.nodes[number - 1].connect(true);
+        let returned = Instant::now();
+        until_empty(&site, &name).await;
+        for network in &lost {
+            let back = |network: &Value| {
+                condition(network, "Ready", "reason") == "Ready"
+                    && condition(network, "Ready", "status") == "True"
+            };
+            site.until("Network", network, back).await;
+        }
+        println!("all have their own addresses {:.1?} after the return", returned.elapsed());
+        until_no_temporary(&site).await;
+        let now = Instant::now();
+        traffic.until_served(2, now, LONG);
+        traffic.until_resolved(now, LONG);
+        let tallies = traffic.stop();
+        assert_nobody_noticed("a node was cut off from the API server", &tallies, began);
+        for tally in &tallies {
+            assert_eq!(tally.doubles(), Vec::<Ipv4Addr>::new(), "two at one address");
+        }
+    });
+}
+
+/// Waits until a network's replacement of this node's server has another address than its slot's.
+async fn displaced(site: &Site, network: &str, node: &str) {
+    let held = |network: &Value| {
+        condition(network, "Ready", "reason") == "AddressHeldByPredecessor"
+            && condition(network, "Ready", "message").contains(&format!("node {node} cannot be told"))
+            && network.pointer("/status/servers/ready") == Some(&2.into())
+    };
+    let said = site.until("Network", network, held).await;
+    println!("{network}: {}", condition(&said, "Ready", "message"));
+}
+
+async fn until_no_temporary(site: &Site) {
+    let deadline = Instant::now() + LONG;
+    loop {
+        let all = site.list("IPAllocation").await;
+        let left: Vec<_> =
+            all.iter().filter(|a| a.pointer("/spec/holder/temporary") == Some(&true.into())).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{left:#?}\n{}", site.logs());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[test]

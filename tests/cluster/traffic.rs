@@ -201,6 +201,20 @@ spec:
     )
 }
 
+/// One more Port of a network, of nobody that asks.
+pub fn extra_port(network: &str) -> String {
+    format!(
+        "
+apiVersion: kube-dhcp.io/v1alpha1
+kind: Port
+metadata: {{name: {network}-extra, namespace: default}}
+spec:
+  networkRef: {{name: {network}}}
+  macAddress: \"02:00:00:00:ff:01\"
+"
+    )
+}
+
 fn mac(number: usize, guest: u8) -> Mac {
     Mac([2, 0, 0, 0, u8::try_from(number).unwrap(), guest])
 }
@@ -358,6 +372,14 @@ impl<'a> Segment<'a> {
 }
 
 impl Tally {
+    /// Addresses at which two servers answered at the same time.
+    pub fn doubles(&self) -> Vec<Ipv4Addr> {
+        let all = || self.servers.iter().map(|((ip, mac), times)| (*ip, *mac, *times));
+        let overlap = |(first, last): (Instant, Instant), (other, end)| first <= end && other <= last;
+        let other = |(ip, mac, times)| all().any(|(i, m, t)| i == ip && m > mac && overlap(t, times));
+        all().filter(|one| other(*one)).map(|(ip, ..)| ip).collect()
+    }
+
     fn resolved(&mut self, resolver: Ipv4Addr, found: bool) {
         let now = Instant::now();
         let (last, longest) = self.resolvers.entry(resolver).or_insert((now, Duration::ZERO));

@@ -200,14 +200,17 @@ fn a_silent_agent_is_replaced_after_a_while_and_at_once_if_it_was_the_only_one()
     sim.settle();
     assert_eq!((sim.nodes()[0].1.clone(), sim.network_ready().1), (dead.clone(), "FewerServers".into()));
     sim.set_dead(&[&dead], MINUTE * 2);
+    sim.silence(&dead);
     sim.settle();
     assert!(sim.nodes().iter().all(|(_, node)| *node != dead));
     assert_eq!((addresses(&sim), sim.network_ready()), (before, yes()));
     let mut sim = cluster(1);
     let (_, dead) = sim.nodes()[0].clone();
     sim.set_dead(&[&dead], Duration::from_secs(1));
+    sim.silence(&dead);
     sim.settle();
-    assert!(sim.nodes()[0].1 != dead && sim.network_ready() == yes());
+    assert!(sim.nodes()[0].1 != dead);
+    assert_eq!(sim.network_ready(), ("True".into(), "SingleServer".into()));
 }
 
 #[test]
@@ -263,4 +266,49 @@ fn a_late_word_of_a_deletion_takes_nothing_newer() {
     assert_eq!((before, sim.turn("x")), (0, 0));
     sim.world.deleted(Kind::Allocation, &name, None, crate::types::Revision(u64::MAX));
     assert_eq!(sim.judged("x").0.entries.create.len(), 1);
+}
+
+#[test]
+fn a_replacement_has_other_addresses_while_its_predecessor_answers() {
+    let mut sim = cluster(2);
+    sim.port("p", Some(1), None);
+    sim.settle();
+    let (slot, lost) = sim.nodes()[0].clone();
+    let address = |sim: &Sim| {
+        let mut servers = sim.servers.values().filter(|s| s.spec.slot == slot);
+        servers.rfind(|s| s.spec.node_name != lost).map(|s| s.spec.addresses[0].clone()).unwrap()
+    };
+    let own = sim.servers.values().find(|s| s.spec.node_name == lost).unwrap().spec.addresses[0].clone();
+    sim.set_dead(&[&lost], MINUTE * 2);
+    sim.settle();
+    let now = address(&sim);
+    assert_eq!((&now.in_place_of, now.ip != own.ip), (&Some(own.ip.clone()), true));
+    assert_eq!(now.resolvers, own.resolvers, "guests are told what they were told before");
+    assert_eq!(sim.network_ready(), ("True".into(), "AddressHeldByPredecessor".into()));
+    assert!(sim.allocations[&format!("x.{}", now.ip)].spec.holder.temporary);
+    // It goes on where it was: it hears that it is to serve no more.
+    sim.set_dead(&[], MINUTE);
+    sim.settle();
+    assert_eq!((address(&sim), sim.network_ready(), sim.ready("p")), (own, yes(), yes()));
+    assert!(!sim.allocations.contains_key(&format!("x.{}", now.ip)), "{:?}", sim.allocations.keys());
+}
+
+#[test]
+fn without_a_free_address_a_replacement_waits_for_its_predecessor() {
+    let mut sim = Sim::new(3);
+    sim.network("x", 2);
+    sim.subnet("s", "10.0.0.0/29");
+    for n in 1..=3 {
+        sim.port(&format!("p{n}"), Some(n), None);
+    }
+    sim.settle();
+    let (_, lost) = sim.nodes()[0].clone();
+    sim.set_dead(&[&lost], MINUTE * 2);
+    sim.settle();
+    assert_eq!(sim.network_ready(), ("True".into(), "AddressHeldByPredecessor".into()));
+    assert!((1..=3).all(|n| sim.ready(&format!("p{n}")) == yes()));
+    assert!(sim.allocations.values().all(|allocation| !allocation.spec.holder.temporary));
+    sim.silence(&lost);
+    sim.settle();
+    assert_eq!(sim.network_ready(), yes());
 }

@@ -16,13 +16,16 @@ use super::super::nodes::NodeFacts;
 use super::super::statuses::{Statuses, statuses};
 use super::super::world::{Kind, Object, World};
 use crate::api::{
-    DHCPAgent, DHCPServer, DHCPServerStatus, IPAllocation, Network, PhysicalNetwork, Port, Released,
-    ServedSubnet, ServerState, Subnet,
+    DHCPAgent, DHCPServer, DHCPServerStatus, HeldAddress, IPAllocation, Network, PhysicalNetwork, Port,
+    Released, ServedSubnet, ServerAddress, ServerState, Subnet,
 };
 use crate::types::{ObjectName, Revision};
 
 pub(super) const SETTINGS: Settings =
     Settings { reschedule_after: Duration::from_secs(60), quarantine: Duration::from_secs(86_400) };
+
+/// The conditions that agents write.
+const AGENTS: [&str; 3] = ["Programmed", "Serving", "TornDown"];
 
 /// See the module.
 #[derive(Default)]
@@ -270,7 +273,7 @@ impl Sim {
             let Some(mut server) = self.servers.get(&server.name_any()).cloned() else { continue };
             let mut has = server.status.take().unwrap_or_default();
             has.observed_generation = status.observed_generation;
-            has.conditions.retain(|c| ["Programmed", "Serving", "TornDown"].contains(&c.type_.as_str()));
+            has.conditions.retain(|c| AGENTS.contains(&c.type_.as_str()));
             has.conditions.extend(status.conditions);
             server.status = Some(has);
             server.metadata.resource_version = Some(self.next().to_string());
@@ -329,18 +332,33 @@ impl Sim {
 
     fn report(&self, server: &DHCPServer, before: DHCPServerStatus) -> DHCPServerStatus {
         let network = &self.networks[&server.spec.network_ref.name];
+        // It does not take what another has.
+        let held = self.held(server);
+        let current = !server.spec.addresses.iter().any(|a| held.iter().any(|held| held.ip == a.ip));
         let generation = server.metadata.generation.unwrap();
         let subnet = |subnet: &Subnet| ServedSubnet {
             name: subnet.name_any(),
             generation: subnet.metadata.generation.unwrap(),
         };
         DHCPServerStatus {
+            held_addresses: held,
             ports_revision: Some(self.ports_at().to_string()),
             network_generation: network.metadata.generation,
             subnets: self.subnets.values().map(subnet).collect(),
-            conditions: conditions(&before, &[("Programmed", true), ("Serving", true)], generation),
+            conditions: conditions(&before, &[("Programmed", current), ("Serving", current)], generation),
             ..before
         }
+    }
+
+    /// The slot's addresses, if its predecessor answers on.
+    fn held(&self, server: &DHCPServer) -> Vec<HeldAddress> {
+        let own = |address: &ServerAddress| HeldAddress {
+            ip: address.in_place_of.clone().unwrap_or_else(|| address.ip.clone()),
+            mac_address: String::new(),
+        };
+        let answers = |node: &String| self.serving.keys().any(|server| server.ends_with(node));
+        let held = server.spec.predecessor.as_ref().is_some_and(answers);
+        server.spec.addresses.iter().filter(|_| held).map(own).collect()
     }
 
     /// The revision of the last change of a Port.
@@ -407,7 +425,7 @@ fn ready(conditions: &[Condition]) -> (String, String) {
 }
 
 fn conditions(before: &DHCPServerStatus, now: &[(&str, bool)], generation: i64) -> Vec<Condition> {
-    let theirs = before.conditions.iter().filter(|c| c.type_ == "Ready").cloned();
+    let theirs = before.conditions.iter().filter(|c| !AGENTS.contains(&c.type_.as_str())).cloned();
     let condition = |(type_, status): &(&str, bool)| Condition {
         type_: (*type_).to_owned(),
         status: if *status { "True" } else { "False" }.to_owned(),
