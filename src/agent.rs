@@ -110,10 +110,12 @@ impl<H: Host> Agent<H> {
         let mut events = self.context.host.events();
         let mut left_over = self.context.host.networks().await?;
         left_over.extend(self.context.remembered());
-        let first = tokio::select! {
-            batch = source.next() => batch.ok_or(Error::SourceEnded)?,
+        let (first, learnt) = tokio::select! {
+            both = async { tokio::join!(source.next(), self.context.learn_rules()) } => both,
             () = stop.cancelled() => return Ok(()),
         };
+        let first = first.ok_or(Error::SourceEnded)?;
+        learnt?;
         let mut speakers = self.speakers();
         // Bridges of networks whose removal was cut short. One with a port of anybody's stays.
         self.sweep().await;

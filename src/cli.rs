@@ -299,6 +299,7 @@ impl NodeArgs {
             agent_forwarders: self.dns_forwarders.clone(),
             node_forwarders: Vec::new(),
             state: self.state_dir.clone(),
+            several_servers: true,
         })
     }
 

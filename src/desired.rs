@@ -46,6 +46,8 @@ pub struct NodeConfig {
     pub node_forwarders: Vec<IpAddr>,
     /// The state directory.
     pub state: PathBuf,
+    /// Whether a server here can be told to keep still to guests that selected another one.
+    pub several_servers: bool,
 }
 
 /// The objects of one network.
@@ -272,7 +274,7 @@ fn segment(
         namespace: Some(Namespace {
             usable: true,
             sysctls: BTreeSet::from(Sysctl::ALL),
-            rules: rules(inputs.server.is_some()),
+            rules: rules(inputs.server.is_some() && node.several_servers),
         }),
         bridge: Some(Bridge { name: admitted.bridge.clone(), ours: node.create_bridges }),
         device: Some(device),

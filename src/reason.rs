@@ -247,7 +247,7 @@ impl Reason {
                 "SingleServer",
                 "",
                 "Network",
-                "nothing to do, or raise dhcp.servers: while the only server is replaced nobody answers",
+                "nothing to do; or raise dhcp.servers, or give the nodes the kernel module that the message names",
             ),
             Self::AddressHeldByPredecessor => (
                 "AddressHeldByPredecessor",

@@ -24,6 +24,7 @@ use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
 use crate::conditions::{Says, count};
 use crate::desired::Attachment;
 use crate::host::{Host, NodeLink, dnsmasq_version};
+use crate::place::Feature;
 use crate::reason::Reason;
 use crate::source::Origin;
 
@@ -32,8 +33,6 @@ const EVERY: Duration = Duration::from_secs(1);
 /// An object that somebody deleted or changed is noticed after this time.
 const LOOK: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
-/// What this version serves; see `place::Feature`.
-const FEATURES: [&str; 1] = ["IPv4"];
 /// Networks for which an agent was measured.
 const CAPACITY: u32 = 1_000;
 const OURS: &str = "PhysicalNetworksReady";
@@ -133,7 +132,7 @@ impl<H: Host> Beacon<H> {
             observed_generation: has.observed_generation,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             dnsmasq_version: self.version.clone(),
-            features: FEATURES.map(str::to_owned).to_vec(),
+            features: features(self.context.can_serve_with_others()),
             conditions: vec![condition(&physical_networks, &has.conditions)],
             physical_networks,
             servers: Some(AgentServers { assigned: count(assigned), serving: count(serving) }),
@@ -164,6 +163,12 @@ impl<H: Host> Beacon<H> {
             message,
         }
     }
+}
+
+/// What this version serves on this node.
+fn features(several_servers: bool) -> Vec<String> {
+    let several = several_servers.then_some(Feature::SeveralServers);
+    std::iter::once(Feature::IPv4).chain(several).map(|feature| feature.as_str().to_owned()).collect()
 }
 
 fn link_state(attachment: &Attachment, link: Option<NodeLink>, create: bool) -> (LinkState, String) {

@@ -20,8 +20,9 @@ use crate::cluster::client::Connection;
 use crate::conditions::{self, AllDone};
 use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
 use crate::durable::{self, Survives};
-use crate::host::bridge_filter_active;
+use crate::host::{Host, bridge_filter_active};
 use crate::metrics::Metrics;
+use crate::node::Rule;
 use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
 use crate::source::{self, Origin};
 use crate::store::Store;
@@ -62,6 +63,17 @@ pub(super) struct Context<H> {
     bridges: Mutex<BTreeMap<NetworkUid, String>>,
     problems: Mutex<Vec<ManifestProblem>>,
     taking_down: AtomicBool,
+    several_servers: AtomicBool,
+}
+
+impl<H: Host> Context<H> {
+    /// Learns whether this node can be one of several that serve a network.
+    pub(super) async fn learn_rules(&self) -> Result<(), Error> {
+        if self.config.cluster.is_some() && !self.host.can_have(Rule::SelectedOther).await? {
+            self.several_servers.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
 }
 
 impl<H> Context<H> {
@@ -90,6 +102,7 @@ impl<H> Context<H> {
             bridges: Mutex::default(),
             problems: Mutex::default(),
             taking_down: AtomicBool::new(false),
+            several_servers: AtomicBool::new(true),
         };
         context.refresh_node();
         Ok(context)
@@ -149,7 +162,16 @@ impl<H> Context<H> {
 
     pub(super) fn node(&self) -> NodeConfig {
         let node_forwarders = self.node_forwarders.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        NodeConfig { node_forwarders, ..self.config.node.clone() }
+        NodeConfig {
+            node_forwarders,
+            several_servers: self.can_serve_with_others(),
+            ..self.config.node.clone()
+        }
+    }
+
+    /// Whether a network may have a server here and others elsewhere.
+    pub(super) fn can_serve_with_others(&self) -> bool {
+        self.several_servers.load(Ordering::Acquire)
     }
 
     /// Reads the node's own resolvers anew. A file that is empty or cannot be read is being written, or

@@ -64,7 +64,7 @@ pub(super) fn judge(
 ) -> Judged {
     let Some(inputs) = &snapshot.inputs else { return without_network(snapshot, settings, now) };
     let uid = inputs.network.metadata.uid.clone().unwrap_or_default();
-    let slots = inputs.network.spec.dhcp.servers;
+    let slots = if snapshot.one_server_only { 1 } else { inputs.network.spec.dhcp.servers };
     let book = Book::new(snapshot, &uid, slots);
     let (mut ledger, leaving) = book.ledger(&BTreeSet::new());
     let servers = Servers { slots, held: held(snapshot, &uid) };
@@ -85,7 +85,7 @@ pub(super) fn judge(
     }
     let look_again = (entries.waiting > 0).then_some(WAITING);
     let mut judged = Judged { accepted, entries, look_again, ..Judged::default() };
-    judged.place(snapshot, inputs, &uid, (holders, all), settings);
+    judged.place(snapshot, inputs, (&uid, slots), (holders, all), settings);
     judged.clear(snapshot, &uid, settings, now);
     judged
 }
@@ -100,6 +100,11 @@ fn without_network(snapshot: &Snapshot, settings: Settings, now: Timestamp) -> J
     judged
 }
 
+fn features(servers: u8) -> BTreeSet<Feature> {
+    let several = (servers > 1).then_some(Feature::SeveralServers);
+    std::iter::once(Feature::IPv4).chain(several).collect()
+}
+
 /// How often servers that are to confirm something are looked at.
 const WAITING: Duration = Duration::from_secs(4);
 
@@ -108,7 +113,7 @@ impl Judged {
         &mut self,
         snapshot: &Snapshot,
         inputs: &Inputs,
-        uid: &str,
+        (uid, slots): (&str, u8),
         (holders, all): (&[Candidate], impl FnOnce() -> Vec<Candidate>),
         settings: Settings,
     ) {
@@ -120,10 +125,10 @@ impl Judged {
         let placed: Vec<_> = snapshot.servers.iter().map(|server| placed(snapshot, server, uid)).collect();
         let need = Need {
             network: uid,
-            servers: spec.dhcp.servers,
+            servers: slots,
             physical: &spec.physical_network_ref.name,
             vlan: spec.segmentation.vlan.map(|vlan| vlan.id),
-            features: &BTreeSet::from([Feature::IPv4]),
+            features: &features(slots),
             selector: spec.dhcp.node_selector.as_ref(),
         };
         let mut placement = place(&need, holders, &placed, settings.reschedule_after);

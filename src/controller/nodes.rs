@@ -72,6 +72,16 @@ impl Agent {
             && self.object.spec == other.object.spec
     }
 
+    /// Whether it is told of the physical network, be it there or not.
+    pub(super) fn is_mapped_to(&self, physical: &str) -> bool {
+        self.reach.contains_key(physical)
+    }
+
+    /// Whether it knows to do this.
+    pub(super) fn has(&self, feature: Feature) -> bool {
+        self.features.contains(&feature)
+    }
+
     /// Whether the physical network is there and up.
     pub(super) fn reaches(&self, physical: &str) -> bool {
         self.reach.get(physical).is_some_and(|reach| reach.down_for.is_none())

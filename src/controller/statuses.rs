@@ -157,11 +157,11 @@ impl<'a> Reports<'a> {
     ) -> NetworkStatus {
         let ready = ports.iter().filter(|(_, status)| is_true(&status.conditions, "Ready")).count();
         let (generation, before) = facts(network);
-        let wanted = if self.needed { u32::from(network.spec.dhcp.servers) } else { 0 };
+        let wanted = if self.needed { count(judged.accepted.slots.len()) } else { 0 };
         let accepted = judged.accepted.problem.clone().map_or(Ok(()), Err);
         let missing = judged.missing.as_ref().map(|m| Problem::new(Reason::NoAgent, m.to_string()));
         let placed = Placed {
-            ready: accepted.clone().and_then(|()| self.network_state(generation, wanted)),
+            ready: accepted.clone().and_then(|()| self.network_state(network, wanted)),
             scheduled: accepted.clone().and(missing.map_or(Ok(()), Err)),
             accepted,
             servers: ServerCounts { desired: wanted, ready: count(self.ready.len()) },
@@ -172,19 +172,20 @@ impl<'a> Reports<'a> {
         conditions::placed_network(placed, generation, now, before)
     }
 
-    fn network_state(&self, generation: i64, wanted: u32) -> Result<Option<Problem>, Problem> {
+    fn network_state(&self, network: &Network, wanted: u32) -> Result<Option<Problem>, Problem> {
         Progress::network(self)?;
+        let generation = network.metadata.generation.unwrap_or(0);
         let told = |server: &&&Arc<DHCPServer>| {
             server.status.as_ref().and_then(|status| status.network_generation) >= Some(generation)
         };
         if self.needed && !self.ready.iter().any(|server| told(&server)) {
             return Err(Problem::new(Reason::Progressing, "not all of it is told to a server yet"));
         }
-        Ok(self.shortcoming(wanted))
+        Ok(self.shortcoming(network, wanted))
     }
 
     /// What people should know of a network that is ready.
-    fn shortcoming(&self, wanted: u32) -> Option<Problem> {
+    fn shortcoming(&self, network: &Network, wanted: u32) -> Option<Problem> {
         let ready = count(self.ready.len());
         let of = |server: &&Arc<DHCPServer>| {
             let Problem { reason, message } = displaced(server)?;
@@ -195,7 +196,10 @@ impl<'a> Reports<'a> {
             (ready < wanted).then(|| Problem::new(Reason::FewerServers, message))
         };
         let single = || {
-            let message = "dhcp.servers is 1: nobody answers while the server is replaced";
+            let message = match network.spec.dhcp.servers {
+                0 | 1 => "dhcp.servers is 1: nobody answers while the server is replaced".to_owned(),
+                asked => format!("1 of {asked} servers: {ALONE}"),
+            };
             (wanted == 1).then(|| Problem::new(Reason::SingleServer, message))
         };
         self.active.iter().find_map(of).or_else(fewer).or_else(single)
@@ -338,6 +342,10 @@ fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
     let message = not.map_or_else(|| "its agent has not reported yet".to_owned(), |c| c.message.clone());
     Err(Problem::new(Reason::Progressing, message))
 }
+
+/// Why there is no second server.
+const ALONE: &str = "no node that is mapped to the physical network has iptables' string match (xt_string), \
+    without which several servers contradict each other";
 
 /// Whether a server is ready: it answers guests, and is as it is to be.
 fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<Option<Problem>, Problem> {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
 use super::{Applied, Error, Host, NodeLink};
-use crate::node::{Action, Segment};
+use crate::node::{Action, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
 /// Records actions instead of doing them.
@@ -72,6 +72,10 @@ impl Host for DryRun {
 
     async fn observe(&self, uid: NetworkUid, _bridge: Option<&str>) -> Result<Segment, Error> {
         Ok(self.with(|state| state.segments.get(&uid).cloned().unwrap_or_default()))
+    }
+
+    async fn can_have(&self, _rule: Rule) -> Result<bool, Error> {
+        Ok(true)
     }
 
     async fn apply(&self, uid: NetworkUid, _label: &str, action: &Action) -> Result<Applied, Error> {

@@ -77,6 +77,17 @@ impl Firewall {
         Ok(())
     }
 
+    /// Whether kernel and iptables know the rule: tried in a namespace of its own.
+    pub(super) async fn try_out(&self, rule: Rule) -> Result<bool, Error> {
+        let iptables = Arc::clone(self.iptables(rule.family()).await?);
+        let tried = super::netns::scratch(move || append(&iptables, rule)).await?;
+        if let Err(error) = &tried {
+            let error = error as &(dyn std::error::Error + 'static);
+            tracing::warn!(error, "this node cannot have the rule: {}", text(rule));
+        }
+        Ok(tried.is_ok())
+    }
+
     /// How the rules can be looked for from inside the namespace.
     pub(super) async fn looker(&self, netns: &Netns) -> Result<Looker, Error> {
         if !self.is_legacy().await? {

@@ -17,7 +17,7 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::{Applied, Error, Host, NodeLink, arp, files, link, machine, observe, route, survey};
 use crate::dnsmasq::Layout;
-use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Segment, Sysctl, outer_device};
+use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device};
 use crate::types::{MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
@@ -238,6 +238,10 @@ impl Host for LinuxHost {
         let bridge = self.observe_bridge(bridge, port_of.as_ref()).await?;
         let namespace = namespace.or(netns.map(|_| inside.namespace));
         Ok(Segment { namespace, bridge, device, server })
+    }
+
+    async fn can_have(&self, rule: Rule) -> Result<bool, Error> {
+        self.firewall.try_out(rule).await
     }
 
     async fn apply(&self, uid: NetworkUid, label: &str, action: &Action) -> Result<Applied, Error> {

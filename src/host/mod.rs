@@ -31,7 +31,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::node::{Action, Segment};
+use crate::node::{Action, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
 pub use dry_run::DryRun;
@@ -52,6 +52,9 @@ pub trait Host: Send + Sync + 'static {
         uid: NetworkUid,
         bridge: Option<&str>,
     ) -> impl Future<Output = Result<Segment, Error>> + Send;
+
+    /// Whether rules of this kind can be had on this node.
+    fn can_have(&self, rule: Rule) -> impl Future<Output = Result<bool, Error>> + Send;
 
     /// Does one action. `label` is the network's name for people, such as `team-a/lan-a`.
     fn apply(

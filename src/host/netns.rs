@@ -126,6 +126,16 @@ fn loopback_up() -> io::Result<()> {
     Ok(())
 }
 
+/// Runs `f` in a namespace that nobody else has, and that ends with it.
+pub(super) async fn scratch<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) -> Result<T, Error> {
+    let inside = move || -> io::Result<T> {
+        #[expect(clippy::disallowed_methods, reason = "the thread is ours and ends")]
+        nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
+        Ok(f())
+    };
+    on_thread(inside).await?.map_err(|e| Error::CreateNamespace("for a trial".to_owned(), e))
+}
+
 /// Removes the name; the namespace ends with its last process and socket.
 pub(super) fn delete(uid: NetworkUid) -> Result<(), Error> {
     let path = path(uid);

@@ -19,11 +19,14 @@ pub enum Feature {
     RouterAdvertisements,
     /// The metadata service.
     Metadata,
+    /// A server beside others of the same network.
+    SeveralServers,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::IPv4, Self::IPv6, Self::RouterAdvertisements, Self::Metadata];
+    pub const ALL: [Self; 5] =
+        [Self::IPv4, Self::IPv6, Self::RouterAdvertisements, Self::Metadata, Self::SeveralServers];
 
     /// As it stands in the status.
     pub fn as_str(self) -> &'static str {
@@ -32,6 +35,7 @@ impl Feature {
             Self::IPv6 => "IPv6",
             Self::RouterAdvertisements => "RouterAdvertisements",
             Self::Metadata => "Metadata",
+            Self::SeveralServers => "SeveralServers",
         }
     }
 }
@@ -80,9 +84,12 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// A server that is there already answers all the same.
+    /// A server that is there already answers all the same, and contradicts no other one.
     pub(super) fn still_serves(self) -> bool {
-        matches!(self, Self::Lacks(_) | Self::NotSelected | Self::Draining)
+        match self {
+            Self::Lacks(feature) => feature != Feature::SeveralServers,
+            _ => matches!(self, Self::NotSelected | Self::Draining),
+        }
     }
 
     /// What is said of one node, and of several.

@@ -67,6 +67,18 @@ fn a_new_server_goes_to_the_emptiest_zone_then_the_least_loaded_node() {
 }
 
 #[test]
+fn one_that_would_contradict_the_others_goes_whether_there_is_another_or_not() {
+    let features = [Feature::IPv4, Feature::SeveralServers].into();
+    let need = Need { servers: 2, ..need_of(&features) };
+    let mut all = nodes(&["n1", "n2"]);
+    let placed = [mk_placed(0, "n1", Standing::Ready), mk_placed(1, "n2", Standing::Ready)];
+    all[1].features = features.clone();
+    assert_eq!(steps(&place(&need, &all, &placed, PATIENCE)), "-0@n1");
+    all.push(Candidate { features: features.clone(), ..mk_node("n3", "") });
+    assert_eq!(steps(&place(&need, &all, &placed, PATIENCE)), "-0@n1 +0@n3");
+}
+
+#[test]
 fn networks_spread_over_equal_nodes() {
     let all = nodes(&["n1", "n2", "n3", "n4"]);
     let mut counts = BTreeMap::new();

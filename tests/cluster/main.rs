@@ -28,6 +28,7 @@ mod policy;
 mod rbac;
 mod release;
 mod serve;
+mod single;
 mod site;
 mod traffic;
 mod uninstall;

@@ -312,3 +312,16 @@ fn without_a_free_address_a_replacement_waits_for_its_predecessor() {
     sim.settle();
     assert_eq!(sim.network_ready(), yes());
 }
+
+#[test]
+fn where_no_agent_can_serve_beside_others_there_is_one_server() {
+    let mut sim = cluster(2);
+    sim.alone(&["n1", "n2", "n3"]);
+    sim.settle();
+    assert_eq!((sim.nodes().len(), sim.network_ready().1), (1, "SingleServer".into()));
+    assert!(sim.servers.values().all(|server| server.spec.addresses[0].resolvers.len() == 1));
+    sim.port("p", Some(1), None);
+    sim.settle();
+    assert_eq!(sim.ready("p"), yes());
+    assert_eq!(sim.turn("x"), 0);
+}

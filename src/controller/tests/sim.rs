@@ -64,16 +64,28 @@ impl Sim {
         for number in 1..=nodes {
             let node = format!("n{number}");
             sim.world.apply(Object::Node(node.clone(), Arc::default()));
-            let status = json!({
-                "observedGeneration": 1, "features": ["IPv4"],
-                "physicalNetworks": [{"name": "lan", "attachment": "bridge:br0", "vlan": "Unsupported", "state": "Up"}],
-            });
-            let mut agent: DHCPAgent = object("DHCPAgent", &node, &json!({}));
-            agent.metadata.namespace = None;
-            agent.status = serde_json::from_value(status).unwrap();
-            sim.world.apply(Object::Agent(Arc::new(agent)));
+            sim.agent_object(&node, &["IPv4", "SeveralServers"]);
         }
         sim
+    }
+
+    fn agent_object(&mut self, node: &str, features: &[&str]) {
+        let status = json!({
+            "observedGeneration": 1, "features": features,
+            "physicalNetworks": [{"name": "lan", "attachment": "bridge:br0", "vlan": "Unsupported", "state": "Up"}],
+        });
+        let mut agent: DHCPAgent = object("DHCPAgent", node, &json!({}));
+        agent.metadata.namespace = None;
+        agent.metadata.resource_version = Some(self.next().to_string());
+        agent.status = serde_json::from_value(status).unwrap();
+        self.world.apply(Object::Agent(Arc::new(agent)));
+    }
+
+    /// These nodes can serve IPv4, and no network that another one serves.
+    pub(super) fn alone(&mut self, nodes: &[&str]) {
+        for node in nodes {
+            self.agent_object(node, &["IPv4"]);
+        }
     }
 
     pub(super) fn grant(&mut self, all: bool) {

@@ -10,6 +10,7 @@ use super::{Dirty, Freed, Kind, World, name_of, ns};
 use crate::api::{DHCPServer, IPAllocation, PhysicalNetwork, Port, Subnet};
 use crate::controller::nodes::{Agent, NodeFacts};
 use crate::desired::{Inputs, segment_id};
+use crate::place::Feature;
 use crate::types::{NetworkUid, ObjectName, Revision};
 
 /// What is known of one network.
@@ -28,6 +29,8 @@ pub(in crate::controller) struct Snapshot {
     pub ports_revision: Revision,
     pub freed: BTreeMap<std::net::Ipv4Addr, Freed>,
     pub agents: BTreeMap<String, Standing>,
+    /// Of all agents that are mapped to its physical network none can serve it beside others.
+    pub one_server_only: bool,
 }
 
 /// The agent of a node, as far as its servers are concerned.
@@ -75,6 +78,7 @@ impl World {
         let network = self.networks.get(name).cloned();
         let uid: Option<NetworkUid> = network.as_ref().and_then(|n| n.metadata.uid.as_deref()?.parse().ok());
         let (subnets, ports) = (self.subnets.of(name), self.ports.of(name));
+        let physical = network.as_ref().map(|network| network.spec.physical_network_ref.name.clone());
         let inputs = network.map(|network| Inputs {
             physical_network: self.physical.get(&network.spec.physical_network_ref.name).cloned(),
             segment_holder: self.segments.holder(&segment_id(&network)).filter(|h| *h != name).cloned(),
@@ -97,6 +101,7 @@ impl World {
             ports_revision: self.ports_revision,
             freed: uid.and_then(|uid| self.freed.get(&uid)).cloned().unwrap_or_default(),
             agents: agents.collect(),
+            one_server_only: physical.is_some_and(|physical| self.one_server_only(&physical)),
             servers,
             allocations,
         }
@@ -156,6 +161,11 @@ impl World {
             let networks = self.on_physical.get(name).map_or(0, BTreeSet::len);
             (physical, networks, self.agents.iter().filter(reaches).count())
         })
+    }
+
+    fn one_server_only(&self, physical: &str) -> bool {
+        let mut mapped = self.agents.values().filter(|agent| agent.is_mapped_to(physical)).peekable();
+        mapped.peek().is_some() && mapped.all(|agent| !agent.has(Feature::SeveralServers))
     }
 
     fn standing(&self, node: &str) -> Standing {
