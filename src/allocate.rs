@@ -162,7 +162,7 @@ impl Ledger {
     /// that is only `waiting` to be served all keep what they have.
     pub fn allocate(&mut self, pools: &[Pool], waiting: &[String], claims: &[Claim]) -> Vec<Given> {
         let mut rounds: Vec<Round> = self.keep(pools, waiting, claims);
-        self.release_all_but(&rounds);
+        self.release_but(&rounds.iter().flat_map(Round::addresses).collect());
         let mut search = Search::new(self, pools);
         // What is asked for by name goes before what is taken where there is room.
         for exact in [true, false] {
@@ -284,13 +284,15 @@ impl Ledger {
         in_use
     }
 
+    /// Everybody gives back what is in none of these Subnets.
+    pub fn keep_only(&mut self, subnets: &BTreeSet<&str>) {
+        let stays = |(_, a): &(&Ipv4Addr, &Allocation)| subnets.contains(a.subnet_name.as_str());
+        self.release_but(&self.0.iter().filter(stays).map(|(ip, _)| *ip).collect());
+    }
+
     /// Nothing is in it, not even a memory.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
-    }
-
-    fn release_all_but(&mut self, rounds: &[Round]) {
-        self.release_but(&rounds.iter().flat_map(Round::addresses).collect());
     }
 
     fn release_but(&mut self, kept: &BTreeSet<Ipv4Addr>) {

@@ -62,8 +62,9 @@ pub fn accept(
     }
 }
 
-/// What everybody has stays theirs.
-fn refused(inputs: &Inputs, problem: Problem, ledger: &Ledger) -> Accepted {
+/// What everybody has stays theirs, but in a Subnet that is gone.
+fn refused(inputs: &Inputs, problem: Problem, ledger: &mut Ledger) -> Accepted {
+    ledger.keep_only(&inputs.subnets.iter().filter_map(|subnet| subnet.metadata.name.as_deref()).collect());
     let waiting = unserved(inputs, problem);
     let mut ports = waiting.ports;
     let held = ledger.held();

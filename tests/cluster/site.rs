@@ -237,17 +237,33 @@ impl Site {
         list.items.into_iter().map(|object| serde_json::to_value(object).unwrap()).collect()
     }
 
+    /// Looks until there is something; says at the end what was wrong instead. It rests as long as a look
+    /// takes, so as not to be what the rest waits for.
+    pub async fn eventually<T>(
+        &self,
+        patience: Duration,
+        mut look: impl AsyncFnMut() -> Result<T, String>,
+    ) -> T {
+        let deadline = Instant::now() + patience;
+        loop {
+            let began = Instant::now();
+            match look().await {
+                Ok(found) => return found,
+                Err(why) => {
+                    assert!(Instant::now() < deadline, "not after {patience:?}: {why}\n{}", self.logs());
+                }
+            }
+            tokio::time::sleep(began.elapsed().max(Duration::from_millis(20))).await;
+        }
+    }
+
     /// Waits until an object is as wanted; says at the end what it was instead.
     pub async fn until(&self, kind: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + LONG;
-        loop {
+        let look = async || {
             let object = self.get(kind, name).await.unwrap_or_default();
-            if wanted(&object) {
-                return object;
-            }
-            assert!(Instant::now() < deadline, "{kind} {name} is {object:#}\n{}", self.logs());
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
+            if wanted(&object) { Ok(object) } else { Err(format!("{kind} {name} is {object:#}")) }
+        };
+        self.eventually(LONG, look).await
     }
 
     /// Waits until an object is ready.

@@ -1,5 +1,6 @@
 //! The controller's judgement, turn by turn, on a cluster in memory.
 
+mod orders;
 mod properties;
 mod sim;
 
@@ -186,6 +187,25 @@ fn a_grant_that_is_withdrawn_takes_the_network_down_and_keeps_its_addresses() {
     sim.grant(true);
     sim.settle();
     assert_eq!((sim.nodes().len(), sim.ready("p"), sim.addresses("p")), (2, yes(), before));
+}
+
+#[test]
+fn a_subnet_that_goes_while_its_network_may_not_be_served_takes_its_addresses_along() {
+    let mut sim = cluster(2);
+    sim.subnet("t", "10.0.1.0/24");
+    sim.port("p", Some(1), None);
+    sim.port("q", Some(2), Some("10.0.1.20"));
+    sim.settle();
+    let before = sim.addresses("p");
+    sim.ungrant();
+    sim.settle();
+    sim.delete(Kind::Subnet, "t");
+    sim.settle();
+    assert_eq!((sim.addresses("p"), sim.addresses("q")), (before, vec![]));
+    assert!(sim.allocations.keys().all(|name| !name.contains("10.0.1.")), "{:?}", sim.allocations.keys());
+    sim.delete(Kind::Subnet, "s");
+    sim.settle();
+    assert!(sim.allocations.is_empty(), "{:?}", sim.allocations.keys());
 }
 
 #[test]

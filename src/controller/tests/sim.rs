@@ -1,6 +1,8 @@
 //! A cluster in memory: the API server's objects, and agents that do what they are told when they are
 //! asked to. What the controller judged is done at once, and completely or not at all.
 
+mod agents;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,12 +14,10 @@ use kube::ResourceExt;
 use serde_json::{Value, json};
 
 use super::super::judge::{Judged, ServerStep, Settings, judge};
-use super::super::nodes::NodeFacts;
 use super::super::statuses::{Statuses, statuses};
 use super::super::world::{Kind, Object, World};
 use crate::api::{
-    DHCPAgent, DHCPServer, DHCPServerStatus, HeldAddress, IPAllocation, Network, PhysicalNetwork, Port,
-    Released, ServedSubnet, ServerAddress, ServerState, Subnet,
+    DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Released, ServerState, Subnet,
 };
 use crate::types::{ObjectName, Revision};
 
@@ -42,6 +42,8 @@ pub(super) struct Sim {
     /// What each server gives to whom at present, by node: address to the Port's UID.
     pub(super) serving: BTreeMap<String, BTreeMap<Ipv4Addr, String>>,
     pub(super) events: Vec<String>,
+    /// The namespace ends: nothing can be made in it any more.
+    ends: bool,
 }
 
 fn object<K: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> K {
@@ -157,10 +159,26 @@ impl Sim {
         }
     }
 
-    /// Agents that are dead from now on, for that long.
-    pub(super) fn set_dead(&mut self, nodes: &[&str], for_: Duration) {
-        self.dead = nodes.iter().map(|node| (*node).to_owned()).collect();
-        self.world.set_dead(self.dead.iter().map(|node| (node.clone(), for_)).collect());
+    /// What the namespace has of a kind is deleted, as with the namespace or the definitions: without a
+    /// word to the controller, and nothing can be made any more.
+    pub(super) fn vanish(&mut self, kind: Kind) {
+        self.ends = true;
+        let names: Vec<_> = self.world.names(kind).into_iter().collect();
+        for object in names {
+            let revision = Revision(self.next());
+            match kind {
+                Kind::Server => drop(self.servers.remove(&object.name)),
+                Kind::Allocation => drop(self.allocations.remove(&object.name)),
+                _ => self.delete(kind, &object.name),
+            }
+            self.world.remove(kind, &object, revision);
+        }
+    }
+
+    /// No PhysicalNetwork any more.
+    pub(super) fn ungrant(&mut self) {
+        let revision = Revision(self.next());
+        self.world.remove(Kind::Physical, &ObjectName::new("", "lan"), revision);
     }
 
     /// What the controller would do for a network.
@@ -176,6 +194,11 @@ impl Sim {
     /// One turn of a network; how many writes it took.
     pub(super) fn turn(&mut self, network: &str) -> usize {
         let (judged, statuses) = self.judged(network);
+        let applies = |step: &ServerStep| !matches!(step, ServerStep::Delete(_));
+        if self.ends && (!judged.entries.create.is_empty() || judged.servers.iter().any(applies)) {
+            // The API server refuses the first of these, and the turn is over.
+            return 0;
+        }
         let mut writes = self.allocations(&judged);
         writes += judged.servers.len();
         for step in judged.servers {
@@ -302,84 +325,6 @@ impl Sim {
         writes
     }
 
-    /// The agent of a node does what the objects say, and reports.
-    pub(super) fn agent(&mut self, node: &str) {
-        if self.dead.contains(node) {
-            return;
-        }
-        let servers: Vec<_> = self.servers.values().filter(|s| s.spec.node_name == node).cloned().collect();
-        for mut server in servers {
-            let exists = self.networks.get(&server.spec.network_ref.name);
-            let exists =
-                exists.is_some_and(|n| n.metadata.uid.as_deref() == Some(&server.spec.network_ref.uid));
-            let before = server.status.clone().unwrap_or_default();
-            let status = if server.spec.state == ServerState::Active && exists {
-                self.serving.insert(server.name_any(), self.hosts());
-                self.report(&server, before.clone())
-            } else {
-                self.serving.remove(&server.name_any());
-                let torn = server.spec.state == ServerState::Withdrawn;
-                DHCPServerStatus {
-                    conditions: conditions(&before, &[("TornDown", torn)], 1),
-                    ..before.clone()
-                }
-            };
-            if status != before {
-                server.status = Some(status);
-                server.metadata.resource_version = Some(self.next().to_string());
-                self.set_server(server);
-            }
-        }
-    }
-
-    fn hosts(&self) -> BTreeMap<Ipv4Addr, String> {
-        let addresses = |port: &Port| {
-            let uid = port.metadata.uid.clone().unwrap();
-            let status = port.status.clone();
-            let addresses = status.into_iter().flat_map(|status| status.addresses);
-            addresses.map(|a| (a.ip.parse().unwrap(), uid.clone())).collect::<Vec<_>>()
-        };
-        self.ports.values().flat_map(addresses).collect()
-    }
-
-    fn report(&self, server: &DHCPServer, before: DHCPServerStatus) -> DHCPServerStatus {
-        let network = &self.networks[&server.spec.network_ref.name];
-        // It does not take what another has.
-        let held = self.held(server);
-        let current = !server.spec.addresses.iter().any(|a| held.iter().any(|held| held.ip == a.ip));
-        let generation = server.metadata.generation.unwrap();
-        let subnet = |subnet: &Subnet| ServedSubnet {
-            name: subnet.name_any(),
-            generation: subnet.metadata.generation.unwrap(),
-        };
-        DHCPServerStatus {
-            held_addresses: held,
-            ports_revision: Some(self.ports_at().to_string()),
-            network_generation: network.metadata.generation,
-            subnets: self.subnets.values().map(subnet).collect(),
-            conditions: conditions(&before, &[("Programmed", current), ("Serving", current)], generation),
-            ..before
-        }
-    }
-
-    /// The slot's addresses, if its predecessor answers on.
-    fn held(&self, server: &DHCPServer) -> Vec<HeldAddress> {
-        let own = |address: &ServerAddress| HeldAddress {
-            ip: address.in_place_of.clone().unwrap_or_else(|| address.ip.clone()),
-            mac_address: String::new(),
-        };
-        let answers = |node: &String| self.serving.keys().any(|server| server.ends_with(node));
-        let held = server.spec.predecessor.as_ref().is_some_and(answers);
-        server.spec.addresses.iter().filter(|_| held).map(own).collect()
-    }
-
-    /// The revision of the last change of a Port.
-    fn ports_at(&self) -> u64 {
-        let revisions =
-            self.ports.values().filter_map(|port| port.metadata.resource_version.as_deref()?.parse().ok());
-        revisions.max().unwrap_or(0).max(self.world.ports_revision.0)
-    }
-
     /// Turns and agents until nothing is written any more.
     pub(super) fn settle(&mut self) {
         for _ in 0..60 {
@@ -417,36 +362,11 @@ impl Sim {
         nodes.sort();
         nodes
     }
-
-    /// Nothing of a node's answers any more.
-    pub(super) fn silence(&mut self, node: &str) {
-        self.serving.retain(|server, _| !server.ends_with(node));
-    }
-
-    /// A Node that is tainted out-of-service.
-    pub(super) fn out_of_service(&mut self, node: &str) {
-        self.silence(node);
-        let facts = NodeFacts { out_of_service: true, ..NodeFacts::default() };
-        self.world.apply(Object::Node(node.to_owned(), Arc::new(facts)));
-    }
 }
 
 fn ready(conditions: &[Condition]) -> (String, String) {
     let ready = conditions.iter().find(|c| c.type_ == "Ready").unwrap();
     (ready.status.clone(), ready.reason.clone())
-}
-
-fn conditions(before: &DHCPServerStatus, now: &[(&str, bool)], generation: i64) -> Vec<Condition> {
-    let theirs = before.conditions.iter().filter(|c| !AGENTS.contains(&c.type_.as_str())).cloned();
-    let condition = |(type_, status): &(&str, bool)| Condition {
-        type_: (*type_).to_owned(),
-        status: if *status { "True" } else { "False" }.to_owned(),
-        reason: "Ready".into(),
-        message: String::new(),
-        observed_generation: Some(generation),
-        last_transition_time: Time("2026-01-01T00:00:00Z".parse().unwrap()),
-    };
-    now.iter().map(condition).chain(theirs).collect()
 }
 
 fn uuid(n: u64) -> String {
