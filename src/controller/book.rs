@@ -88,10 +88,33 @@ impl<'a> Book<'a> {
             });
             ledger.record(*ip, &allocation.spec.subnet_name, &holder, self.position(*ip, &holder));
         }
+        self.unwritten(&mut ledger);
         for (ip, freed) in &self.snapshot.freed {
             ledger.remember(*ip, &freed.subnet_name, &freed.holder, freed.order);
         }
         (ledger, merged(leaving))
+    }
+
+    /// Who has an address that no allocation says: somebody deleted that. It is theirs all the same, for
+    /// that is what agents serve.
+    fn unwritten(&self, ledger: &mut Ledger) {
+        for port in &self.snapshot.ports {
+            let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+            let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
+            let has = port.status.iter().flat_map(|status| &status.addresses);
+            for (position, (ip, address)) in has.filter_map(|a| Some((a.ip.parse().ok()?, a))).enumerate() {
+                ledger.record(ip, &address.subnet_name, &holder, position);
+            }
+        }
+        let ours = |s: &&Arc<DHCPServer>| s.spec.network_ref.uid == self.uid && s.spec.slot < self.slots;
+        for server in self.snapshot.servers.iter().filter(ours) {
+            let holder = Holder::ServerSlot { slot: server.spec.slot };
+            for address in server.spec.addresses.iter().filter(|_| server.spec.state == ServerState::Active) {
+                if let Ok(ip) = address.ip.parse() {
+                    ledger.record(ip, &address.subnet_name, &holder, 0);
+                }
+            }
+        }
     }
 
     /// Who waits to be forgotten, and by whom. What only dead agents have not confirmed may be taken

@@ -264,3 +264,20 @@ fn a_late_word_of_a_deletion_takes_nothing_newer() {
     sim.world.deleted(Kind::Allocation, &name, None, crate::types::Revision(u64::MAX));
     assert_eq!(sim.judged("x").0.entries.create.len(), 1);
 }
+
+#[test]
+fn an_address_whose_allocation_somebody_deleted_stays_its_holders() {
+    let mut sim = cluster(2);
+    sim.port("p", Some(1), None);
+    sim.settle();
+    for (number, ip) in [(2, "10.0.0.2"), (3, "10.0.0.4")] {
+        let name = format!("x.{ip}");
+        let before = sim.allocations.remove(&name).unwrap().spec;
+        sim.world.deleted(Kind::Allocation, &sim::name(&name), None, crate::types::Revision(u64::MAX));
+        sim.port(&format!("q{number}"), Some(number), Some(ip));
+        sim.settle();
+        assert_eq!(sim.ready(&format!("q{number}")).1, "AddressInUse");
+        assert_eq!(sim.allocations[&name].spec, before);
+    }
+    assert_eq!(sim.addresses("p"), ["10.0.0.4"]);
+}
