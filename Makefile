@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test bench bench-cluster build crds docs lint deny packages controlplane
+.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages controlplane
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a 
 
 test: packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
+
+soak: packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
+	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture
 
 bench: packages ## Measure against the budgets, side by side with a floor (root)
 	$(CARGO) bench --locked --bench budgets

@@ -1,18 +1,18 @@
 //! Leaders are stopped, go on, and are killed, while ports come and go: nobody gets an address twice.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use futures::TryStreamExt;
+use kube::Api;
 use kube::api::{DeleteParams, DynamicObject, PostParams};
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, ResourceExt};
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::inside::inside;
 use crate::lab::Mac;
+use crate::observer::{Observer, addresses};
+use crate::random::{Random, number};
 use crate::site::{LAN, Site};
 
 /// How long everything may take to settle on a busy machine.
@@ -52,129 +52,6 @@ fn mk_port(name: &str, mac: u32) -> DynamicObject {
         "spec": {"networkRef": {"name": "a"}, "macAddress": Mac::nth(mac).to_string()},
     }))
     .unwrap()
-}
-
-/// Sees every change of Ports, `IPAllocation`s and `DHCPServer`s, as the API server tells it.
-struct Observer {
-    seen: Arc<Mutex<Observed>>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
-}
-
-#[derive(Debug, Default)]
-struct Observed {
-    /// By address, whose status has it.
-    addresses: BTreeMap<String, String>,
-    /// By Port's UID, what its status has.
-    ports: BTreeMap<String, Vec<String>>,
-    /// By network's UID and slot, the active servers.
-    slots: BTreeMap<(String, u64), Vec<String>>,
-    /// By holder's UID, the allocations that it has.
-    held: BTreeMap<String, Vec<String>>,
-    events: usize,
-    /// The most allocations that one Port had at a time.
-    most_held: usize,
-    faults: Vec<String>,
-}
-
-impl Observer {
-    fn start(site: &Site) -> Self {
-        let seen = Arc::<Mutex<Observed>>::default();
-        let tasks = ["Port", "IPAllocation", "DHCPServer"].map(|kind| {
-            let (api, seen) = (site.api(kind), seen.clone());
-            tokio::spawn(async move {
-                let events = watcher(api, watcher::Config::default()).default_backoff();
-                let take = async |event| {
-                    seen.lock().unwrap_or_else(PoisonError::into_inner).take(kind, event);
-                    Ok(())
-                };
-                events.try_for_each(take).await.unwrap();
-            })
-        });
-        Self { seen, tasks: tasks.into() }
-    }
-
-    fn assert_good(&self) {
-        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(seen.faults.is_empty(), "{:#?}", seen.faults);
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(tokio::task::JoinHandle::abort);
-    }
-}
-
-impl Observed {
-    fn take(&mut self, kind: &str, event: watcher::Event<DynamicObject>) {
-        self.events += 1;
-        match event {
-            watcher::Event::Apply(object) | watcher::Event::InitApply(object) => {
-                self.forget(kind, &object, false);
-                self.learn(kind, &object);
-            }
-            watcher::Event::Delete(object) => self.forget(kind, &object, true),
-            watcher::Event::Init | watcher::Event::InitDone => {}
-        }
-    }
-
-    fn learn(&mut self, kind: &str, object: &DynamicObject) {
-        let (uid, name, data) = (object.uid().unwrap(), object.name_any(), &object.data);
-        match kind {
-            "Port" => self.port(&uid, &name, addresses(data)),
-            "DHCPServer" if data["spec"]["state"] == "Active" => {
-                let network = data["spec"]["networkRef"]["uid"].as_str().unwrap().to_owned();
-                let slot = (network, data["spec"]["slot"].as_u64().unwrap());
-                let active = self.slots.entry(slot.clone()).or_default();
-                active.push(name);
-                if active.len() > 1 {
-                    self.faults.push(format!("slot {slot:?} is served by {active:?}"));
-                }
-            }
-            "IPAllocation" if data["spec"].get("released").is_none() => {
-                if let Some(holder) = data["spec"]["holder"]["uid"].as_str() {
-                    let held = self.held.entry(holder.to_owned()).or_default();
-                    held.push(name);
-                    self.most_held = self.most_held.max(held.len());
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn port(&mut self, uid: &str, name: &str, has: Vec<String>) {
-        let before = self.ports.insert(uid.to_owned(), has.clone()).unwrap_or_default();
-        if !before.is_empty() && before != has {
-            self.faults.push(format!("Port {name} had {before:?} and now has {has:?}"));
-        }
-        for ip in has {
-            if let Some(other) = self.addresses.insert(ip.clone(), uid.to_owned())
-                && other != uid
-            {
-                self.faults.push(format!("{ip} is Port {name}'s, and {other}'s as well"));
-            }
-        }
-    }
-
-    fn forget(&mut self, kind: &str, object: &DynamicObject, gone: bool) {
-        let (uid, name) = (object.uid().unwrap(), object.name_any());
-        match kind {
-            "Port" => {
-                self.addresses.retain(|_, holder| *holder != uid);
-                if gone {
-                    self.ports.remove(&uid);
-                }
-            }
-            "DHCPServer" => self.slots.values_mut().for_each(|active| active.retain(|other| *other != name)),
-            _ => self.held.values_mut().for_each(|held| held.retain(|other| *other != name)),
-        }
-    }
-}
-
-fn addresses(port: &Value) -> Vec<String> {
-    let addresses = port.pointer("/status/addresses").and_then(Value::as_array);
-    let ip = |address: &Value| address["ip"].as_str().unwrap().to_owned();
-    addresses.into_iter().flatten().map(ip).collect()
 }
 
 /// Waits until every Port is ready with one address of its own, which its one allocation says too, and
@@ -227,7 +104,7 @@ fn signal(site: &mut Site, controller: usize, signal: Signal) {
 fn a_leader_that_stood_still_gives_nothing_twice() {
     inside("leaders::a_leader_that_stood_still_gives_nothing_twice", async {
         let mut site = two_leaders().await;
-        let observer = Observer::start(&site);
+        let observer = Observer::start(&site.client());
         let old = site.leader().await.unwrap();
         let ports = site.api("Port");
         let creating = tokio::spawn(async move {
@@ -235,7 +112,7 @@ fn a_leader_that_stood_still_gives_nothing_twice() {
                 create(&ports, &format!("p{number}"), number).await;
             }
         });
-        let held = || observer.seen.lock().unwrap_or_else(PoisonError::into_inner).addresses.len();
+        let held = || observer.seen().ports.held();
         while held() < 40 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
@@ -263,7 +140,7 @@ fn a_leader_that_stood_still_gives_nothing_twice() {
         println!("440 Ports are ready {:.1?} after the first leader stopped", stopped.elapsed());
         tokio::time::sleep(Duration::from_secs(5)).await;
         until_settled(&site, &observer).await;
-        let seen = observer.seen.lock().unwrap();
+        let seen = observer.seen();
         println!(
             "{} changes seen; the most allocations of a Port at a time: {}",
             seen.events, seen.most_held
@@ -274,16 +151,12 @@ fn a_leader_that_stood_still_gives_nothing_twice() {
 #[test]
 fn leaders_that_are_killed_give_nothing_twice() {
     inside("leaders::leaders_that_are_killed_give_nothing_twice", async {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos().into();
-        let seed = number("KUBE_DHCP_TEST_SEED").unwrap_or_else(clock);
+        let mut random = Random::seeded();
         let kills = number("KUBE_DHCP_TEST_KILLS").unwrap_or(20);
-        println!("KUBE_DHCP_TEST_SEED={seed}");
         let mut site = two_leaders().await;
-        let observer = Observer::start(&site);
+        let observer = Observer::start(&site.client());
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let churn = tokio::spawn(churn(site.api("Port"), Random(seed), stop.clone()));
-        let mut random = Random(!seed);
+        let churn = tokio::spawn(churn(site.api("Port"), random.fork(1), stop.clone()));
         for kill in 0..kills {
             let began = Instant::now();
             let leader = until_led(&site, None).await;
@@ -298,7 +171,7 @@ fn leaders_that_are_killed_give_nothing_twice() {
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
         let changes = churn.await.unwrap();
         until_settled(&site, &observer).await;
-        let told = observer.seen.lock().unwrap();
+        let told = observer.seen();
         println!("{changes} Ports made or deleted, {} changes seen, {kills} kills", told.events);
         println!("the most allocations of a Port at a time: {}", told.most_held);
     });
@@ -337,16 +210,4 @@ async fn churn(
         tokio::time::sleep(Duration::from_millis(random.below(120))).await;
     }
     changes
-}
-
-/// Splitmix64: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % limit
-    }
 }
