@@ -173,3 +173,71 @@ pub fn addresses(port: &Value) -> Vec<String> {
     let ip = |address: &Value| address["ip"].as_str().unwrap().to_owned();
     addresses.into_iter().flatten().map(ip).collect()
 }
+
+/// What is looked for is found.
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn port(name: &str, uid: &str, generation: i64, revision: u64, ip: &str) -> DynamicObject {
+        serde_json::from_value(json!({
+            "apiVersion": "kube-dhcp.io/v1alpha1", "kind": "Port",
+            "metadata": {"name": name, "namespace": "a", "uid": uid, "generation": generation,
+                "resourceVersion": revision.to_string()},
+            "spec": {"networkRef": {"name": "x"}, "macAddress": format!("02:{uid}")},
+            "status": {"addresses": [{"ip": ip}], "conditions": [{"type": "Ready", "status": "True"}]},
+        }))
+        .unwrap()
+    }
+
+    fn key(name: &str) -> Key {
+        ("a".into(), name.into())
+    }
+
+    #[test]
+    fn an_address_moves_only_when_somebody_changes_the_port() {
+        let mut ports = Ports::default();
+        ports.learn(&port("p", "1", 1, 1, "10.0.0.1"));
+        ports.learn(&port("p", "1", 2, 2, "10.0.0.2"));
+        ports.change(&key("p"));
+        ports.learn(&port("p", "1", 2, 3, "10.0.0.3"));
+        ports.changed(&key("p"), 5);
+        ports.learn(&port("p", "1", 2, 4, "10.0.0.4"));
+        assert_eq!(ports.holder(&key("x"), "10.0.0.4"), None);
+        ports.learn(&port("p", "1", 2, 5, "10.0.0.5"));
+        assert_eq!((ports.faults().len(), ports.holder(&key("x"), "10.0.0.5").unwrap().port), (0, key("p")));
+        ports.learn(&port("p", "1", 2, 6, "10.0.0.6"));
+        assert_eq!(ports.faults().len(), 1);
+    }
+
+    #[test]
+    fn two_have_one_address_but_not_when_it_only_looks_so() {
+        let mut ports = Ports::default();
+        ports.learn(&port("p", "1", 1, 1, "10.0.0.1"));
+        let list = [port("q", "2", 1, 4, "10.0.0.1"), port("p", "1", 2, 3, "10.0.0.2")];
+        ports.replace(&list);
+        for object in &list {
+            ports.learn(object);
+        }
+        ports.forget(&list[0]);
+        ports.learn(&port("r", "3", 1, 5, "10.0.0.1"));
+        assert_eq!(ports.faults().len(), 0, "{:?}", ports.faults());
+        ports.learn(&port("q", "4", 1, 6, "10.0.0.1"));
+        assert_eq!(ports.faults().len(), 1);
+    }
+
+    #[test]
+    fn nothing_is_held_against_a_network_that_is_made_again() {
+        let mut ports = Ports::default();
+        ports.learn(&port("p", "1", 1, 1, "10.0.0.1"));
+        ports.rebuild(&key("x"));
+        ports.learn(&port("p", "1", 1, 2, "10.0.0.2"));
+        ports.rebuilt(&key("x"), 3);
+        ports.learn(&port("p", "1", 1, 4, "10.0.0.3"));
+        assert_eq!((ports.faults().len(), ports.holder(&key("x"), "10.0.0.3")), (0, None));
+        ports.settled();
+        assert!(ports.holder(&key("x"), "10.0.0.3").is_some());
+        ports.learn(&port("p", "1", 1, 5, "10.0.0.4"));
+        assert_eq!(ports.faults().len(), 1);
+    }
+}
