@@ -82,10 +82,10 @@ impl Stage {
             NodeAct::RemoveBridge { lan } => self.site.remove_bridge(number, lan),
             NodeAct::FillDisk => node.fill_disk(true),
             NodeAct::Drain => drop(self.users.drain(&format!("n{number}"), true).await),
-            NodeAct::KillServers => node.servers().into_iter().for_each(|pid| kill(node, pid)),
+            NodeAct::KillServers => node.servers().into_iter().for_each(|pid| node.kill(pid)),
             NodeAct::KillServer { seed } => {
                 if let Some(pid) = chosen(&node.servers(), seed) {
-                    kill(node, pid);
+                    node.kill(pid);
                 }
             }
             NodeAct::DeleteNamespace { seed } => on_namespace(node, seed, None, "ip netns del"),
@@ -286,11 +286,6 @@ fn chosen<T: Clone>(all: &[T], seed: u64) -> Option<T> {
 fn name_of(object: &Value) -> (String, String) {
     let text = |field: &str| object["metadata"][field].as_str().unwrap().to_owned();
     (text("namespace"), text("name"))
-}
-
-/// It may be gone already.
-fn kill(node: &Node, pid: u32) {
-    drop(output(node.lab.command("kill").args(["-s", "KILL", &pid.to_string()])));
 }
 
 /// Runs a command line in one of the node's namespaces, or with its name. It may be gone already.

@@ -10,7 +10,7 @@ use tempfile::TempDir;
 
 use super::{BIN, LONG};
 use crate::inside::sh;
-use crate::lab::{Lab, eventually, spawn};
+use crate::lab::{Lab, eventually, output, spawn};
 
 /// A node: a machine, and the agent on it.
 pub struct Node {
@@ -72,14 +72,14 @@ impl Node {
     pub fn status(&self) -> Value {
         let state = self.state();
         let mut command = self.lab.command(BIN);
-        let done = crate::lab::output(command.args(["status", "-o", "json", "--state-dir"]).arg(state));
+        let done = output(command.args(["status", "-o", "json", "--state-dir"]).arg(state));
         serde_json::from_slice(&done.stdout).unwrap_or_default()
     }
 
     /// The same as a person reads it.
     pub fn status_text(&self) -> String {
         let mut command = self.lab.command(BIN);
-        let done = crate::lab::output(command.args(["status", "--state-dir"]).arg(self.state()));
+        let done = output(command.args(["status", "--state-dir"]).arg(self.state()));
         String::from_utf8(done.stdout).unwrap()
     }
 
@@ -93,10 +93,15 @@ impl Node {
         // One that was started a moment ago is not the program yet.
         eventually("the agent ends", LONG, || {
             for pid in self.lab.pids_of("kube-dhcp") {
-                self.lab.signal("KILL", pid);
+                self.kill(pid);
             }
             child.try_wait().unwrap()
         });
+    }
+
+    /// `kill -9` of a process, which may be gone already.
+    pub fn kill(&self, pid: u32) {
+        drop(output(self.lab.command("kill").args(["-s", "KILL", &pid.to_string()])));
     }
 
     /// Cuts the node off from the API server, or connects it again.
