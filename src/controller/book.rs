@@ -88,10 +88,31 @@ impl<'a> Book<'a> {
             });
             ledger.record(*ip, &allocation.spec.subnet_name, &holder, self.position(*ip, &holder));
         }
+        self.unwritten(&mut ledger);
         for (ip, freed) in &self.snapshot.freed {
             ledger.remember(*ip, &freed.subnet_name, &freed.holder, freed.order);
         }
         (ledger, merged(leaving))
+    }
+
+    /// Who has an address that no allocation says: somebody deleted that. It is theirs all the same, for
+    /// that is what agents serve.
+    fn unwritten(&self, ledger: &mut Ledger) {
+        for port in &self.snapshot.ports {
+            let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+            let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
+            let has = port.status.iter().flat_map(|status| &status.addresses);
+            for (position, (ip, address)) in has.filter_map(|a| Some((a.ip.parse().ok()?, a))).enumerate() {
+                ledger.record(ip, &address.subnet_name, &holder, position);
+            }
+        }
+        let ours = |s: &&Arc<DHCPServer>| {
+            let spec = &s.spec;
+            spec.network_ref.uid == self.uid && spec.slot < self.slots && spec.state == ServerState::Active
+        };
+        for (ip, subnet_name, holder) in self.snapshot.servers.iter().filter(ours).flat_map(|s| used_by(s)) {
+            ledger.record(ip, subnet_name, &holder, 0);
+        }
     }
 
     /// Who waits to be forgotten, and by whom. What only dead agents have not confirmed may be taken
@@ -306,6 +327,19 @@ impl<'a> Book<'a> {
             }
         }
     }
+}
+
+/// A server's addresses, and its slot's where it uses others in their place.
+fn used_by(server: &DHCPServer) -> impl Iterator<Item = (Ipv4Addr, &str, Holder)> {
+    let slot = server.spec.slot;
+    server.spec.addresses.iter().flat_map(move |address| {
+        let own = address.in_place_of.as_ref().unwrap_or(&address.ip);
+        let own = Some((own, Holder::ServerSlot { slot }));
+        let temporary = address.in_place_of.as_ref();
+        let temporary = temporary.map(|_| (&address.ip, Holder::TemporaryServer { slot }));
+        let all = [own, temporary].into_iter().flatten();
+        all.filter_map(|(ip, holder)| Some((ip.parse().ok()?, address.subnet_name.as_str(), holder)))
+    })
 }
 
 /// How long servers may take before they are asked to report.

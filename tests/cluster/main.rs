@@ -15,6 +15,7 @@ use std::path::PathBuf;
 
 use control_plane::{ControlPlane, Settings};
 
+mod chaos;
 mod crds;
 mod failover;
 mod failures;
@@ -23,8 +24,10 @@ mod kstatus;
 mod leaders;
 mod load;
 mod many;
+mod observer;
 mod outage;
 mod policy;
+mod random;
 mod rbac;
 mod release;
 mod serve;

@@ -3,6 +3,9 @@
 //! Each node is a machine of its own with bridges `br0`, `br1`, … whose uplinks lead to the street,
 //! another machine where the guests are. Agents and controller run with their own service accounts.
 
+#[path = "site/node.rs"]
+mod node;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -14,11 +17,12 @@ use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use crate::control_plane::{ControlPlane, Settings};
 use crate::inside::sh;
 use crate::lab::{Lab, spawn};
+pub use node::Node;
+use node::{Disk, log_level};
 
 /// The program: Cargo says to tests where it is, others find it in their PATH.
 pub const BIN: &str = match option_env!("CARGO_BIN_EXE_kube-dhcp") {
@@ -44,19 +48,6 @@ pub struct Site {
     logs: PathBuf,
 }
 
-/// A node: a machine, and the agent on it.
-pub struct Node {
-    pub name: String,
-    pub lab: Lab,
-    pub kubeconfig: PathBuf,
-    number: usize,
-    agents: usize,
-    child: Option<Child>,
-    /// Survives the machine, as a disk does.
-    disk: TempDir,
-    flags: Vec<String>,
-}
-
 impl Site {
     /// With nodes n1, n2, …, no agent and no controller yet.
     pub async fn new(nodes: usize) -> Self {
@@ -65,6 +56,16 @@ impl Site {
 
     /// The same with this many bridges on each node: physical networks `lan`, `lan1`, `lan2`, …
     pub async fn with_lans(nodes: usize, lans: usize) -> Self {
+        Self::with_disks(nodes, lans, Disk::of_the_machine).await
+    }
+
+    /// The same, each node with a disk of its own that can be full. Only in a mount namespace of ours.
+    pub async fn with_small_disks(nodes: usize, lans: usize) -> Self {
+        sh("mount -t tmpfs -o mode=755 none /mnt");
+        Self::with_disks(nodes, lans, Disk::small).await
+    }
+
+    async fn with_disks(nodes: usize, lans: usize, disk: fn() -> Disk) -> Self {
         sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
         let addresses = vec!["10.99.0.1".parse().unwrap()];
         let plane = ControlPlane::start_with(Settings { addresses, ..Settings::default() }).await;
@@ -79,21 +80,18 @@ impl Site {
         let mut site =
             Self { plane, street, nodes: nodes_to_come, lans, controllers, controller_kubeconfig, logs };
         for number in 1..=nodes {
-            site.add_node(number).await;
+            site.add_node(number, disk()).await;
         }
         site
     }
 
-    async fn add_node(&mut self, number: usize) {
+    async fn add_node(&mut self, number: usize, disk: Disk) {
         let name = format!("n{number}");
         self.plane.node(&name, &[("topology.kubernetes.io/zone", &format!("z{number}"))]).await;
         let token = self.plane.service_account_token(SYSTEM, "agent", Some(&name)).await;
         let kubeconfig = self.plane.kubeconfig(&name, &token);
         let lab = Lab::new();
         self.connect_machine(number, &lab);
-        let disk = TempDir::new().unwrap();
-        // dnsmasq drops to another user and reads its directories afterwards.
-        std::fs::set_permissions(disk.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let physical = |lan: usize| format!("--physical-network={}=bridge:br{lan}", lan_name(lan));
         let flags = (0..self.lans).map(physical).collect();
         self.nodes.push(Node { name, lab, kubeconfig, number, agents: 0, child: None, disk, flags });
@@ -136,6 +134,27 @@ impl Site {
         self.connect_machine(number, &self.nodes[number - 1].lab);
     }
 
+    /// Cuts a node's uplink to a bridge of the street, or connects it again.
+    pub fn connect_uplink(&self, number: usize, lan: usize, up: bool) {
+        let state = if up { "up" } else { "down" };
+        self.street.run(&format!("ip link set t{number}-{lan} {state}"));
+    }
+
+    /// A node's bridge goes; what was in it stays without one.
+    pub fn remove_bridge(&self, number: usize, lan: usize) {
+        self.nodes[number - 1].lab.run(&format!("ip link del br{lan}"));
+    }
+
+    /// It is made again, with the uplink in it.
+    pub fn restore_bridge(&self, number: usize, lan: usize) {
+        let lab = &self.nodes[number - 1].lab;
+        // The agent may have made it.
+        if !lab.exists(&format!("/sys/class/net/br{lan}")) {
+            lab.bridge(&format!("br{lan}"));
+        }
+        lab.run(&format!("ip link set uplink{lan} master br{lan} up"));
+    }
+
     /// Starts a controller with these flags besides the usual ones.
     pub fn start_controller(&mut self, flags: &[&str]) {
         let log = File::create(self.logs.join(format!("controller-{}.log", self.controllers.len()))).unwrap();
@@ -153,6 +172,11 @@ impl Site {
     /// The controller that was started as the n-th, from 0.
     pub fn controller(&mut self, n: usize) -> &mut Child {
         &mut self.controllers[n]
+    }
+
+    /// How many controllers were started.
+    pub fn controllers(&self) -> usize {
+        self.controllers.len()
     }
 
     /// Which controller has the leader's Lease, whether it lives or not.
@@ -279,17 +303,22 @@ impl Site {
         self.until(kind, name, wanted).await
     }
 
-    /// The end of each log.
-    pub fn logs(&self) -> String {
+    /// The files that agents and controllers log to.
+    pub fn log_files(&self) -> Vec<PathBuf> {
         let mut files: Vec<_> = std::fs::read_dir(&self.logs).unwrap().flatten().map(|e| e.path()).collect();
         files.sort();
+        files
+    }
+
+    /// The end of each log.
+    pub fn logs(&self) -> String {
         let tail = |path: &PathBuf| {
             let text = std::fs::read_to_string(path).unwrap_or_default();
             let lines: Vec<_> = text.lines().collect();
             let from = lines.len().saturating_sub(40);
             format!("== {}\n{}\n", path.display(), lines[from..].join("\n"))
         };
-        files.iter().map(tail).collect()
+        self.log_files().iter().map(tail).collect()
     }
 }
 
@@ -302,83 +331,9 @@ impl Drop for Site {
     }
 }
 
-impl Node {
-    fn start_agent(&mut self, logs: &std::path::Path, flags: &[&str]) {
-        self.agents += 1;
-        let log = File::create(logs.join(format!("agent-{}-{}.log", self.name, self.agents))).unwrap();
-        let mut command = self.lab.command(BIN);
-        command.args(["agent", "--node-name", &self.name]);
-        if !flags.iter().any(|flag| flag.starts_with("--listen")) {
-            command.arg("--listen=off");
-        }
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
-        if !flags.contains(&"--physical-network") {
-            command.args(&self.flags);
-        }
-        command.args(flags);
-        log_level(&mut command);
-        command.stdout(Stdio::null()).stderr(log);
-        self.child = Some(spawn(&mut command));
-    }
-
-    /// What `kube-dhcp status` says on the node.
-    pub fn status(&self) -> Value {
-        let state = self.state();
-        let mut command = self.lab.command(BIN);
-        let done = crate::lab::output(command.args(["status", "-o", "json", "--state-dir"]).arg(state));
-        serde_json::from_slice(&done.stdout).unwrap_or_default()
-    }
-
-    /// The same as a person reads it.
-    pub fn status_text(&self) -> String {
-        let mut command = self.lab.command(BIN);
-        let done = crate::lab::output(command.args(["status", "--state-dir"]).arg(self.state()));
-        String::from_utf8(done.stdout).unwrap()
-    }
-
-    pub fn state(&self) -> PathBuf {
-        self.disk.path().join("state")
-    }
-
-    /// `kill -9` of the agent alone; what it runs goes on.
-    pub fn kill_agent(&mut self) {
-        for pid in self.lab.pids_of("kube-dhcp") {
-            self.lab.signal("KILL", pid);
-        }
-        if let Some(mut child) = self.child.take() {
-            let _ = child.wait();
-        }
-    }
-
-    /// Cuts the node off from the API server, or connects it again.
-    pub fn connect(&self, up: bool) {
-        let state = if up { "up" } else { "down" };
-        sh(&format!("ip link set m{} {state}", self.number));
-    }
-
-    /// The dnsmasq processes that run, as the node counts them.
-    pub fn servers(&self) -> Vec<u32> {
-        // Not one that is only asked for its version.
-        let state = self.state().display().to_string();
-        let serves = |pid: &u32| {
-            let argv = self.lab.read(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&argv).contains(&state)
-        };
-        self.lab.pids_of("dnsmasq").into_iter().filter(serves).collect()
-    }
-}
-
 /// The physical network of the bridge of this number.
 pub fn lan_name(lan: usize) -> String {
     if lan == 0 { "lan".to_owned() } else { format!("lan{lan}") }
-}
-
-/// As `RUST_LOG` says; for a person who looks for a mistake.
-fn log_level(command: &mut Command) {
-    match std::env::var("KUBE_DHCP_TEST_LOG") {
-        Ok(level) => command.env("RUST_LOG", level),
-        Err(_) => command.env_remove("RUST_LOG"),
-    };
 }
 
 /// A field of one of an object's conditions; empty where there is none.

@@ -274,8 +274,8 @@ impl<'a> Segment<'a> {
         let ack = self.begin(guest)?;
         assert_eq!(ack.yiaddr(), wanted, "guest {number} of network {} was given another's", self.number);
         let server = ack.server();
-        let renewed = guest.find(server, ALONE).is_some()
-            && guest.ask_for(&renewal(wanted).to(server), ALONE).is_some_and(|answer| self.is_ack(&answer));
+        let ask = |mac| guest.ask_for(&renewal(wanted).reaching(server, mac), ALONE);
+        let renewed = guest.find(server, ALONE).and_then(ask).is_some_and(|answer| self.is_ack(&answer));
         if !renewed {
             self.note(|tally| tally.rebound += 1);
         }

@@ -26,7 +26,7 @@ fn outside(name: &str) {
         .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
         .args(["--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap())
-        .args(["--exact", name, "--nocapture", "--test-threads=1"])
+        .args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
         .status()
         .unwrap();

@@ -1,18 +1,16 @@
 //! A guest: a DHCPv4 client whose every message a test can choose.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
+use dhcproto::Encodable;
 use dhcproto::v4::{Flags, Message};
-use dhcproto::{Decodable, Encodable};
 
 use super::wire::{arp_answer, arp_found, arp_question};
-use super::{Datagram, DhcpOption, Lab, Mac, MessageType, OptionCode, PATIENCE, SILENCE, Wire};
+use super::{Answer, Datagram, DhcpOption, Lab, Mac, MessageType, OptionCode, PATIENCE, SILENCE, Wire};
 
 const ANY: Ipv4Addr = Ipv4Addr::UNSPECIFIED;
-const MAGIC: [u8; 4] = [99, 130, 83, 99];
 
 /// A client on a segment, in its own namespace, with a device called `eth0`.
 pub struct Guest<'lab> {
@@ -35,6 +33,8 @@ pub struct Ask {
     pub want: Option<Vec<u8>>,
     /// A server to send to by unicast.
     pub server: Option<Ipv4Addr>,
+    /// Its MAC address, where the guest need not ask for it.
+    pub server_mac: Option<Mac>,
     pub broadcast_flag: bool,
 }
 
@@ -42,7 +42,8 @@ impl Ask {
     pub fn new(kind: MessageType) -> Self {
         let want = vec![1, 3, 6, 12, 15, 26, 28, 42, 51, 54, 58, 59, 119, 121];
         let (options, broadcast_flag) = (Vec::new(), false);
-        Self { kind, ciaddr: ANY, options, want: Some(want), server: None, broadcast_flag }
+        let (server, server_mac) = (None, None);
+        Self { kind, ciaddr: ANY, options, want: Some(want), server, server_mac, broadcast_flag }
     }
 
     pub fn option(mut self, option: DhcpOption) -> Self {
@@ -70,6 +71,11 @@ impl Ask {
         self
     }
 
+    /// To a server whose MAC address is known.
+    pub fn reaching(self, server: Ipv4Addr, mac: Mac) -> Self {
+        Self { server_mac: Some(mac), ..self.to(server) }
+    }
+
     fn message(&self, xid: u32, mac: Mac) -> Message {
         let mut message = Message::new_with_id(xid, self.ciaddr, ANY, ANY, ANY, &mac.0);
         if self.broadcast_flag {
@@ -85,89 +91,6 @@ impl Ask {
             options.insert(option.clone());
         }
         message
-    }
-}
-
-/// A DHCP message as it came off the wire.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    bytes: Vec<u8>,
-    /// Every option's bytes, repeated and overloaded ones joined, in no particular type.
-    pub options: BTreeMap<u8, Vec<u8>>,
-    pub from_mac: Mac,
-    pub from: Ipv4Addr,
-    pub to_mac: Mac,
-    pub checksum_ok: bool,
-}
-
-impl Answer {
-    pub(super) fn parse(datagram: &Datagram) -> Option<Self> {
-        let bytes = datagram.payload.clone();
-        if bytes.get(236..240)? != MAGIC {
-            return None;
-        }
-        Some(Self {
-            options: all_options(&bytes),
-            bytes,
-            from_mac: datagram.from_mac,
-            from: datagram.from.0,
-            to_mac: datagram.to_mac,
-            checksum_ok: datagram.checksum_ok,
-        })
-    }
-
-    /// The whole message, typed.
-    pub fn message(&self) -> Message {
-        Message::from_bytes(&self.bytes).unwrap()
-    }
-
-    pub fn kind(&self) -> MessageType {
-        MessageType::from(self.options.get(&53).map_or(0, |value| value[0]))
-    }
-
-    pub fn option(&self, code: u8) -> Option<&[u8]> {
-        self.options.get(&code).map(Vec::as_slice)
-    }
-
-    /// The addresses in an option that holds a list of them.
-    pub fn addresses(&self, code: u8) -> Vec<Ipv4Addr> {
-        let chunks = self.option(code).unwrap_or_default().chunks_exact(4);
-        chunks.map(|c| Ipv4Addr::new(c[0], c[1], c[2], c[3])).collect()
-    }
-
-    pub fn text(&self, code: u8) -> Option<String> {
-        self.option(code).map(|value| String::from_utf8_lossy(value).into_owned())
-    }
-
-    /// A lease time, T1, T2 …
-    pub fn seconds(&self, code: u8) -> Option<u32> {
-        self.option(code)?.try_into().ok().map(u32::from_be_bytes)
-    }
-
-    pub fn yiaddr(&self) -> Ipv4Addr {
-        self.address_at(16)
-    }
-
-    pub fn siaddr(&self) -> Ipv4Addr {
-        self.address_at(20)
-    }
-
-    pub fn server(&self) -> Ipv4Addr {
-        *self.addresses(54).first().expect("no server identifier")
-    }
-
-    /// What a NAK says, and where.
-    pub fn reason(&self) -> String {
-        self.text(56).unwrap_or_default()
-    }
-
-    fn xid(&self) -> u32 {
-        u32::from_be_bytes(self.bytes[4..8].try_into().unwrap())
-    }
-
-    fn address_at(&self, at: usize) -> Ipv4Addr {
-        let octets: [u8; 4] = self.bytes[at..at + 4].try_into().unwrap();
-        octets.into()
     }
 }
 
@@ -277,7 +200,7 @@ impl<'lab> Guest<'lab> {
         if ask.ciaddr != ANY {
             self.holds(ask.ciaddr);
         }
-        let server_mac = ask.server.map(|server| self.resolve(server));
+        let server_mac = ask.server.map(|server| ask.server_mac.unwrap_or_else(|| self.resolve(server)));
         let datagram = Datagram {
             from_mac: self.mac,
             to_mac: server_mac.unwrap_or(Mac::BROADCAST),
@@ -329,7 +252,7 @@ impl<'lab> Guest<'lab> {
             }
             let datagram = Datagram::parse(&frame).filter(|d| d.to.1 == 68);
             let answer = datagram.and_then(|d| Answer::parse(&d));
-            if let Some(answer) = answer.filter(|a| ours(a.xid()) && a.bytes[28..34] == self.mac.0) {
+            if let Some(answer) = answer.filter(|a| ours(a.xid()) && a.client() == self.mac) {
                 return Some(answer);
             }
         }
@@ -358,36 +281,8 @@ impl<'lab> Guest<'lab> {
     }
 }
 
-/// The options of a message, those in `file` and `sname` too if option 52 says so.
-fn all_options(bytes: &[u8]) -> BTreeMap<u8, Vec<u8>> {
-    let mut found = BTreeMap::new();
-    collect_options(&bytes[240..], &mut found);
-    let overload = found.get(&52).map_or(0, |value| value[0]);
-    if overload & 1 != 0 {
-        collect_options(&bytes[108..236], &mut found);
-    }
-    if overload & 2 != 0 {
-        collect_options(&bytes[44..108], &mut found);
-    }
-    found
-}
-
 /// The REQUEST that takes what a server offered.
 fn selecting(address: Ipv4Addr, server: Ipv4Addr) -> Ask {
     let ask = Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(address));
     ask.option(DhcpOption::ServerIdentifier(server))
-}
-
-fn collect_options(mut bytes: &[u8], found: &mut BTreeMap<u8, Vec<u8>>) {
-    while let [code, rest @ ..] = bytes {
-        bytes = match (code, rest) {
-            (0, _) => rest,
-            (255, _) | (_, []) => return,
-            (_, [length, rest @ ..]) => {
-                let (value, rest) = rest.split_at(usize::from(*length).min(rest.len()));
-                found.entry(*code).or_default().extend_from_slice(value);
-                rest
-            }
-        };
-    }
 }

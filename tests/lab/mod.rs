@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "it is a library to each of them")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken lab must fail loudly")]
 
+mod answer;
 mod capture;
 mod clients;
 mod dns;
@@ -16,11 +17,12 @@ mod guest;
 mod machine;
 mod wire;
 
+pub use answer::Answer;
 pub use capture::{Capture, Seen};
 pub use clients::{Bound, Dhclient, Dig};
 pub use dns::{DnsReply, DnsSocket, rtype};
 pub use dnsmasq::{Dnsmasq, Exit, Setup};
-pub use guest::{Answer, Ask, Guest};
+pub use guest::{Ask, Guest};
 pub use machine::Lab;
 pub use wire::{Datagram, Mac, Wire};
 

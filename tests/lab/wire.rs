@@ -125,6 +125,8 @@ impl Wire {
         bind(socket.as_raw_fd(), &link).unwrap();
         socket.set_nonblocking(true).unwrap();
         socket.set_recv_buffer_size(4 << 20).unwrap();
+        // Until it was bound it took the frames of all devices.
+        while (&socket).read(&mut [0; 64]).is_ok() {}
         Self { socket }
     }
 

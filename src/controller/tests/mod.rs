@@ -345,3 +345,20 @@ fn where_no_agent_can_serve_beside_others_there_is_one_server() {
     assert_eq!(sim.ready("p"), yes());
     assert_eq!(sim.turn("x"), 0);
 }
+
+#[test]
+fn an_address_whose_allocation_somebody_deleted_stays_its_holders() {
+    let mut sim = cluster(2);
+    sim.port("p", Some(1), None);
+    sim.settle();
+    for (number, ip) in [(2, "10.0.0.2"), (3, "10.0.0.4")] {
+        let name = format!("x.{ip}");
+        let before = sim.allocations.remove(&name).unwrap().spec;
+        sim.world.deleted(Kind::Allocation, &sim::name(&name), None, crate::types::Revision(u64::MAX));
+        sim.port(&format!("q{number}"), Some(number), Some(ip));
+        sim.settle();
+        assert_eq!(sim.ready(&format!("q{number}")).1, "AddressInUse");
+        assert_eq!(sim.allocations[&name].spec, before);
+    }
+    assert_eq!(sim.addresses("p"), ["10.0.0.4"]);
+}

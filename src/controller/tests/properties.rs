@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::super::world::Kind;
 use super::sim::Sim;
+use crate::api::ServerState;
 
 #[derive(Debug, Clone)]
 enum Op {
@@ -84,7 +85,8 @@ fn no_address_is_held_twice(sim: &Sim) {
             assert_eq!(other, None, "{} is {name}'s too", address.ip);
         }
     }
-    for server in sim.servers.values() {
+    // Of one that is to go and that nobody can tell, the address may be taken when no other one is free.
+    for server in sim.servers.values().filter(|server| server.spec.state == ServerState::Active) {
         for address in &server.spec.addresses {
             assert!(!holders.contains_key(&address.ip), "{} is a server's and a port's", address.ip);
         }

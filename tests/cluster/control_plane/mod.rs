@@ -181,6 +181,12 @@ impl ControlPlane {
         self.api.as_ref().expect("it is stopped").thaw();
     }
 
+    /// Kills etcd, and starts it again on its data. The API server knows nothing of it.
+    pub fn restart_etcd(&mut self) {
+        self.etcd = None;
+        self.start_etcd();
+    }
+
     /// A copy of everything in etcd, for [`Self::restore`].
     ///
     /// etcd is frozen for it, not stopped: what it has written so far is a state that it can start

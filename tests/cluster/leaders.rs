@@ -1,8 +1,6 @@
 //! Leaders are stopped, go on, and are killed, while ports come and go: nobody gets an address twice,
 //! no slot is served twice, and nothing is left over.
 
-mod observer;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,14 +12,15 @@ use serde_json::{Value, json};
 
 use crate::inside::inside;
 use crate::lab::Mac;
+use crate::observer::{Observer, addresses};
+use crate::random::{Random, number};
 use crate::site::{LAN, Site};
-use observer::{Observer, addresses};
 
 /// How long everything may take to settle on a busy machine.
 const SETTLE: Duration = Duration::from_secs(180);
 /// How long the leader's Lease is good.
 const LEASE: Duration = Duration::from_secs(15);
-/// How many leaders are killed where nobody says; each costs the time of a Lease. `make soak`: 50.
+/// How many leaders are killed where `KUBE_DHCP_TEST_KILLS` does not say; each costs the time of a Lease.
 const KILLS: u64 = 4;
 
 const NETWORK: &str = r"
@@ -149,7 +148,7 @@ fn signal(site: &mut Site, controller: usize, signal: Signal) {
 fn a_leader_that_stood_still_gives_nothing_twice() {
     inside("leaders::a_leader_that_stood_still_gives_nothing_twice", async {
         let mut site = two_leaders().await;
-        let observer = Observer::start(&site);
+        let observer = Observer::start(&site.client());
         let old = site.leader().await.unwrap();
         let first = tokio::spawn(create_all(site.api("Port"), 0..400));
         until_held(&site, &observer, 40).await;
@@ -197,16 +196,12 @@ async fn until_held(site: &Site, observer: &Observer, wanted: usize) {
 #[test]
 fn leaders_that_are_killed_give_nothing_twice() {
     inside("leaders::leaders_that_are_killed_give_nothing_twice", async {
-        let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
-        let clock = || std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap().subsec_nanos().into();
-        let seed = number("KUBE_DHCP_TEST_SEED").unwrap_or_else(clock);
+        let mut random = Random::seeded();
         let kills = number("KUBE_DHCP_TEST_KILLS").unwrap_or(KILLS);
-        println!("KUBE_DHCP_TEST_SEED={seed} KUBE_DHCP_TEST_KILLS={kills}");
         let mut site = two_leaders().await;
-        let observer = Observer::start(&site);
+        let observer = Observer::start(&site.client());
         let stop = Arc::new(std::sync::atomic::AtomicBool::new(false));
-        let churn = tokio::spawn(churn(site.api("Port"), Random(seed), stop.clone()));
-        let mut random = Random(!seed);
+        let churn = tokio::spawn(churn(site.api("Port"), random.fork(1), stop.clone()));
         for kill in 0..kills {
             let began = Instant::now();
             let leader = until_led(&site, None).await;
@@ -257,16 +252,4 @@ async fn churn(
         tokio::time::sleep(Duration::from_millis(random.below(120))).await;
     }
     changes
-}
-
-/// Splitmix64: the same numbers for the same seed.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % limit
-    }
 }
