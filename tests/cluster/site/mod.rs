@@ -3,6 +3,10 @@
 //! Each node is a machine of its own with bridges `br0`, `br1`, … whose uplinks lead to the street,
 //! another machine where the guests are. Agents and controller run with their own service accounts.
 
+mod node;
+
+pub use node::Node;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -42,19 +46,6 @@ pub struct Site {
     controllers: Vec<Child>,
     controller_kubeconfig: PathBuf,
     logs: PathBuf,
-}
-
-/// A node: a machine, and the agent on it.
-pub struct Node {
-    pub name: String,
-    pub lab: Lab,
-    pub kubeconfig: PathBuf,
-    number: usize,
-    agents: usize,
-    child: Option<Child>,
-    /// Survives the machine, as a disk does.
-    disk: TempDir,
-    flags: Vec<String>,
 }
 
 impl Site {
@@ -279,6 +270,11 @@ impl Site {
         self.until(kind, name, wanted).await
     }
 
+    /// What a program has said so far.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.logs.join(format!("{name}.log"))).unwrap_or_default()
+    }
+
     /// The end of each log.
     pub fn logs(&self) -> String {
         let mut files: Vec<_> = std::fs::read_dir(&self.logs).unwrap().flatten().map(|e| e.path()).collect();
@@ -299,72 +295,6 @@ impl Drop for Site {
             let _ = child.kill();
             let _ = child.wait();
         }
-    }
-}
-
-impl Node {
-    fn start_agent(&mut self, logs: &std::path::Path, flags: &[&str]) {
-        self.agents += 1;
-        let log = File::create(logs.join(format!("agent-{}-{}.log", self.name, self.agents))).unwrap();
-        let mut command = self.lab.command(BIN);
-        command.args(["agent", "--node-name", &self.name]);
-        if !flags.iter().any(|flag| flag.starts_with("--listen")) {
-            command.arg("--listen=off");
-        }
-        command.arg("--kubeconfig").arg(&self.kubeconfig).arg("--state-dir").arg(self.state());
-        if !flags.contains(&"--physical-network") {
-            command.args(&self.flags);
-        }
-        command.args(flags);
-        log_level(&mut command);
-        command.stdout(Stdio::null()).stderr(log);
-        self.child = Some(spawn(&mut command));
-    }
-
-    /// What `kube-dhcp status` says on the node.
-    pub fn status(&self) -> Value {
-        let state = self.state();
-        let mut command = self.lab.command(BIN);
-        let done = crate::lab::output(command.args(["status", "-o", "json", "--state-dir"]).arg(state));
-        serde_json::from_slice(&done.stdout).unwrap_or_default()
-    }
-
-    /// The same as a person reads it.
-    pub fn status_text(&self) -> String {
-        let mut command = self.lab.command(BIN);
-        let done = crate::lab::output(command.args(["status", "--state-dir"]).arg(self.state()));
-        String::from_utf8(done.stdout).unwrap()
-    }
-
-    pub fn state(&self) -> PathBuf {
-        self.disk.path().join("state")
-    }
-
-    /// `kill -9` of the agent alone; what it runs goes on.
-    pub fn kill_agent(&mut self) {
-        for pid in self.lab.pids_of("kube-dhcp") {
-            self.lab.signal("KILL", pid);
-        }
-        if let Some(mut child) = self.child.take() {
-            let _ = child.wait();
-        }
-    }
-
-    /// Cuts the node off from the API server, or connects it again.
-    pub fn connect(&self, up: bool) {
-        let state = if up { "up" } else { "down" };
-        sh(&format!("ip link set m{} {state}", self.number));
-    }
-
-    /// The dnsmasq processes that run, as the node counts them.
-    pub fn servers(&self) -> Vec<u32> {
-        // Not one that is only asked for its version.
-        let state = self.state().display().to_string();
-        let serves = |pid: &u32| {
-            let argv = self.lab.read(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&argv).contains(&state)
-        };
-        self.lab.pids_of("dnsmasq").into_iter().filter(serves).collect()
     }
 }
 
