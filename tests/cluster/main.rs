@@ -23,6 +23,7 @@ mod kstatus;
 mod leaders;
 mod load;
 mod many;
+mod orders;
 mod outage;
 mod policy;
 mod rbac;
