@@ -15,7 +15,7 @@ mod lab;
 #[path = "../tests/cluster/load/mod.rs"]
 mod load;
 #[allow(dead_code, reason = "it is the tests', and we use a part")]
-#[path = "../tests/cluster/site.rs"]
+#[path = "../tests/cluster/site/mod.rs"]
 mod site;
 
 fn main() {

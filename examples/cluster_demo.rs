@@ -11,7 +11,7 @@ mod control_plane;
 mod inside;
 #[path = "../tests/lab/mod.rs"]
 mod lab;
-#[path = "../tests/cluster/site.rs"]
+#[path = "../tests/cluster/site/mod.rs"]
 #[allow(dead_code, missing_docs, unreachable_pub, reason = "it has its part of it")]
 mod site;
 

@@ -45,8 +45,13 @@ impl Pulse {
             self.0.answers.send_modify(|n| *n += 1);
         }
         if now.saturating_duration_since(last) > SILENT {
-            self.0.revivals.send_modify(|n| *n += 1);
+            self.revived();
         }
+    }
+
+    /// What was not there is there again: whoever looks only now and then looks now.
+    pub fn revived(&self) {
+        self.0.revivals.send_modify(|n| *n += 1);
     }
 
     /// Waits for `wait`, or less if somebody is answered meanwhile. Cancel-safe.
@@ -61,7 +66,8 @@ impl Pulse {
         }
     }
 
-    /// Changes each time that somebody is answered after nobody was for a while.
+    /// Changes each time that somebody is answered after nobody was for a while, and when definitions are
+    /// back that were gone.
     pub fn revivals(&self) -> watch::Receiver<u64> {
         self.0.revivals.subscribe()
     }

@@ -71,26 +71,7 @@ pub async fn follow<K: Watched>(
     pace: Pace,
     tell: impl AsyncFnMut(Seen<K>) -> bool,
 ) {
-    let resource = kube::api::ApiResource::erase::<K>(&());
-    let absence = Absence::new(client.clone(), &resource.group);
-    let api = match &selection.namespace {
-        Some(namespace) => Api::namespaced_with(client, namespace, &resource),
-        None => Api::all_with(client, &resource),
-    };
-    let mut watch = Watch {
-        api,
-        resource: resource.plural,
-        selection,
-        pace,
-        tell,
-        failures: 0,
-        refused: false,
-        broken: None,
-        streaming: true,
-        absence,
-        gone: false,
-    };
-    watch.run().await;
+    Watch::new::<K>(client, selection, pace, tell).run().await;
 }
 
 struct Watch<F> {
@@ -130,6 +111,28 @@ enum End {
 }
 
 impl<F> Watch<F> {
+    fn new<K: Watched>(client: Client, selection: Selection, pace: Pace, tell: F) -> Self {
+        let resource = kube::api::ApiResource::erase::<K>(&());
+        let absence = Absence::new(client.clone(), &resource.group);
+        let api = match &selection.namespace {
+            Some(namespace) => Api::namespaced_with(client, namespace, &resource),
+            None => Api::all_with(client, &resource),
+        };
+        Self {
+            api,
+            resource: resource.plural,
+            selection,
+            pace,
+            tell,
+            failures: 0,
+            refused: false,
+            broken: None,
+            streaming: true,
+            absence,
+            gone: false,
+        }
+    }
+
     async fn run<K: Watched>(&mut self)
     where
         F: AsyncFnMut(Seen<K>) -> bool,
@@ -158,7 +161,7 @@ impl<F> Watch<F> {
                 debug!(resource = self.resource, objects = objects.len(), revision = revision.0, "listed");
                 self.mended();
                 let seen = Seen::listed(objects, revision);
-                self.absence.ended();
+                self.found();
                 self.gone = false;
                 let heard = (self.tell)(seen).await;
                 match events {
@@ -188,6 +191,7 @@ impl<F> Watch<F> {
         drop(permit);
         match answer {
             Ok(Some(list)) => {
+                self.found();
                 let now = Revision::read(list.metadata.resource_version.as_deref()).unwrap_or_default();
                 if now >= revision {
                     let heard = (self.tell)(Seen::Reconnected).await;
@@ -282,6 +286,14 @@ impl<F> Watch<F> {
         }
     }
 
+    /// The kind is there.
+    fn found(&mut self) {
+        if self.absence.ended() {
+            // With the definitions went what others of this process had made.
+            self.pace.pulse.revived();
+        }
+    }
+
     fn mended(&mut self) {
         self.failures = 0;
         self.broken = None;
@@ -352,3 +364,6 @@ async fn within<T>(
 fn cut_short() -> kube::Error {
     kube::Error::Service("the API server ended its answer early".into())
 }
+
+#[cfg(test)]
+mod tests;

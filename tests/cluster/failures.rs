@@ -44,8 +44,7 @@ fn without_the_api_server_an_agent_starts_from_its_copy_and_converges_after() {
         site.until_ready("Port", "p2").await;
         let number = holders(&site).await[0];
         let before = site.nodes[number - 1].servers();
-        // The copy is written within a second.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        site.nodes[number - 1].until_copied("p2");
         site.plane.stop_api();
         site.nodes[number - 1].kill_agent();
         site.start_agent(number, &[]);
@@ -136,7 +135,9 @@ fn another_controller_takes_over() {
         println!("taken over after {:?}", began.elapsed());
         // At SIGTERM the Lease is given back: the next one does not wait for it to run out.
         site.start_controller(&[]);
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        until("the new one is ready to take over", || {
+            site.log("controller-2").contains("all objects are known")
+        });
         let pid = rustix::process::Pid::from_child(site.controller(1));
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
         let began = Instant::now();

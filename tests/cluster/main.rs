@@ -25,6 +25,7 @@ mod leaders;
 mod load;
 mod many;
 mod observer;
+mod orders;
 mod outage;
 mod policy;
 mod random;

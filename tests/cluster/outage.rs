@@ -106,12 +106,11 @@ fn an_older_storage_is_believed() {
             assert!(said <= now, "{said} is ahead of {now}: {server:#}");
         }
         site.delete("Port", "p20").await;
-        let gone = || async { site.list("IPAllocation").await.len() == 3 };
-        let deadline = Instant::now() + LONG;
-        while !gone().await {
-            assert!(Instant::now() < deadline, "{:#?}\n{}", site.list("IPAllocation").await, site.logs());
-            tokio::time::sleep(Duration::from_millis(100)).await;
-        }
+        let gone = async || {
+            let held = site.list("IPAllocation").await;
+            if held.len() == 3 { Ok(()) } else { Err(format!("{held:#?}")) }
+        };
+        site.eventually(LONG, gone).await;
     });
 }
 
@@ -153,7 +152,7 @@ fn without_rights_it_says_which_and_serves_from_its_copy() {
     inside("outage::without_rights_it_says_which_and_serves_from_its_copy", async {
         let mut site = served(1).await;
         let servers = site.nodes[0].servers();
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        site.nodes[0].until_copied("p1");
         let rules = json!([{"op": "replace", "path": "/rules/0/resources", "value": ["networks", "subnets", "dhcpservers"]}]);
         site.plane.kubectl(&[
             "patch",

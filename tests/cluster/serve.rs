@@ -105,11 +105,11 @@ async fn everything_goes(site: &Site) {
     for (kind, name) in [("Network", "a"), ("Port", "p1"), ("Subnet", "a-v4")] {
         site.delete(kind, name).await;
     }
-    let deadline = Instant::now() + Duration::from_secs(30);
-    while !(site.list("DHCPServer").await.is_empty() && site.list("IPAllocation").await.is_empty()) {
-        assert!(Instant::now() < deadline, "{:#?}\n{}", site.list("DHCPServer").await, site.logs());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let gone = async || {
+        let left = [site.list("DHCPServer").await, site.list("IPAllocation").await].concat();
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+    };
+    site.eventually(Duration::from_secs(30), gone).await;
     for node in &site.nodes {
         assert!(
             node.servers().is_empty() && node.lab.netns_names().is_empty(),

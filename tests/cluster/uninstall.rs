@@ -85,25 +85,35 @@ fn the_definitions_go_before_what_they_define() {
 fn an_agent_that_was_away_learns_that_the_definitions_are_gone() {
     inside("uninstall::an_agent_that_was_away_learns_that_the_definitions_are_gone", async {
         let mut site = served("default").await;
-        let number = site.nodes.iter().position(|node| !node.servers().is_empty()).unwrap();
-        // Its copy of the objects is written within a second.
-        tokio::time::sleep(Duration::from_millis(1_500)).await;
-        site.nodes[number].kill_agent();
+        // One agent is away, the other server's node ends for good.
+        let serving: Vec<_> = (1..=3).filter(|number| !site.nodes[number - 1].servers().is_empty()).collect();
+        let [away, dead] = serving[..] else { panic!("{serving:?} serve") };
+        site.nodes[away - 1].until_copied("p1");
+        site.nodes[away - 1].kill_agent();
+        site.power_off(dead);
+        site.plane.kubectl(&["delete", "node", &format!("n{dead}")]);
         site.plane.kubectl(&["delete", "-k", definitions(), "--wait=true", "--timeout=60s"]);
-        until(&site, "the others are empty", || {
-            let mut others = site.nodes.iter().enumerate().filter(|(n, _)| *n != number);
-            others.all(|(_, node)| node.servers().is_empty())
-        })
-        .await;
-        site.start_agent(number + 1, &[]);
+        let third = 6 - away - dead;
+        until(&site, "the other one is empty", || site.nodes[third - 1].servers().is_empty()).await;
+        site.start_agent(away, &[]);
         let began = Instant::now();
-        let copied = || site.nodes[number].status()["node"]["source"] == "LastGoodCopy";
+        let copied = || site.nodes[away - 1].status()["node"]["source"] == "LastGoodCopy";
         until(&site, "it serves from its copy", copied).await;
         // An API server that starts says the same for a while.
         tokio::time::sleep(Duration::from_secs(30)).await;
-        assert_eq!(site.nodes[number].servers().len(), 1, "it gave up early");
+        assert_eq!(site.nodes[away - 1].servers().len(), 1, "it gave up early");
+        site.nodes.remove(dead - 1);
         nodes_are_empty(&site).await;
         println!("taken down after {:?}", began.elapsed());
+        // With new definitions there is nothing, but for the agents that live.
+        site.plane.install().await;
+        nothing_is_left(&site).await;
+        let living: Vec<_> =
+            site.nodes.iter().map(|node| format!("dhcpagent.kube-dhcp.io/{}", node.name)).collect();
+        until(&site, "the living agents are back", || {
+            kubectl(&site, &["get", "dagent", "--output=name"]).lines().eq(living.iter())
+        })
+        .await;
     });
 }
 
@@ -181,10 +191,9 @@ fn kubectl(site: &Site, arguments: &[&str]) -> String {
 }
 
 async fn until(site: &Site, what: &str, wanted: impl Fn() -> bool) {
-    let deadline = Instant::now() + crate::site::LONG * 2;
-    while !wanted() {
+    let look = async || {
         let objects = || kubectl(site, &["get", "dnet,dport,dsrv,dip,dagent", "-A"]);
-        assert!(Instant::now() < deadline, "still not: {what}\n{}\n{}", objects(), site.logs());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+        if wanted() { Ok(()) } else { Err(format!("{what}\n{}", objects())) }
+    };
+    site.eventually(crate::site::LONG * 2, look).await;
 }

@@ -155,11 +155,11 @@ async fn watches(site: &Site) -> BTreeMap<&'static str, i64> {
 
 /// Waits until the control plane's own watches are open.
 async fn others_watch(site: &Site) {
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while watches(site).await["dhcpservers"] == 0 {
-        assert!(Instant::now() < deadline, "the garbage collector does not watch");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    let watched = async || match watches(site).await["dhcpservers"] {
+        0 => Err("the garbage collector does not watch".to_owned()),
+        _ => Ok(()),
+    };
+    site.eventually(LONG * 2, watched).await;
 }
 
 async fn until_watches(site: &Site, none: &BTreeMap<&'static str, i64>, wanted: [i64; 4]) {

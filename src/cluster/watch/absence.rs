@@ -16,7 +16,7 @@ const FOR_GOOD: Duration = Duration::from_secs(60);
 pub(super) struct Absence {
     client: Client,
     group: String,
-    for_good: Duration,
+    pub(super) for_good: Duration,
     since: Option<Instant>,
 }
 
@@ -25,9 +25,9 @@ impl Absence {
         Self { client, group: group.to_owned(), for_good: FOR_GOOD, since: None }
     }
 
-    /// There is something, or nobody knows.
-    pub(super) fn ended(&mut self) {
-        self.since = None;
+    /// There is something, or nobody knows; whether there was nothing before.
+    pub(super) fn ended(&mut self) -> bool {
+        self.since.take().is_some()
     }
 
     /// A request failed so: whether that makes the definition gone for good.
@@ -81,6 +81,7 @@ mod tests {
         assert!(!absence.is_final(&answer(404)).await, "at once");
         tokio::time::sleep(Duration::from_millis(40)).await;
         assert!(absence.is_final(&answer(404)).await);
+        assert!(absence.ended() && !absence.ended());
     }
 
     #[tokio::test]

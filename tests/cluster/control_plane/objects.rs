@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::Request;
 use k8s_openapi::api::authentication::v1::{BoundObjectReference, TokenRequest, TokenRequestSpec};
@@ -37,7 +37,9 @@ impl ControlPlane {
         let (group, version) = (&crd.spec.group, &crd.spec.versions[0].name);
         let path = format!("/apis/{group}/{version}/{}?limit=1", crd.spec.names.plural);
         let request = || Request::get(&path).body(Vec::new()).unwrap();
-        while self.admin().request_text(request()).await.is_err() {
+        let deadline = Instant::now() + PATIENCE;
+        while let Err(error) = self.admin().request_text(request()).await {
+            assert!(Instant::now() < deadline, "{path} is never served: {error}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

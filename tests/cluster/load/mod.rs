@@ -122,20 +122,15 @@ impl Load {
     }
 
     async fn until_served(&self, site: &Site) {
-        let deadline = Instant::now() + PATIENCE;
         let ready = |network: &Value| {
             network.pointer("/status/servers/ready").and_then(Value::as_u64)
                 == u64::try_from(self.servers()).ok()
         };
-        loop {
-            let networks = site.list("Network").await;
-            let served = networks.iter().filter(|network| ready(network)).count();
-            if served == self.networks {
-                return;
-            }
-            assert!(Instant::now() < deadline, "{served} networks are served\n{}", site.logs());
-            tokio::time::sleep(Duration::from_millis(500)).await;
-        }
+        let all = async || {
+            let served = site.list("Network").await.iter().filter(|network| ready(network)).count();
+            if served == self.networks { Ok(()) } else { Err(format!("{served} networks are served")) }
+        };
+        site.eventually(PATIENCE, all).await;
     }
 
     /// Each at its time, whatever became of those before, as long as the API server keeps up.

@@ -87,6 +87,21 @@ impl Node {
         self.disk.0.path().join("state")
     }
 
+    /// Waits until the agent's copy of the cluster's objects, which is written a moment after each change,
+    /// has what a Port was given.
+    pub fn until_copied(&self, port: &str) {
+        let copied = || {
+            let text = std::fs::read_to_string(self.state().join("cluster.json")).ok()?;
+            let copy: Value = serde_json::from_str(&text).ok()?;
+            let ours = |object: &&Value| {
+                object["kind"] == "Port" && object["value"]["metadata"]["name"].as_str() == Some(port)
+            };
+            let port = copy["objects"].as_array()?.iter().find(ours)?.clone();
+            port.pointer("/value/status/addresses/0").cloned()
+        };
+        eventually("the copy has the Port", LONG, copied);
+    }
+
     /// `kill -9` of the agent alone; what it runs goes on.
     pub fn kill_agent(&mut self) {
         let Some(mut child) = self.child.take() else { return };

@@ -3,7 +3,6 @@
 //! Each node is a machine of its own with bridges `br0`, `br1`, … whose uplinks lead to the street,
 //! another machine where the guests are. Agents and controller run with their own service accounts.
 
-#[path = "site/node.rs"]
 mod node;
 
 use std::fs::File;
@@ -301,6 +300,11 @@ impl Site {
             condition(object, "Ready", "status") == "False" && condition(object, "Ready", "reason") == reason
         };
         self.until(kind, name, wanted).await
+    }
+
+    /// What a program has said so far.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.logs.join(format!("{name}.log"))).unwrap_or_default()
     }
 
     /// The files that agents and controllers log to.
