@@ -98,7 +98,7 @@ impl Users {
         let mut told = Vec::new();
         for _ in 0..=random.below(6) {
             let lan = &LANS[super::lans::STEADY + random.index(LANS.len() - super::lans::STEADY)];
-            let (port, other, kind) = (random.index(PORTS), random.index(PORTS), random.below(7));
+            let (port, other, kind) = (random.index(PORTS), random.index(PORTS), random.below(9));
             let did = self.change(lan, port, other, kind).await;
             told.push(format!("{} {did}", lan.port_name(port)));
         }
@@ -126,10 +126,17 @@ impl Users {
                 self.again(lan, port, Wish { other_mac: !wish.other_mac, ip: None }).await;
                 "made again with another MAC"
             }
-            (3 | 4, _) => {
+            (3, _) => {
                 let ip = self.address_of(lan, other).await;
                 self.again(lan, port, Wish { other_mac: false, ip }).await;
-                "made again with another's address"
+                "asks for another's address"
+            }
+            (4 | 5, _) => {
+                let ip = self.address_of(lan, other).await;
+                self.wanted.remove(&(lan.number, other));
+                self.remove_port(lan, other).await;
+                self.again(lan, port, Wish { other_mac: false, ip }).await;
+                "asks for that of one who is deleted"
             }
             (_, Some(wish)) => {
                 self.again(lan, port, wish).await;
