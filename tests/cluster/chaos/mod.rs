@@ -210,8 +210,7 @@ impl Chaos {
         }
         self.stage.assert_good();
         self.stage.tell(&format!("all is right after {:.1?}; last: {why:.200}", began.elapsed()));
-        self.stage.observer.seen().ports.settled();
-        self.stage.users.swapped.lock().unwrap().clear();
+        self.stage.users.settled();
         began.elapsed()
     }
 

@@ -213,8 +213,18 @@ impl Users {
         self.observed().ports.rebuilt(&lan.key(), revision);
     }
 
+    /// All is as it is wanted: everything that is seen from now on counts.
+    pub fn settled(&self) {
+        let mut observed = self.observed();
+        observed.ports.settled();
+        observed.servers.moving = false;
+        drop(observed);
+        self.swapped.lock().unwrap().clear();
+    }
+
     /// Whether a node is to be emptied.
     pub async fn drain(&self, node: &str, drain: bool) -> bool {
+        self.observed().servers.moving |= drain;
         let patch = Patch::Merge(json!({"spec": {"drain": drain}}));
         said(self.api("DHCPAgent", "").patch(node, &PatchParams::default(), &patch)).await.is_some()
     }
