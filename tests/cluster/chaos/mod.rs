@@ -93,8 +93,10 @@ impl Chaos {
         while began.elapsed() < PHASE {
             let drawn = Drawn::new(&mut self.random);
             self.act(drawn).await;
-            let until = self.wounds.first().map_or(Instant::now(), |(until, _)| *until);
-            self.until(until.max(Instant::now() + drawn.pause)).await;
+            self.until(Instant::now() + drawn.pause).await;
+            while let Some((until, _)) = self.wounds.first() {
+                self.until(*until).await;
+            }
             self.whole().await;
             let now = self.unanswered();
             assert_eq!(now, before, "guests were not answered\n{}", self.stage.site.logs());
