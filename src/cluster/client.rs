@@ -70,7 +70,7 @@ pub const REQUEST: Duration = Duration::from_secs(5);
 /// A failure in one line, with what to do about it where that is known.
 pub fn why(error: &kube::Error, resource: &str) -> String {
     match error {
-        kube::Error::Api(status) if status.code == 403 => {
+        kube::Error::Api(status) if status.code == 403 && !is_terminating(status) => {
             format!("{}; apply the RBAC of deploy/", status.message)
         }
         kube::Error::Api(status) if status.code == 401 => {
@@ -84,6 +84,12 @@ pub fn why(error: &kube::Error, resource: &str) -> String {
     }
 }
 
+/// Nothing is made any more in a namespace that is being deleted: no rights would help.
+fn is_terminating(status: &kube::core::Status) -> bool {
+    let causes = status.details.iter().flat_map(|details| &details.causes);
+    causes.into_iter().any(|cause| cause.reason == "NamespaceTerminating")
+}
+
 /// An error and what stands behind it; kube repeats causes in its messages, so each is said once.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     let mut text = error.to_string();
@@ -94,4 +100,23 @@ fn chain(error: &(dyn std::error::Error + 'static)) -> String {
         }
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn rights_are_asked_for_only_where_they_help() {
+        let refused = |reason: &str| {
+            let status = json!({
+                "status": "Failure", "code": 403, "message": "it is forbidden", "reason": "Forbidden",
+                "details": {"causes": [{"reason": reason, "message": "m"}]},
+            });
+            why(&kube::Error::Api(serde_json::from_value(status).unwrap()), "ports")
+        };
+        assert_eq!(refused("other"), "it is forbidden; apply the RBAC of deploy/");
+        assert_eq!(refused("NamespaceTerminating"), "it is forbidden");
+    }
 }

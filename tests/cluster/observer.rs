@@ -43,6 +43,8 @@ pub struct Servers {
     slots: BTreeMap<(String, u64), BTreeSet<String>>,
     /// By MAC address: the network's UID and the node. Also of those that are gone.
     pub devices: BTreeMap<String, (String, String)>,
+    /// A node is emptied: whoever leaves a slot stays until the next one serves.
+    pub moving: bool,
 }
 
 impl Observer {
@@ -165,7 +167,8 @@ impl Servers {
         if data["spec"]["state"] == "Active" {
             active.insert(name.to_owned());
         }
-        (active.len() > 1).then(|| format!("slot {slot:?} is served by {active:?}"))
+        (active.len() > 1 + usize::from(self.moving))
+            .then(|| format!("slot {slot:?} is served by {active:?}"))
     }
 
     fn forget(&mut self, name: &str, data: &Value) {

@@ -125,7 +125,7 @@ impl ObjectAct {
 
 fn act(random: &mut Random) -> Act {
     let (node, lan) = (1 + random.index(3), random.index(LANS.len()));
-    let (seed, kind) = (random.below(u64::MAX), random.below(32));
+    let (seed, kind) = (random.below(u64::MAX), random.below(40));
     let on_node = |act| Act::Node(node, act);
     let restless = STEADY + lan % (LANS.len() - STEADY);
     match kind {

@@ -93,8 +93,10 @@ impl Chaos {
         while began.elapsed() < PHASE {
             let drawn = Drawn::new(&mut self.random);
             self.act(drawn).await;
-            let until = self.wounds.first().map_or(Instant::now(), |(until, _)| *until);
-            self.until(until.max(Instant::now() + drawn.pause)).await;
+            self.until(Instant::now() + drawn.pause).await;
+            while let Some((until, _)) = self.wounds.first() {
+                self.until(*until).await;
+            }
             self.whole().await;
             let now = self.unanswered();
             assert_eq!(now, before, "guests were not answered\n{}", self.stage.site.logs());
@@ -210,8 +212,7 @@ impl Chaos {
         }
         self.stage.assert_good();
         self.stage.tell(&format!("all is right after {:.1?}; last: {why:.200}", began.elapsed()));
-        self.stage.observer.seen().ports.settled();
-        self.stage.users.swapped.lock().unwrap().clear();
+        self.stage.users.settled();
         began.elapsed()
     }
 

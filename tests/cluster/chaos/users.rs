@@ -98,7 +98,7 @@ impl Users {
         let mut told = Vec::new();
         for _ in 0..=random.below(6) {
             let lan = &LANS[super::lans::STEADY + random.index(LANS.len() - super::lans::STEADY)];
-            let (port, other, kind) = (random.index(PORTS), random.index(PORTS), random.below(7));
+            let (port, other, kind) = (random.index(PORTS), random.index(PORTS), random.below(9));
             let did = self.change(lan, port, other, kind).await;
             told.push(format!("{} {did}", lan.port_name(port)));
         }
@@ -126,10 +126,17 @@ impl Users {
                 self.again(lan, port, Wish { other_mac: !wish.other_mac, ip: None }).await;
                 "made again with another MAC"
             }
-            (3 | 4, _) => {
+            (3, _) => {
                 let ip = self.address_of(lan, other).await;
                 self.again(lan, port, Wish { other_mac: false, ip }).await;
-                "made again with another's address"
+                "asks for another's address"
+            }
+            (4 | 5, _) => {
+                let ip = self.address_of(lan, other).await;
+                self.wanted.remove(&(lan.number, other));
+                self.remove_port(lan, other).await;
+                self.again(lan, port, Wish { other_mac: false, ip }).await;
+                "asks for that of one who is deleted"
             }
             (_, Some(wish)) => {
                 self.again(lan, port, wish).await;
@@ -206,8 +213,18 @@ impl Users {
         self.observed().ports.rebuilt(&lan.key(), revision);
     }
 
+    /// All is as it is wanted: everything that is seen from now on counts.
+    pub fn settled(&self) {
+        let mut observed = self.observed();
+        observed.ports.settled();
+        observed.servers.moving = false;
+        drop(observed);
+        self.swapped.lock().unwrap().clear();
+    }
+
     /// Whether a node is to be emptied.
     pub async fn drain(&self, node: &str, drain: bool) -> bool {
+        self.observed().servers.moving |= drain;
         let patch = Patch::Merge(json!({"spec": {"drain": drain}}));
         said(self.api("DHCPAgent", "").patch(node, &PatchParams::default(), &patch)).await.is_some()
     }
