@@ -16,6 +16,7 @@ cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a 
 
 test: packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
+	$(CARGO) test --locked --release --test fuzz -- --nocapture
 
 bench: packages ## Measure against the budgets, side by side with a floor (root)
 	$(CARGO) bench --locked --bench budgets

@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | [`api`] | the kinds | none |
 //! | [`types`] | MAC addresses, names, ranges: parsed once, printed one way | none |
+//! | [`plain`] | text of others made harmless | none |
 //! | [`reason`] | why an object is not as its owner wants it | none |
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
@@ -47,6 +48,7 @@ pub mod members;
 pub mod metrics;
 pub mod node;
 pub mod place;
+pub mod plain;
 pub mod plan;
 pub mod reason;
 pub mod report;

@@ -2,6 +2,10 @@
 //!
 //! Used by whoever judges objects (`validate`, `desired`, the agent) and by `conditions`. Pure.
 
+use std::borrow::Cow;
+
+use crate::plain::plain;
+
 /// The reason of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -291,9 +295,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `reason` in the words of `message`.
+    /// `reason` in the words of `message`, in which a tenant's text may be.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        let message = message.into();
+        let message = match plain(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(plain) => plain,
+        };
+        Self { reason, message }
     }
 }
 

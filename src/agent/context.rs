@@ -220,18 +220,7 @@ impl<H> Context<H> {
     }
 
     pub(super) fn set_problems(&self, problems: &[source::Problem]) {
-        let listed = problems.iter().map(|problem| ManifestProblem {
-            place: problem
-                .line
-                .map_or_else(|| problem.file.clone(), |line| format!("{}:{line}", problem.file)),
-            object: problem.object.as_ref().map(ToString::to_string),
-            message: if problem.field.is_empty() {
-                problem.message.clone()
-            } else {
-                format!("{}: {}", problem.field, problem.message)
-            },
-        });
-        let listed: Vec<_> = listed.collect();
+        let listed: Vec<_> = problems.iter().map(ManifestProblem::from).collect();
         self.metrics.manifest_problems.set(listed.len().try_into().unwrap_or(i64::MAX));
         let mut before = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         for problem in listed.iter().filter(|problem| !before.contains(problem)) {

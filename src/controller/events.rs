@@ -21,6 +21,7 @@ use super::statuses::Statuses;
 use super::world::Snapshot;
 use crate::api::{Conditioned, Port, find};
 use crate::cluster::write::{describe, limited};
+use crate::plain::cut;
 
 /// Events that wait to be written; beyond, they are dropped.
 const QUEUE: usize = 256;
@@ -130,7 +131,8 @@ impl Recorder {
             action: Some(note.action.to_owned()),
             reason: Some(note.reason.to_owned()),
             type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
-            note: Some(note.message.chars().take(1_000).collect()),
+            // An API server counts bytes, and refuses more than 1,024.
+            note: Some(cut(note.message, 1_000).to_owned()),
             event_time: Some(MicroTime(now)),
             reporting_controller: Some("kube-dhcp.io/controller".to_owned()),
             reporting_instance: Some(self.instance.chars().take(128).collect()),
