@@ -125,6 +125,19 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     if rest.is_empty() { bytes } else { None }
 }
 
+/// What an answer of 1,500 bytes has room for, beside headers and what every answer has.
+const ROOM: usize = 1_500 - 20 - 8 - 240 - 40;
+
+/// Options that no usual answer has room for. They are sent as far as they fit, in the order in which the
+/// guest asks for them.
+pub fn crowded(options: &Options) -> Option<Problem> {
+    let bytes: usize = options.values().map(|value| value.len() + 2).sum();
+    let message = format!(
+        "spec.options: they take {bytes} bytes, and an answer has room for {ROOM}: a guest that asks for all gets those that it asks for first"
+    );
+    (bytes > ROOM).then(|| Problem::new(Reason::OptionsTooLong, message))
+}
+
 /// A route to a destination over a next hop, RFC 3442: prefix length, as many bytes of the prefix as it
 /// needs, next hop.
 pub fn route((net, next_hop): (Ipv4Net, Ipv4Addr)) -> Vec<u8> {

@@ -8,7 +8,7 @@ use super::subnet::{Served, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
 use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
-use crate::dhcp_options::ipv4_options;
+use crate::dhcp_options::{crowded, ipv4_options};
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Reservation};
 use crate::types::{DomainName, HostName, MacAddr};
@@ -157,6 +157,7 @@ impl Guest {
             problem: None,
             unallocated: self.given.errors.first().map(unallocated),
             unserved: unserved.or_else(|| self.too_long(domain)),
+            crowded: crowded(&self.options),
         }
     }
 

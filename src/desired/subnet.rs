@@ -9,7 +9,7 @@ use super::network::{Admitted, all_parsed, parsed};
 use super::{Inputs, SubnetView};
 use crate::allocate::{Ledger, Pool};
 use crate::api::{AddressRange, DhcpMode, GatewayType, HostRoute, Subnet, SubnetDnsType};
-use crate::dhcp_options::{ipv4_options, route};
+use crate::dhcp_options::{crowded, ipv4_options, route};
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Scope};
 use crate::types::Ipv4Range;
@@ -45,7 +45,9 @@ pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<
     order.sort_by_cached_key(|(name, subnet)| (!known(name, subnet), name.clone()));
     let (mut served, mut views) = (Vec::<Served>::new(), BTreeMap::new());
     for (name, subnet) in order {
-        let admitted = Served::new(&name, subnet).and_then(|new| new.beside(&served));
+        let admitted = Served::new(&name, subnet)
+            .and_then(|new| new.beside(&served))
+            .and_then(|new| if served.len() < MOST { Ok(new) } else { Err(too_many()) });
         let problem = match admitted {
             Ok(new) => {
                 served.push(new);
@@ -57,6 +59,16 @@ pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<
     }
     served.sort_by(|a, b| a.pool.subnet_name.cmp(&b.pool.subnet_name));
     (served, views)
+}
+
+/// A server has an address in each, and a DHCPServer has room for so many.
+const MOST: usize = 64;
+
+fn too_many() -> Problem {
+    Problem::new(
+        Reason::TooManySubnets,
+        format!("the Network has {MOST} other Subnets, and no room for more"),
+    )
 }
 
 fn name_of(subnet: &Subnet) -> String {
@@ -116,6 +128,11 @@ impl Served {
     pub(super) fn no_server(&self) -> Problem {
         let message = format!("no address is left in Subnet {} for its DHCP server", self.pool.subnet_name);
         Problem::new(Reason::PoolExhausted, message)
+    }
+
+    /// Said where no guest can get all of its options at once.
+    pub(super) fn crowded(&self) -> Option<Problem> {
+        crowded(&ipv4_options(&self.subnet.spec.options, "spec.options").0)
     }
 
     pub(super) fn device_address(&self) -> Option<Ipv4Net> {

@@ -26,3 +26,4 @@ mod mistakes;
 mod names;
 mod observed;
 mod reasons;
+mod sizes;

@@ -17,7 +17,7 @@ use kube_dhcp::source::Object;
 
 use crate::model::Model;
 use crate::scene::{STATE, Scene, Subject};
-use crate::wanted::wanted;
+use crate::wanted::{net, wanted};
 
 /// One input, and which of its fields are not as they should be; `None`: nobody knows.
 #[derive(Clone, Debug)]
@@ -65,6 +65,7 @@ impl Court {
                 self.unharmed(&model, &desired, inputs)?;
             }
         }
+        addresses_are_somebodys(&desired, &scene)?;
         words_of_steps(&desired)?;
         self.accepted_by_a_controller(&scene)?;
         inputs.iter().map(|input| verdict(input, &desired)).collect()
@@ -149,6 +150,29 @@ fn model(desired: &Desired) -> Result<Option<Model>, String> {
     };
     let [hosts, options, names] = files(server);
     Model::read(&server.process.as_ref().unwrap().argv, &hosts, &options, &names).map(Some)
+}
+
+/// An address is in the subnet that it is said to be of, and of no other, and has one holder.
+fn addresses_are_somebodys(desired: &Desired, scene: &Scene) -> Result<(), String> {
+    let nets: Vec<_> = scene.subnets.values().filter(|subnet| is_in_network(desired, &subnet.name)).collect();
+    let nets: Vec<_> =
+        nets.iter().map(|s| (s.name.as_str(), net(s.spec["cidr"].as_str().unwrap()))).collect();
+    let has = |(net, length): (u32, u32), ip: u32| length == 0 || (ip ^ net) >> (32 - length) == 0;
+    let mut seen = BTreeSet::new();
+    let of_ports = desired.ports.values().flat_map(|view| &view.addresses);
+    for (ip, subnet) in of_ports.filter(|(_, subnet)| nets.iter().any(|(name, _)| name == subnet)) {
+        let in_nets: Vec<_> = nets.iter().filter(|(_, net)| has(*net, (*ip).into())).map(|n| n.0).collect();
+        if in_nets != [subnet.as_str()] || !seen.insert(*ip) || desired.server_addresses.contains(ip) {
+            return Err(format!("{ip} of Subnet {subnet} is in {in_nets:?}, or has two holders"));
+        }
+    }
+    let macs: Vec<_> = desired.ports.values().filter_map(|view| view.mac).collect();
+    let distinct: BTreeSet<_> = macs.iter().collect();
+    if macs.len() == distinct.len() {
+        Ok(())
+    } else {
+        Err(format!("two Ports with one MAC address: {macs:?}"))
+    }
 }
 
 /// What is logged of each step.
