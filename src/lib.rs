@@ -12,6 +12,7 @@
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
+//! | [`fair`] | namespaces in turn | none |
 //! | [`selector`] | which labels a selector selects | none |
 //! | [`place`] | on which nodes a network is served | none |
 //! | [`liveness`] | which agents are dead | none |
@@ -42,6 +43,7 @@ pub mod desired;
 pub mod dhcp_options;
 pub mod dnsmasq;
 pub mod durable;
+pub mod fair;
 pub mod host;
 pub mod liveness;
 pub mod members;

@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tracing::warn;
 
 use super::Error;
@@ -20,6 +20,7 @@ use crate::cluster::client::Connection;
 use crate::conditions::{self, AllDone};
 use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
 use crate::durable::{self, Survives};
+use crate::fair::Gate;
 use crate::host::bridge_filter_active;
 use crate::metrics::Metrics;
 use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
@@ -47,10 +48,12 @@ pub(super) struct Context<H> {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
-    /// Networks that may be built or torn down at the same time.
-    pub(super) heavy: Semaphore,
+    /// Networks that may be built at the same time.
+    pub(super) heavy: Gate,
     /// Networks that may be looked at at the same time: each takes a thread and some descriptors.
-    pub(super) looks: Semaphore,
+    pub(super) looks: Gate,
+    /// Networks that may write down who has which address at the same time.
+    pub(super) pens: Gate,
     pub(super) outbox: Outbox,
     pub(super) beacon: Notify,
     store: Mutex<Store>,
@@ -78,8 +81,9 @@ impl<H> Context<H> {
             config,
             metrics,
             readiness: Readiness::default(),
-            heavy: Semaphore::new(HEAVY),
-            looks: Semaphore::new(LOOKS),
+            heavy: Gate::for_each(HEAVY),
+            looks: Gate::for_each(LOOKS),
+            pens: Gate::for_each(PENS),
             saved_segments: Mutex::new(segments),
             outbox: Outbox::default(),
             beacon: Notify::new(),
@@ -289,6 +293,7 @@ pub(super) fn names(metadata: &kube::core::ObjectMeta) -> (String, String) {
 }
 
 const LOOKS: usize = 32;
+const PENS: usize = 8;
 
 /// How long a network that is gone may come back and find everybody at their addresses.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);

@@ -27,3 +27,4 @@ mod names;
 mod observed;
 mod reasons;
 mod sizes;
+mod tenants;
