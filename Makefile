@@ -16,6 +16,7 @@ cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a 
 
 test: packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
+	$(CARGO) test --locked --release --test fuzz -- --nocapture
 
 soak: packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
 	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture

@@ -107,6 +107,13 @@ impl<'a> Conditions<'a> {
         self.now_true.push(says.condition(type_, Some(self.generation), self.now, self.before));
     }
 
+    /// What need not be said while all is well.
+    fn unless_well(&mut self, type_: &str, problem: Option<&Problem>) {
+        if let Some(problem) = problem {
+            self.set(type_, Err(problem));
+        }
+    }
+
     fn ready(mut self, state: Result<Reason, &Problem>) -> Vec<Condition> {
         if let Err(Problem { reason, message }) = state {
             let type_ = if reason.is_stalled() { "Stalled" } else { "Reconciling" };
@@ -246,6 +253,7 @@ pub fn subnet(
     let ready = view.problem.clone().map_or_else(|| progress.subnet(name), Err);
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
+    conditions.unless_well("OptionsFit", view.crowded.as_ref());
     let whole = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let addresses =
         AddressCounts { total: whole(view.total), used: whole(view.used), releasing: whole(view.releasing) };
@@ -272,6 +280,7 @@ pub fn port(
     conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
     let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
     conditions.set("Allocated", allocated.map_or(Ok(Reason::Ready), Err));
+    conditions.unless_well("OptionsFit", view.crowded.as_ref());
     let address = |(ip, subnet): &(Ipv4Addr, String)| AllocatedAddress {
         ip: ip.to_string(),
         subnet_name: subnet.clone(),

@@ -106,6 +106,8 @@ pub struct SubnetView {
     pub used: u64,
     /// Addresses that nobody has and nobody gets yet.
     pub releasing: u64,
+    /// Why no guest can get all of its options.
+    pub crowded: Option<Problem>,
 }
 
 /// What is to be said of a Port.
@@ -121,6 +123,8 @@ pub struct PortView {
     pub unallocated: Option<Problem>,
     /// Why DHCP does not answer although it was asked to.
     pub unserved: Option<Problem>,
+    /// Why it cannot get all of its options.
+    pub crowded: Option<Problem>,
 }
 
 /// The desired state of one network. `ledger` is brought up to date: what the network's ports and
@@ -186,6 +190,7 @@ fn describe(subnets: &[Served], views: &mut BTreeMap<String, SubnetView>, ledger
         view.problem = (subnet.scope && subnet.server.is_none()).then(|| subnet.no_server());
         view.gateway = subnet.gateway;
         view.total = subnet.pool.size();
+        view.crowded = subnet.crowded();
         view.used = ledger.used(&subnet.pool.subnet_name) as u64;
     }
 }

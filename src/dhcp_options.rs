@@ -5,6 +5,8 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
+
 use crate::api::{DhcpOption, Family, OptionEncoding, OptionName};
 use crate::reason::{Problem, Reason};
 use crate::service::Options;
@@ -121,6 +123,34 @@ fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |b: u8| char::from(b).to_digit(16).and_then(|d| u8::try_from(d).ok());
     let bytes = pairs.iter().map(|[a, b]| Some(digit(*a)? << 4 | digit(*b)?)).collect();
     if rest.is_empty() { bytes } else { None }
+}
+
+/// What an answer of 1,500 bytes has room for, beside headers and what every answer has.
+const ROOM: usize = 1_500 - 20 - 8 - 240 - 40;
+
+/// Options that no usual answer has room for. They are sent as far as they fit, in the order in which the
+/// guest asks for them.
+pub fn crowded(options: &Options) -> Option<Problem> {
+    let bytes: usize = options.values().map(|value| value.len() + 2).sum();
+    let message = format!(
+        "spec.options: they take {bytes} bytes, and an answer has room for {ROOM}: a guest that asks for all gets those that it asks for first"
+    );
+    (bytes > ROOM).then(|| Problem::new(Reason::OptionsTooLong, message))
+}
+
+/// A route to a destination over a next hop, RFC 3442: prefix length, as many bytes of the prefix as it
+/// needs, next hop.
+pub fn route((net, next_hop): (Ipv4Net, Ipv4Addr)) -> Vec<u8> {
+    let significant = usize::from(net.prefix_len()).div_ceil(8);
+    let mut bytes = vec![net.prefix_len()];
+    bytes.extend(&net.network().octets()[..significant]);
+    bytes.extend(next_hop.octets());
+    bytes
+}
+
+/// How many bytes a route to `net` takes.
+pub fn route_length(net: Ipv4Net) -> usize {
+    1 + usize::from(net.prefix_len()).div_ceil(8) + 4
 }
 
 /// RFC 1035 §3.1, without compression.

@@ -7,10 +7,12 @@
 //! |---|---|---|
 //! | [`api`] | the kinds | none |
 //! | [`types`] | MAC addresses, names, ranges: parsed once, printed one way | none |
+//! | [`plain`] | text of others made harmless | none |
 //! | [`reason`] | why an object is not as its owner wants it | none |
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
+//! | [`fair`] | namespaces in turn | none |
 //! | [`selector`] | which labels a selector selects | none |
 //! | [`place`] | on which nodes a network is served | none |
 //! | [`liveness`] | which agents are dead | none |
@@ -41,12 +43,14 @@ pub mod desired;
 pub mod dhcp_options;
 pub mod dnsmasq;
 pub mod durable;
+pub mod fair;
 pub mod host;
 pub mod liveness;
 pub mod members;
 pub mod metrics;
 pub mod node;
 pub mod place;
+pub mod plain;
 pub mod plan;
 pub mod reason;
 pub mod report;

@@ -2,6 +2,10 @@
 //!
 //! Used by whoever judges objects (`validate`, `desired`, the agent) and by `conditions`. Pure.
 
+use std::borrow::Cow;
+
+use crate::plain::plain;
+
 /// The reason of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Reason {
@@ -17,6 +21,8 @@ pub enum Reason {
     InvalidValue,
     /// A DHCP option that cannot be sent.
     InvalidOption,
+    /// Options that do not all fit into one answer.
+    OptionsTooLong,
     /// The referenced Network does not exist.
     NetworkNotFound,
     /// The referenced Network is not served.
@@ -35,6 +41,8 @@ pub enum Reason {
     MTUTooLarge,
     /// Another Subnet of the Network has some of the addresses.
     SubnetsOverlap,
+    /// The Network has as many Subnets as it can have.
+    TooManySubnets,
     /// Another Port of the Network has the MAC address.
     DuplicateMAC,
     /// Somebody else holds the address.
@@ -77,13 +85,14 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 36] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
         Self::NotSupported,
         Self::InvalidValue,
         Self::InvalidOption,
+        Self::OptionsTooLong,
         Self::NetworkNotFound,
         Self::NetworkNotServed,
         Self::SubnetNotFound,
@@ -93,6 +102,7 @@ impl Reason {
         Self::SegmentInUse,
         Self::MTUTooLarge,
         Self::SubnetsOverlap,
+        Self::TooManySubnets,
         Self::DuplicateMAC,
         Self::AddressInUse,
         Self::AddressOutsideSubnet,
@@ -149,6 +159,12 @@ impl Reason {
             Self::InvalidOption => {
                 ("InvalidOption", "Stalled", ALL, "correct or remove the option that the message names")
             }
+            Self::OptionsTooLong => (
+                "OptionsTooLong",
+                "",
+                "Subnet, Port",
+                "use fewer or shorter options; guests are answered, each with what it asks for first",
+            ),
             Self::NetworkNotFound => ("NetworkNotFound", "Reconciling", "Subnet, Port", "create the Network"),
             Self::NetworkNotServed => {
                 ("NetworkNotServed", "Reconciling", "Subnet, Port", "see the Network's conditions")
@@ -183,6 +199,12 @@ impl Reason {
                 "Reconciling",
                 "Subnet",
                 "use another CIDR, or delete the Subnet that the message names",
+            ),
+            Self::TooManySubnets => (
+                "TooManySubnets",
+                "Reconciling",
+                "Subnet",
+                "use another Network, or delete a Subnet of this one",
             ),
             Self::DuplicateMAC => (
                 "DuplicateMAC",
@@ -309,9 +331,14 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// `reason` in the words of `message`.
+    /// `reason` in the words of `message`, in which a tenant's text may be.
     pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        Self { reason, message: message.into() }
+        let message = message.into();
+        let message = match plain(&message) {
+            Cow::Borrowed(_) => message,
+            Cow::Owned(plain) => plain,
+        };
+        Self { reason, message }
     }
 }
 
@@ -322,7 +349,7 @@ mod tests {
     #[test]
     fn the_table_of_reasons_in_the_docs_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted` and `Allocated`. *Stalled*: only a change of the \
+        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated` and `OptionsFit`. *Stalled*: only a change of the \
                     object itself helps. *Reconciling*: something else may help, and the agent tries again by itself.\n\n";
         let wanted = format!("{head}{}", reasons_table());
         if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {

@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{NetworkStatus, PhysicalNetworkStatus, PortStatus, SubnetStatus};
-use crate::source::Origin;
+use crate::plain::{cut, plain};
+use crate::source::{self, Origin};
 use crate::types::NetworkUid;
 
 /// One network.
@@ -96,6 +97,24 @@ pub struct ManifestProblem {
     pub object: Option<String>,
     /// The field and what is wrong with it.
     pub message: String,
+}
+
+impl From<&source::Problem> for ManifestProblem {
+    fn from(problem: &source::Problem) -> Self {
+        let source::Problem { file, line, object, field, message } = problem;
+        Self {
+            place: said(&line.map_or_else(|| file.clone(), |line| format!("{file}:{line}"))),
+            object: object.as_ref().map(|object| said(&object.to_string())),
+            message: said(&if field.is_empty() { message.clone() } else { format!("{field}: {message}") }),
+        }
+    }
+}
+
+/// More than that of what somebody wrote nobody wants to read.
+const LONGEST: usize = 4_096;
+
+fn said(text: &str) -> String {
+    plain(cut(text, LONGEST)).into_owned()
 }
 
 /// The directory of all reports.

@@ -1,13 +1,18 @@
 //! The log: to standard error, as text or JSON, errors with their causes.
 //!
 //! Set up once, by `main`. What is logged at which level is said where it happens; `RUST_LOG` narrows
-//! or widens it.
+//! or widens it. Whatever a tenant wrote stands in it: an event is one line, and a terminal obeys none.
 
-use std::io::IsTerminal;
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
 
+use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::cli::LogFormat;
+use crate::plain::is_active;
 
 /// A library that logs each failed request would say twice what we say once.
 const QUIET: &str = "info,kube_client=off";
@@ -15,10 +20,97 @@ const QUIET: &str = "info,kube_client=off";
 /// Sets the log up for the rest of the process' life.
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET));
-    let log =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    subscriber(format, filter, io::stderr().is_terminal(), io::stderr).init();
+}
+
+/// The log as `writer` gets it; text in `colours` if they are wanted.
+pub fn subscriber<W>(
+    format: LogFormat,
+    filter: EnvFilter,
+    colours: bool,
+    writer: W,
+) -> Box<dyn Subscriber + Send + Sync>
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let escapes = match format {
+        LogFormat::Text => Escapes::Text { colours },
+        LogFormat::Json => Escapes::Json,
+    };
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(Lines { writer, escapes })
+        .with_target(false);
     match format {
-        LogFormat::Text => log.with_ansi(std::io::stderr().is_terminal()).init(),
-        LogFormat::Json => log.json().flatten_event(true).init(),
+        LogFormat::Text => Box::new(log.with_ansi(colours).finish()),
+        LogFormat::Json => Box::new(log.json().flatten_event(true).finish()),
+    }
+}
+
+/// How a character that is not to be obeyed is written.
+#[derive(Debug, Clone, Copy)]
+enum Escapes {
+    /// With colours only what sets a colour stays.
+    Text {
+        colours: bool,
+    },
+    Json,
+}
+
+impl Escapes {
+    fn line(self, text: &str) -> String {
+        let mut line = String::with_capacity(text.len() + 16);
+        for (at, c) in text.char_indices() {
+            match self {
+                Self::Text { colours: true } if sets_colour(&text[at..]) => line.push(c),
+                Self::Text { .. } if is_active(c) => line.extend(c.escape_default()),
+                Self::Json if is_active(c) => {
+                    let _ = write!(line, "\\u{:04x}", u32::from(c));
+                }
+                _ => line.push(c),
+            }
+        }
+        line
+    }
+}
+
+fn sets_colour(text: &str) -> bool {
+    let codes = text
+        .strip_prefix("\u{1b}[")
+        .map(|rest| rest.trim_start_matches(|c: char| c.is_ascii_digit() || c == ';'));
+    codes.is_some_and(|rest| rest.starts_with('m'))
+}
+
+/// Makes one line of each event.
+struct Lines<W> {
+    writer: W,
+    escapes: Escapes,
+}
+
+impl<'a, W: MakeWriter<'a>> MakeWriter<'a> for Lines<W> {
+    type Writer = Line<W::Writer>;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        Line { writer: self.writer.make_writer(), escapes: self.escapes }
+    }
+}
+
+struct Line<W> {
+    writer: W,
+    escapes: Escapes,
+}
+
+impl<W: Write> Write for Line<W> {
+    /// Gets a whole event, with the end of its line.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let text = String::from_utf8_lossy(event);
+        let end = if text.ends_with('\n') { "\n" } else { "" };
+        let line = self.escapes.line(text.strip_suffix('\n').unwrap_or(&text));
+        self.writer.write_all((line + end).as_bytes())?;
+        Ok(event.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
     }
 }

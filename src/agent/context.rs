@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 use tracing::warn;
 
 use super::Error;
@@ -20,6 +20,7 @@ use crate::cluster::client::Connection;
 use crate::conditions::{self, AllDone};
 use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
 use crate::durable::{self, Survives};
+use crate::fair::Gate;
 use crate::host::{Host, bridge_filter_active};
 use crate::metrics::Metrics;
 use crate::node::Rule;
@@ -48,10 +49,12 @@ pub(super) struct Context<H> {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
     pub(super) readiness: Readiness,
-    /// Networks that may be built or torn down at the same time.
-    pub(super) heavy: Semaphore,
+    /// Networks that may be built at the same time.
+    pub(super) heavy: Gate,
     /// Networks that may be looked at at the same time: each takes a thread and some descriptors.
-    pub(super) looks: Semaphore,
+    pub(super) looks: Gate,
+    /// Networks that may write down who has which address at the same time.
+    pub(super) pens: Gate,
     pub(super) outbox: Outbox,
     pub(super) beacon: Notify,
     store: Mutex<Store>,
@@ -90,8 +93,9 @@ impl<H> Context<H> {
             config,
             metrics,
             readiness: Readiness::default(),
-            heavy: Semaphore::new(HEAVY),
-            looks: Semaphore::new(LOOKS),
+            heavy: Gate::for_each(HEAVY),
+            looks: Gate::for_each(LOOKS),
+            pens: Gate::for_each(PENS),
             saved_segments: Mutex::new(segments),
             outbox: Outbox::default(),
             beacon: Notify::new(),
@@ -242,18 +246,7 @@ impl<H> Context<H> {
     }
 
     pub(super) fn set_problems(&self, problems: &[source::Problem]) {
-        let listed = problems.iter().map(|problem| ManifestProblem {
-            place: problem
-                .line
-                .map_or_else(|| problem.file.clone(), |line| format!("{}:{line}", problem.file)),
-            object: problem.object.as_ref().map(ToString::to_string),
-            message: if problem.field.is_empty() {
-                problem.message.clone()
-            } else {
-                format!("{}: {}", problem.field, problem.message)
-            },
-        });
-        let listed: Vec<_> = listed.collect();
+        let listed: Vec<_> = problems.iter().map(ManifestProblem::from).collect();
         self.metrics.manifest_problems.set(listed.len().try_into().unwrap_or(i64::MAX));
         let mut before = self.problems.lock().unwrap_or_else(PoisonError::into_inner);
         for problem in listed.iter().filter(|problem| !before.contains(problem)) {
@@ -322,6 +315,7 @@ pub(super) fn names(metadata: &kube::core::ObjectMeta) -> (String, String) {
 }
 
 const LOOKS: usize = 32;
+const PENS: usize = 8;
 
 /// How long a network that is gone may come back and find everybody at their addresses.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);

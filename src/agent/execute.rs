@@ -138,6 +138,23 @@ impl<H: Host> Executor<'_, H> {
     }
 }
 
+/// Whether it takes the kernel and dnsmasq no time that others would notice.
+pub(super) fn is_quick(action: &Action) -> bool {
+    use dnsmasq::Action as Server;
+    matches!(
+        action,
+        Action::Server(
+            Server::AddHosts(_)
+                | Server::AddOptions(_)
+                | Server::WriteNames(_)
+                | Server::Release(..)
+                | Server::Stop
+                | Server::Remove
+        ) | Action::DeleteDevice
+            | Action::DeleteNamespace
+    )
+}
+
 /// Whether an address is taken from a host of a running server. The host may have a lease for it since
 /// anybody last looked: guests get leases without our being told.
 pub(super) fn takes_back(segment: &Segment, actions: &[Action]) -> bool {

@@ -2,11 +2,12 @@
 //!
 //! Used by its worker. What we chose for somebody is on the disk before anybody is told.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::allocate::Ledger;
 use crate::desired::{Desired, Inputs, NodeConfig, desired};
 use crate::durable::{self, Survives};
+use crate::fair::Gate;
 use crate::reason::{Problem, Reason};
 use crate::types::NetworkUid;
 
@@ -20,11 +21,14 @@ pub(super) struct Kept {
     ledger: Option<Ledger>,
     /// The file does not have it yet.
     unkept: bool,
+    pens: Gate,
+    namespace: String,
 }
 
 impl Kept {
-    pub(super) fn new(state: &std::path::Path, uid: NetworkUid) -> Self {
-        Self { uid, path: ledger_path(state, uid), ledger: None, unkept: false }
+    pub(super) fn new(state: &Path, uid: NetworkUid, pens: Gate, namespace: &str) -> Self {
+        let path = ledger_path(state, uid);
+        Self { uid, path, ledger: None, unkept: false, pens, namespace: namespace.to_owned() }
     }
 
     /// What shall be. An address that we chose is on the disk then; one that was asked for by name is
@@ -68,6 +72,7 @@ impl Kept {
     pub(super) async fn keep(&mut self) -> Result<(), Problem> {
         let Some(ledger) = self.ledger.clone().filter(|_| self.unkept) else { return Ok(()) };
         let path = self.path.clone();
+        let _pen = self.pens.enter(&self.namespace).await;
         let write = move || durable::write(&path, &ledger, Survives::PowerFailure);
         match tokio::task::spawn_blocking(write).await {
             Ok(Ok(())) => self.unkept = false,

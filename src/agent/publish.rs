@@ -23,12 +23,13 @@ use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_status};
 use crate::conditions::Says;
+use crate::fair::Places;
 use crate::reason::{Problem, Reason};
 use crate::types::{NetworkUid, ObjectName, Revision};
 
 /// Reports of one network are at least this far apart.
 const EVERY: Duration = Duration::from_millis(200);
-/// Reports that are written at the same time.
+/// Reports of one namespace that are written at the same time; a third more of all.
 const AT_ONCE: usize = 8;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), last: Duration::from_secs(30) };
 /// Not all agents at once.
@@ -54,6 +55,9 @@ struct Publisher<H> {
     failures: BTreeMap<ObjectName, u32>,
     written: BTreeMap<ObjectName, Written>,
     busy: BTreeSet<ObjectName>,
+    places: Places,
+    /// The namespace that had a turn last.
+    last: String,
 }
 
 /// Publishes for ever.
@@ -68,15 +72,15 @@ pub(super) async fn publish<H>(context: Arc<Context<H>>, connection: Connection)
         failures: BTreeMap::new(),
         written: BTreeMap::new(),
         busy: BTreeSet::new(),
+        places: Places::for_each(AT_ONCE),
+        last: String::new(),
     };
     let mut writes = FuturesUnordered::new();
     loop {
-        while writes.len() < AT_ONCE
-            && let Some(next) = publisher.next()
-        {
+        while let Some(next) = publisher.next() {
             writes.push(next);
         }
-        let wake = publisher.wake().filter(|_| writes.len() < AT_ONCE);
+        let wake = publisher.wake();
         // Each arm only waits or takes what is done.
         tokio::select! {
             changed = context.outbox.changed() => publisher.mark(changed),
@@ -114,19 +118,33 @@ impl<H> Publisher<H> {
     }
 
     fn wake(&self) -> Option<Instant> {
-        self.due.iter().filter(|(network, _)| !self.busy.contains(*network)).map(|(_, at)| *at).min()
+        self.due.iter().filter(|(network, _)| self.may_write(network)).map(|(_, at)| *at).min()
+    }
+
+    /// One write of a network at a time, and not all of one namespace.
+    fn may_write(&self, network: &ObjectName) -> bool {
+        !self.busy.contains(network) && self.places.are_for(&network.namespace)
+    }
+
+    /// One that is due, of the namespace that is next in turn.
+    fn ready(&self, now: Instant) -> Option<ObjectName> {
+        let ready = |(network, at): &(&ObjectName, &Instant)| **at <= now && self.may_write(network);
+        let mut all = self.due.iter().filter(ready).map(|(network, _)| network);
+        let first = all.next()?;
+        let later = [first].into_iter().chain(all).find(|network| network.namespace > self.last);
+        Some(later.unwrap_or(first).clone())
     }
 
     /// The next write that is due, if there is something to say.
     fn next(&mut self) -> Option<impl Future<Output = Done> + use<H>> {
         let now = Instant::now();
         loop {
-            let ready =
-                |(network, at): &(&ObjectName, &Instant)| **at <= now && !self.busy.contains(*network);
-            let network = self.due.iter().find(ready).map(|(network, _)| network.clone())?;
+            let network = self.ready(now)?;
             self.due.remove(&network);
+            self.last.clone_from(&network.namespace);
             let Some((server, status)) = self.news(&network) else { continue };
             self.busy.insert(network.clone());
+            self.places.take(&network.namespace);
             self.not_before.insert(network.clone(), now + EVERY);
             let client = self.client.clone();
             return Some(async move {
@@ -140,6 +158,7 @@ impl<H> Publisher<H> {
 
     fn done(&mut self, (network, before, status, result): Done) {
         self.busy.remove(&network);
+        self.places.give_back(&network.namespace);
         match result {
             Ok(server) => {
                 self.failures.remove(&network);

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::execute::{Executor, Failure, Outcome, takes_back};
+use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
 use super::kept::Kept;
 use super::next::{Next, RETRY};
 use super::predecessor::Predecessor;
@@ -77,7 +77,8 @@ impl<H: Host> Worker<H> {
         cancel: CancellationToken,
     ) -> Self {
         let now = Instant::now();
-        let kept = Kept::new(&context.config.node.state, uid);
+        let namespace = name.as_ref().map_or("", |name| &name.namespace);
+        let kept = Kept::new(&context.config.node.state, uid, context.pens.clone(), namespace);
         Self {
             context,
             uid,
@@ -212,9 +213,9 @@ impl<H: Host> Worker<H> {
         let ran = known.is_some_and(|server| server.process.is_some());
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
         let bridge = bridge.map(|bridge| bridge.name.as_str());
-        let permit = self.context.looks.acquire().await;
+        let pass = self.context.looks.enter(self.namespace()).await;
         let observed = self.context.host.observe(self.uid, bridge).await;
-        drop(permit);
+        drop(pass);
         let observed = observed.inspect_err(|_| self.signal.observe_again())?;
         let runs = observed.server.as_ref().is_some_and(|server| server.process.is_some());
         if ran && !runs {
@@ -249,24 +250,13 @@ impl<H: Host> Worker<H> {
         if actions.is_empty() {
             return Outcome::default();
         }
-        let quick = |a: &Action| {
-            use dnsmasq::Action as Server;
-            matches!(
-                a,
-                Action::Server(
-                    Server::AddHosts(_)
-                        | Server::AddOptions(_)
-                        | Server::WriteNames(_)
-                        | Server::Release(..)
-                        | Server::Stop
-                        | Server::Remove
-                ) | Action::DeleteDevice
-                    | Action::DeleteNamespace
-            )
-        };
         // A change of a running server never waits for networks that are built; and the kernel takes
         // many networks down in the time of one, if they come together.
-        let permit = if actions.iter().all(quick) { None } else { Some(self.context.heavy.acquire().await) };
+        let pass = if actions.iter().all(is_quick) {
+            None
+        } else {
+            Some(self.context.heavy.enter(self.namespace()).await)
+        };
         let arrives = actions.iter().any(|action| matches!(action, Action::AddAddress(_)));
         let label = self.name.as_ref().map_or_else(|| self.uid.to_string(), ToString::to_string);
         let executor = Executor {
@@ -279,7 +269,7 @@ impl<H: Host> Worker<H> {
         // Not before: waiting for others says nothing of how long this server is deaf.
         let began = Instant::now();
         let outcome = executor.execute(segment, actions).await;
-        drop(permit);
+        drop(pass);
         if arrives && outcome.failure.is_none() && self.context.config.cluster.is_some() {
             tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
         }
@@ -333,6 +323,11 @@ impl<H: Host> Worker<H> {
         let held = self.predecessor.report();
         let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held };
         self.context.outbox.put(self.uid, words.report());
+    }
+
+    /// Whose turn it is. What is only to be removed waits for nobody's.
+    fn namespace(&self) -> &str {
+        self.name.as_ref().map_or("", |name| &name.namespace)
     }
 
     fn is_gone(&self) -> bool {

@@ -3,7 +3,7 @@
 //! Called after each judgement. Said once, when it changes; never waited for: an Event that cannot be
 //! written is lost, the condition stays.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, MicroTime};
 use kube::api::PostParams;
 use kube::core::ObjectMeta;
 use kube::{Api, Client, Resource, ResourceExt};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tracing::debug;
 
 use super::judge::{Judged, ServerStep};
@@ -21,17 +21,52 @@ use super::statuses::Statuses;
 use super::world::Snapshot;
 use crate::api::{Conditioned, Port, find};
 use crate::cluster::write::{describe, limited};
+use crate::fair::Turns;
+use crate::plain::cut;
 use crate::reason::Reason;
 
-/// Events that wait to be written; beyond, they are dropped.
+/// Events of one namespace that wait to be written; beyond, they are dropped.
 const QUEUE: usize = 256;
 /// Events are at least this far apart: they are read by people.
 const PACE: Duration = Duration::from_millis(20);
 
 /// See the module.
 pub(super) struct Recorder {
-    events: mpsc::Sender<Event>,
+    events: Arc<Waiting>,
     instance: String,
+}
+
+/// Events that are to be written, namespaces in turn: where one has many to tell, others are heard.
+#[derive(Default)]
+struct Waiting {
+    events: Mutex<Turns<Event>>,
+    notify: Notify,
+}
+
+impl Waiting {
+    /// Whether there was room for it.
+    fn put(&self, namespace: &str, event: Event) -> bool {
+        let mut events = self.events();
+        let room = events.len(namespace) < QUEUE;
+        if room {
+            events.push(namespace, event);
+            self.notify.notify_one();
+        }
+        room
+    }
+
+    async fn next(&self) -> (String, Event) {
+        loop {
+            if let Some(next) = self.events().pop(|_| true) {
+                return next;
+            }
+            self.notify.notified().await;
+        }
+    }
+
+    fn events(&self) -> MutexGuard<'_, Turns<Event>> {
+        self.events.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What is said.
@@ -45,10 +80,13 @@ struct Note<'a> {
 impl Recorder {
     /// Starts to write in the background.
     pub(super) fn start(client: Client, instance: &str) -> Self {
-        let (events, mut queue) = mpsc::channel::<Event>(QUEUE);
+        let events = Arc::<Waiting>::default();
+        let waiting = Arc::downgrade(&events);
         tokio::spawn(async move {
-            while let Some(event) = queue.recv().await {
-                let namespace = event.metadata.namespace.clone().unwrap_or_default();
+            // Until nobody can say anything any more.
+            while let Some(waiting) = waiting.upgrade() {
+                let (namespace, event) = waiting.next().await;
+                drop(waiting);
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
                 if let Err(e) = limited(api.create(&PostParams::default(), &event)).await {
                     debug!("an Event is lost: {}", describe(&e));
@@ -132,7 +170,8 @@ impl Recorder {
             action: Some(note.action.to_owned()),
             reason: Some(note.reason.to_owned()),
             type_: Some(if note.warning { "Warning" } else { "Normal" }.to_owned()),
-            note: Some(note.message.chars().take(1_000).collect()),
+            // An API server counts bytes, and refuses more than 1,024.
+            note: Some(cut(note.message, 1_000).to_owned()),
             event_time: Some(MicroTime(now)),
             reporting_controller: Some("kube-dhcp.io/controller".to_owned()),
             reporting_instance: Some(self.instance.chars().take(128).collect()),
@@ -140,14 +179,14 @@ impl Recorder {
                 api_version: Some(K::api_version(&()).into_owned()),
                 kind: Some(K::kind(&()).into_owned()),
                 name: Some(object.name_any()),
-                namespace: Some(namespace),
+                namespace: Some(namespace.clone()),
                 uid: object.uid(),
                 resource_version: object.resource_version(),
                 ..ObjectReference::default()
             }),
             ..Event::default()
         };
-        if self.events.try_send(event).is_err() {
+        if !self.events.put(&namespace, event) {
             debug!("too many Events; one is lost");
         }
     }
@@ -161,4 +200,20 @@ fn falls_short(ready: &Condition) -> bool {
 
 fn has(snapshot: &Snapshot, server: &str) -> bool {
     snapshot.servers.iter().any(|known| known.metadata.name.as_deref() == Some(server))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::FutureExt;
+
+    #[test]
+    fn a_namespace_with_thousands_to_tell_silences_nobody() {
+        let waiting = Waiting::default();
+        let taken = (0..5_000).filter(|_| waiting.put("a", Event::default())).count();
+        assert_eq!(taken, QUEUE);
+        assert!(waiting.put("z", Event::default()));
+        let namespaces = [(); 2].map(|()| waiting.next().now_or_never().unwrap().0);
+        assert_eq!(namespaces, ["a", "z"]);
+    }
 }

@@ -63,8 +63,6 @@ pub struct Config {
 /// The name of the leader's Lease.
 pub const LEASE: &str = "kube-dhcp-controller";
 
-/// Networks that are worked on at the same time.
-const AT_ONCE: usize = 16;
 /// A network rests this long after it was worked on, and longer if it is so large that it takes long.
 const REST: Duration = Duration::from_millis(25);
 /// Everything is judged again after this time, whatever was heard.
@@ -267,9 +265,7 @@ impl Controller {
 
     fn start_turns(&mut self) {
         let Some(guard) = self.guard.clone() else { return };
-        while self.turns.len() < AT_ONCE
-            && let Some(network) = self.schedule.pop()
-        {
+        while let Some(network) = self.schedule.pop() {
             let written = self.slow.get(&network).map(Instant::elapsed);
             let (shared, guard) = (self.shared.clone(), guard.clone());
             let turn = Turn { shared, guard, network: network.clone(), written };

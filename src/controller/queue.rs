@@ -1,19 +1,36 @@
 //! Networks with something to do: a turn for each namespace, and in it for each network.
 //!
-//! Used by the controller's loop. Pure. What one tenant has to be done delays another by one network.
+//! Used by the controller's loop. Pure. What one tenant has to be done delays another by one network, also
+//! where each takes long: some places are left to others.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 
+use crate::fair::{Places, Turns};
 use crate::types::ObjectName;
 
+/// Networks of one namespace that are worked on at the same time; a third more of all.
+const AT_ONCE: usize = 16;
+
 /// See the module.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Queue {
-    waiting: BTreeMap<String, VecDeque<ObjectName>>,
-    turns: VecDeque<String>,
+    waiting: Turns<ObjectName>,
+    places: Places,
     queued: BTreeSet<ObjectName>,
     busy: BTreeSet<ObjectName>,
     again: BTreeSet<ObjectName>,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self {
+            waiting: Turns::default(),
+            places: Places::for_each(AT_ONCE),
+            queued: BTreeSet::new(),
+            busy: BTreeSet::new(),
+            again: BTreeSet::new(),
+        }
+    }
 }
 
 impl Queue {
@@ -22,25 +39,14 @@ impl Queue {
         if self.busy.contains(&network) {
             self.again.insert(network);
         } else if self.queued.insert(network.clone()) {
-            let namespace = network.namespace.clone();
-            let waiting = self.waiting.entry(namespace.clone()).or_default();
-            if waiting.is_empty() {
-                self.turns.push_back(namespace);
-            }
-            waiting.push_back(network);
+            self.waiting.push(&network.namespace.clone(), network);
         }
     }
 
-    /// The next network; it is busy until it is [`done`](Self::done).
+    /// The next network for which there is a place; it is busy until it is [`done`](Self::done).
     pub(super) fn pop(&mut self) -> Option<ObjectName> {
-        let namespace = self.turns.pop_front()?;
-        let waiting = self.waiting.get_mut(&namespace)?;
-        let network = waiting.pop_front()?;
-        if waiting.is_empty() {
-            self.waiting.remove(&namespace);
-        } else {
-            self.turns.push_back(namespace);
-        }
+        let (namespace, network) = self.waiting.pop(|namespace| self.places.are_for(namespace))?;
+        self.places.take(&namespace);
         self.queued.remove(&network);
         self.busy.insert(network.clone());
         Some(network)
@@ -53,7 +59,9 @@ impl Queue {
 
     /// It is not busy any more; whether something came up meanwhile.
     pub(super) fn done(&mut self, network: &ObjectName) -> bool {
-        self.busy.remove(network);
+        if self.busy.remove(network) {
+            self.places.give_back(&network.namespace);
+        }
         self.again.remove(network)
     }
 }
@@ -75,6 +83,27 @@ mod tests {
         }
         let order: Vec<_> = std::iter::from_fn(|| queue.pop()).map(|n| n.to_string()).collect();
         assert_eq!(order, ["a/1", "b/1", "a/2", "a/3"]);
+    }
+
+    /// Slow ones: none of them is ever done.
+    #[test]
+    fn a_namespace_that_has_thousands_to_do_keeps_nobody_waiting() {
+        let mut queue = Queue::default();
+        (0..5_000).for_each(|n| queue.push(ObjectName::new("a", n.to_string())));
+        let busy: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert_eq!(busy.len(), AT_ONCE);
+        queue.push(name("z/1"));
+        assert_eq!(queue.pop(), Some(name("z/1")));
+        // And where all places are taken, the first that is free is another's.
+        for network in ["z/2", "z/3", "y/1", "y/2", "x/1"] {
+            queue.push(name(network));
+        }
+        let others: Vec<_> = std::iter::from_fn(|| queue.pop()).collect();
+        assert!(others.contains(&name("y/1")) && others.iter().all(|n| n.namespace != "a"), "{others:?}");
+        queue.push(name("w/1"));
+        assert_eq!(queue.pop(), None);
+        queue.done(&busy[0]);
+        assert_eq!(queue.pop().map(|n| n.namespace == "a"), Some(false));
     }
 
     #[test]

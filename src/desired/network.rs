@@ -137,11 +137,21 @@ fn judge(inputs: &Inputs, namespace_labels: &BTreeMap<String, String>) -> Result
 }
 
 fn domain(network: &Network) -> Result<Option<DomainName>, Problem> {
-    network.spec.dns.domain.as_deref().map(parsed).transpose()
+    network.spec.dns.domain.as_deref().map(|text| parsed("spec.dns.domain", text)).transpose()
 }
 
-pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(text: &str) -> Result<T, Problem> {
-    text.parse().map_err(|error: T::Err| Problem::new(Reason::InvalidValue, error.to_string()))
+/// The value that `field` says.
+pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
+    let wrong = |error: T::Err| Problem::new(Reason::InvalidValue, format!("{field}: {error}"));
+    text.parse().map_err(wrong)
+}
+
+/// The values that the list `field` says.
+pub(super) fn all_parsed<T: FromStr<Err: std::fmt::Display>>(
+    field: &str,
+    texts: &[String],
+) -> Result<Vec<T>, Problem> {
+    texts.iter().enumerate().map(|(i, text)| parsed(&format!("{field}[{i}]"), text)).collect()
 }
 
 fn segment_name(network: &Network) -> String {
@@ -229,7 +239,7 @@ fn forwarders(node: &NodeConfig, network: &Network) -> Result<Vec<IpAddr>, Probl
         ForwardingType::Node => Ok(node.node_forwarders.clone()),
         ForwardingType::None => Ok(Vec::new()),
         ForwardingType::Addresses => {
-            forwarding.addresses.iter().flatten().map(|address| parsed(address)).collect()
+            all_parsed("spec.dns.forwarding.addresses", forwarding.addresses.as_deref().unwrap_or_default())
         }
     }
 }

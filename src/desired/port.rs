@@ -7,8 +7,8 @@ use super::network::parsed;
 use super::subnet::{Served, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
-use crate::api::{Conditioned, Port, PortDhcp};
-use crate::dhcp_options::ipv4_options;
+use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
+use crate::dhcp_options::{crowded, ipv4_options};
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Reservation};
 use crate::types::{DomainName, HostName, MacAddr};
@@ -98,8 +98,11 @@ impl Guest {
             return Err(problem);
         }
         let spec = &port.spec;
-        let names: Vec<_> = spec.dns_names.iter().map(|name| dns_name(name, domain)).collect();
-        let mac: Option<MacAddr> = spec.mac_address.as_deref().map(parsed).transpose()?;
+        let names = spec.dns_names.iter().enumerate();
+        let names: Vec<_> =
+            names.map(|(i, name)| dns_name(&format!("spec.dnsNames[{i}]"), name, domain)).collect();
+        let mac = spec.mac_address.as_deref().map(|mac| parsed("spec.macAddress", mac));
+        let mac: Option<MacAddr> = mac.transpose()?;
         Ok(Self {
             name: name.to_owned(),
             claim: Claim {
@@ -109,7 +112,7 @@ impl Guest {
             given: Given::default(),
             mac,
             dhcp: spec.dhcp == PortDhcp::Enabled && mac.is_some(),
-            hostname: spec.hostname.as_deref().map(parsed).transpose()?,
+            hostname: spec.hostname.as_deref().map(|name| parsed("spec.hostname", name)).transpose()?,
             nameless: names.iter().find_map(|name| name.clone().err()),
             dns_names: names.into_iter().flatten().collect(),
             options: ipv4_options(&spec.options, "spec.options").0,
@@ -154,6 +157,7 @@ impl Guest {
             problem: None,
             unallocated: self.given.errors.first().map(unallocated),
             unserved: unserved.or_else(|| self.too_long(domain)),
+            crowded: crowded(&self.options),
         }
     }
 
@@ -207,23 +211,23 @@ fn unallocated(error: &AllocateError) -> Problem {
 
 fn wishes(port: &Port) -> Result<Vec<Wish>, Problem> {
     let Some(addresses) = &port.spec.addresses else { return Ok(vec![Wish::Any]) };
-    let wish = |address: &crate::api::PortAddress| match (&address.ip, &address.subnet_ref) {
-        (Some(ip), _) => Ok(Wish::Exactly(parsed(ip)?)),
+    let wish = |(i, address): (usize, &PortAddress)| match (&address.ip, &address.subnet_ref) {
+        (Some(ip), _) => Ok(Wish::Exactly(parsed(&format!("spec.addresses[{i}].ip"), ip)?)),
         (None, Some(subnet)) => Ok(Wish::In(subnet.name.clone())),
         (None, None) => Ok(Wish::Any),
     };
-    addresses.iter().map(wish).collect()
+    addresses.iter().enumerate().map(wish).collect()
 }
 
 /// Only names below the domain: for others the server would not be the last to ask.
-fn dns_name(name: &str, domain: Option<&DomainName>) -> Result<DomainName, Problem> {
-    let name: DomainName = parsed(name)?;
+fn dns_name(field: &str, name: &str, domain: Option<&DomainName>) -> Result<DomainName, Problem> {
+    let name: DomainName = parsed(field, name)?;
     if domain.is_some_and(|domain| name.is_within(domain)) {
         return Ok(name);
     }
     let message = match domain {
-        Some(domain) => format!("spec.dnsNames: {name} is not below the Network's domain {domain}"),
-        None => format!("spec.dnsNames: {name} needs a Network with dns.domain"),
+        Some(domain) => format!("{field}: {name} is not below the Network's domain {domain}"),
+        None => format!("{field}: {name} needs a Network with dns.domain"),
     };
     Err(Problem::new(Reason::NameOutsideDomain, message))
 }

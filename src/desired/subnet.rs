@@ -5,11 +5,11 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::network::{Admitted, parsed};
+use super::network::{Admitted, all_parsed, parsed};
 use super::{Inputs, SubnetView};
 use crate::allocate::{Ledger, Pool};
-use crate::api::{DhcpMode, GatewayType, Subnet, SubnetDnsType};
-use crate::dhcp_options::ipv4_options;
+use crate::api::{AddressRange, DhcpMode, GatewayType, HostRoute, Subnet, SubnetDnsType};
+use crate::dhcp_options::{crowded, ipv4_options, route};
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Scope};
 use crate::types::Ipv4Range;
@@ -45,7 +45,9 @@ pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<
     order.sort_by_cached_key(|(name, subnet)| (!known(name, subnet), name.clone()));
     let (mut served, mut views) = (Vec::<Served>::new(), BTreeMap::new());
     for (name, subnet) in order {
-        let admitted = Served::new(&name, subnet).and_then(|new| new.beside(&served));
+        let admitted = Served::new(&name, subnet)
+            .and_then(|new| new.beside(&served))
+            .and_then(|new| if served.len() < MOST { Ok(new) } else { Err(too_many()) });
         let problem = match admitted {
             Ok(new) => {
                 served.push(new);
@@ -59,6 +61,16 @@ pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<
     (served, views)
 }
 
+/// A server has an address in each, and a DHCPServer has room for so many.
+const MOST: usize = 64;
+
+fn too_many() -> Problem {
+    Problem::new(
+        Reason::TooManySubnets,
+        format!("the Network has {MOST} other Subnets, and no room for more"),
+    )
+}
+
 fn name_of(subnet: &Subnet) -> String {
     subnet.metadata.name.clone().unwrap_or_default()
 }
@@ -69,18 +81,17 @@ impl Served {
             return Err(problem);
         }
         let spec = &subnet.spec;
-        let cidr: Ipv4Net = parsed(&spec.cidr)?;
+        let cidr: Ipv4Net = parsed("spec.cidr", &spec.cidr)?;
         let gateway = match (spec.gateway.r#type, &spec.gateway.address) {
             (GatewayType::Auto, _) => cidr.hosts().next(),
-            (GatewayType::Address, Some(address)) => Some(parsed(address)?),
+            (GatewayType::Address, Some(address)) => Some(parsed("spec.gateway.address", address)?),
             _ => None,
         };
-        let routes = spec.host_routes.iter().map(|r| Ok((parsed(&r.destination)?, parsed(&r.next_hop)?)));
         let dns = match spec.dns.r#type {
             SubnetDnsType::Servers => None,
             SubnetDnsType::None => Some(Vec::new()),
             SubnetDnsType::Addresses => {
-                Some(spec.dns.addresses.iter().flatten().map(|a| parsed(a)).collect::<Result<_, _>>()?)
+                Some(all_parsed("spec.dns.addresses", spec.dns.addresses.as_deref().unwrap_or_default())?)
             }
         };
         let scope = spec.dhcp.mode != DhcpMode::Disabled;
@@ -93,7 +104,7 @@ impl Served {
             resolvers: Vec::new(),
             key: key("s", subnet.metadata.uid.as_deref()),
             subnet: subnet.clone(),
-            routes: routes.collect::<Result<_, Problem>>()?,
+            routes: routes(subnet)?,
             dns,
         })
     }
@@ -117,6 +128,11 @@ impl Served {
     pub(super) fn no_server(&self) -> Problem {
         let message = format!("no address is left in Subnet {} for its DHCP server", self.pool.subnet_name);
         Problem::new(Reason::PoolExhausted, message)
+    }
+
+    /// Said where no guest can get all of its options at once.
+    pub(super) fn crowded(&self) -> Option<Problem> {
+        crowded(&ipv4_options(&self.subnet.spec.options, "spec.options").0)
     }
 
     pub(super) fn device_address(&self) -> Option<Ipv4Net> {
@@ -153,24 +169,24 @@ impl Served {
     /// user's, and, because who takes this option ignores the router option, the default one. Neutron:
     /// `_generate_opts_per_subnet`; unlike there, a gateway outside the subnet gets a route of its own.
     fn route_options(&self, all: &[Self]) -> Options {
-        let on_link = |net| (net, Ipv4Addr::UNSPECIFIED);
+        let on_link = |net| route((net, Ipv4Addr::UNSPECIFIED));
         let others = all.iter().filter(|other| other.pool.cidr != self.pool.cidr);
-        let mut routes: Vec<_> = others.map(|other| on_link(other.pool.cidr)).collect();
+        let others: Vec<_> = others.map(|other| on_link(other.pool.cidr)).collect();
         // A default route among the user's is in force only where there is no gateway.
         let own = self.routes.iter().filter(|(net, _)| net.prefix_len() > 0 || self.gateway.is_none());
-        routes.extend(own);
+        let mut own: Vec<u8> = own.copied().flat_map(route).collect();
         if let Some(gateway) = self.gateway {
             if !self.pool.cidr.contains(&gateway) {
-                routes.push(on_link(gateway.into()));
+                own.extend(on_link(gateway.into()));
             }
-            if !routes.is_empty() {
-                routes.push((Ipv4Net::default(), gateway));
+            if !others.is_empty() || !own.is_empty() {
+                own.extend(route((Ipv4Net::default(), gateway)));
             }
         }
-        if routes.is_empty() {
+        if others.is_empty() && own.is_empty() {
             return Options::new();
         }
-        let bytes: Vec<u8> = routes.into_iter().flat_map(route).collect();
+        let bytes = filled(others, own);
         Options::from([(CLASSLESS_ROUTES, bytes.clone()), (MS_CLASSLESS_ROUTES, bytes)])
     }
 }
@@ -184,23 +200,41 @@ const T2: u8 = 59;
 const CLASSLESS_ROUTES: u8 = 121;
 const MS_CLASSLESS_ROUTES: u8 = 249;
 
-/// RFC 3442: prefix length, as many bytes of the prefix as it needs, next hop.
-fn route((net, next_hop): (Ipv4Net, Ipv4Addr)) -> Vec<u8> {
-    let significant = usize::from(net.prefix_len()).div_ceil(8);
-    let mut bytes = vec![net.prefix_len()];
-    bytes.extend(&net.network().octets()[..significant]);
-    bytes.extend(next_hop.octets());
+/// The bytes that an option has room for.
+const OPTION: usize = 255;
+
+/// Short cuts to the other subnets as far as there is room; beyond, the gateway is the way.
+fn filled(short_cuts: Vec<Vec<u8>>, own: Vec<u8>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    for route in short_cuts {
+        if bytes.len() + route.len() + own.len() <= OPTION {
+            bytes.extend(route);
+        }
+    }
+    bytes.extend(own);
     bytes
+}
+
+fn routes(subnet: &Subnet) -> Result<Vec<(Ipv4Net, Ipv4Addr)>, Problem> {
+    let route = |(i, route): (usize, &HostRoute)| {
+        let field = |name: &str| format!("spec.hostRoutes[{i}].{name}");
+        Ok((parsed(&field("destination"), &route.destination)?, parsed(&field("nextHop"), &route.next_hop)?))
+    };
+    subnet.spec.host_routes.iter().enumerate().map(route).collect()
 }
 
 fn ranges(subnet: &Subnet, cidr: Ipv4Net) -> Result<Vec<Ipv4Range>, Problem> {
     match &subnet.spec.pools {
         None => Ok(vec![Ipv4Range { first: cidr.network(), last: cidr.broadcast() }]),
         Some(pools) => {
-            let range = |pool: &crate::api::AddressRange| {
-                Ok(Ipv4Range { first: parsed(&pool.first)?, last: parsed(&pool.last)? })
+            let range = |(i, pool): (usize, &AddressRange)| {
+                let field = |name: &str| format!("spec.pools[{i}].{name}");
+                Ok(Ipv4Range {
+                    first: parsed(&field("first"), &pool.first)?,
+                    last: parsed(&field("last"), &pool.last)?,
+                })
             };
-            pools.iter().map(range).collect()
+            pools.iter().enumerate().map(range).collect()
         }
     }
 }

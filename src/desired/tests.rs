@@ -267,3 +267,53 @@ fn the_same_objects_plan_nothing_the_second_time() {
     plan(None, &have, true).actions.iter().for_each(|action| have.record(action));
     assert!(have.is_absent());
 }
+
+#[test]
+fn a_network_has_room_for_sixty_four_subnets() {
+    let names: Vec<_> = (0..65).map(|n| format!("s{n:02}")).collect();
+    let subnet = |(n, name): (usize, &'_ String)| (name.clone(), json!({"cidr": format!("10.0.{n}.0/24")}));
+    let subnets: Vec<_> = names.iter().enumerate().map(subnet).collect();
+    let subnets: Vec<_> = subnets.iter().map(|(name, spec)| (name.as_str(), spec.clone())).collect();
+    let desired = run(&inputs(&json!({}), &subnets, &[]));
+    assert_eq!(desired.server_addresses.len(), 64);
+    assert_eq!(reason(desired.subnets["s64"].problem.as_ref()), "TooManySubnets");
+    assert_eq!(desired.subnets["s63"].problem, None);
+}
+
+#[test]
+fn options_that_no_answer_has_room_for_are_told_and_sent_as_far_as_they_fit() {
+    let long = |count: u8| {
+        let option = |n| json!({"code": 160 + n, "values": ["x".repeat(255)], "family": "IPv4"});
+        json!((0..count).map(option).collect::<Vec<_>>())
+    };
+    for (count, said) in [(4, ""), (5, "OptionsTooLong")] {
+        let mut port = mac(1);
+        port["options"] = long(count);
+        let desired = run(&inputs(&json!({}), &[v4()], &[("a", port)]));
+        assert_eq!(reason(desired.ports["a"].crowded.as_ref()), said);
+        assert_eq!(desired.ports["a"].unserved, None);
+        assert_eq!(options(&desired, 'p').len(), usize::from(count));
+    }
+}
+
+#[test]
+fn routes_to_many_subnets_leave_room_for_the_users_own() {
+    let names: Vec<_> = (0..64).map(|n| format!("s{n:02}")).collect();
+    let mut subnets: Vec<_> = names
+        .iter()
+        .enumerate()
+        .map(|(n, name)| (name.as_str(), json!({"cidr": format!("10.0.{n}.0/24")})))
+        .collect();
+    let routes: Vec<_> = (10..44)
+        .map(|n| json!({"destination": format!("172.{n}.0.0/16"), "nextHop": "10.0.0.254"}))
+        .collect();
+    subnets[0].1["hostRoutes"] = json!(routes);
+    let desired = run(&inputs(&json!({}), &subnets, &[]));
+    let server = desired.segment.unwrap().server.unwrap();
+    let of_code =
+        |code: u8| server.options.values.iter().filter(move |((_, c), _)| *c == code).map(|(_, value)| value);
+    assert_eq!(of_code(121).count(), 64);
+    assert!(of_code(121).all(|value| value.split(':').count() <= 255));
+    let all: Vec<_> = (10..44).map(|n| format!("10:ac:{n:02x}:0a:00:00:fe")).collect();
+    assert!(of_code(121).any(|value| value.contains(&all.join(":"))), "a user's own route is lost");
+}

@@ -91,9 +91,25 @@ fn hostile_texts_are_refused_with_their_place_and_harm_nobody() {
         missing.is_empty().then_some(())
     });
     assert_eq!((agent.actions().len(), contents(&site)), (before, files), "something was done");
+    assert_watched_without_names(&site, &agent.log());
     site.until_leased(&guest, [10, 0, 0, 20].into());
     site.write("vm2.yaml", &fixed("vm2", Mac::nth(2), "10.0.0.21", ""));
     site.until_leased(&site.guest(2), [10, 0, 0, 21].into());
+}
+
+/// Metrics have no word of a tenant's, and an event is one line of the log.
+fn assert_watched_without_names(site: &Site, log: &[String]) {
+    let (_, metrics) = site.get("/metrics").unwrap();
+    for line in metrics.lines().filter(|line| !line.starts_with('#')) {
+        let labels = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
+        let names =
+            labels.split(',').filter(|label| !label.is_empty()).map(|label| label.split_once('=').unwrap().0);
+        assert!(names.clone().all(|name| ["kind", "le"].contains(&name)), "{line}");
+    }
+    assert!(!metrics.contains("h-0") && !metrics.contains("team-a"), "{metrics}");
+    for line in log {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "half an event: {line}");
+    }
 }
 
 /// What dnsmasq reads.

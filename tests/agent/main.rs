@@ -26,3 +26,5 @@ mod mistakes;
 mod names;
 mod observed;
 mod reasons;
+mod sizes;
+mod tenants;
