@@ -5,15 +5,18 @@ mod ports;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use kube::api::DynamicObject;
 use kube::core::{ApiResource, GroupVersionKind};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
 use serde_json::Value;
 
 pub use ports::{Key, Ports, addresses};
+
+const AGAIN: Duration = Duration::from_millis(100);
 
 /// See the module.
 pub struct Observer {
@@ -55,11 +58,14 @@ impl Observer {
             let api: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
             let seen = seen.clone();
             tokio::spawn(async move {
-                let events = watcher(api, watcher::Config::default()).default_backoff();
-                let events = events.inspect_err(|e| println!("observer: {e}"));
-                let take = |event| lock(&seen).take(kind, event);
-                // An error is the API server's, which may be away.
-                events.for_each(async |event| drop(event.map(take))).await;
+                let mut events = watcher(api, watcher::Config::default()).boxed();
+                while let Some(event) = events.next().await {
+                    match event {
+                        Ok(event) => lock(&seen).take(kind, event),
+                        // The API server may be away; who looks is not to be behind when it is back.
+                        Err(_) => tokio::time::sleep(AGAIN).await,
+                    }
+                }
             })
         });
         Self { seen, tasks: tasks.into() }

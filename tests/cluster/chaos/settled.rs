@@ -33,6 +33,9 @@ impl Stage {
             agents: list("DHCPAgent").await?,
         };
         self.give_way(&objects).await;
+        if self.observer.seen().ports.revision() < objects.revision() {
+            return Err("the observer is behind".into());
+        }
         objects.complete()?;
         objects.ports_ready()?;
         objects.servers_right()?;
@@ -100,6 +103,12 @@ impl Objects {
         self.ports.iter().filter(|port| {
             port["spec"]["networkRef"]["name"] == lan.network && named(port).0 == lan.namespace
         })
+    }
+
+    /// The resource version of the last change of a Port.
+    fn revision(&self) -> u64 {
+        let revision = |port: &Value| port["metadata"]["resourceVersion"].as_str().unwrap().parse().unwrap();
+        self.ports.iter().map(revision).max().unwrap_or_default()
     }
 
     /// All networks and agents are there, ready, with all servers.

@@ -26,6 +26,8 @@ pub struct Ports {
     /// The same for networks, and when it was done.
     rebuilt: BTreeMap<Key, Option<(u64, Instant)>>,
     faults: Vec<String>,
+    /// Up to which resource version it has heard.
+    revision: u64,
 }
 
 #[derive(Clone)]
@@ -52,6 +54,11 @@ impl Ports {
     /// How many addresses are held.
     pub fn held(&self) -> usize {
         self.holders.len()
+    }
+
+    /// Up to which resource version of a Port all is known.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     pub(super) fn faults(&self) -> &[String] {
@@ -105,6 +112,7 @@ impl Ports {
     pub(super) fn learn(&mut self, object: &DynamicObject) {
         let (uid, mut seen) = (object.uid().unwrap(), read(object));
         let revision: u64 = object.resource_version().unwrap().parse().unwrap();
+        self.revision = self.revision.max(revision);
         let before = self.by_uid.get(&uid).cloned();
         let is_firm = self.is_firm(&seen, revision, object);
         if let Some(before) = &before {
