@@ -24,7 +24,7 @@ impl<'p> Search<'p> {
     }
 
     /// What this very holder had, else never used, else released longest ago, else leaving for longest;
-    /// in the first pool that has one.
+    /// in the first pool that has one. A server that can wait takes nothing that a guest may still have.
     pub(super) fn first_of(
         &mut self,
         ledger: &Ledger,
@@ -37,7 +37,10 @@ impl<'p> Search<'p> {
         let own = self.own(ledger, pools, holder);
         own.or_else(|| pools.iter().find_map(|pool| Some((self.never_used(ledger, pool)?, *pool))))
             .or_else(|| pools.iter().find_map(|pool| Some((ledger.longest_released(pool)?, *pool))))
-            .or_else(|| pools.iter().find_map(|pool| Some((longest_leaving(ledger, pool)?, *pool))))
+            .or_else(|| {
+                let mut may_take = pools.iter().filter(|_| !matches!(holder, Holder::TemporaryServer { .. }));
+                may_take.find_map(|pool| Some((longest_leaving(ledger, pool)?, *pool)))
+            })
             .ok_or_else(|| {
                 AllocateError::PoolExhausted(pools.iter().map(|pool| pool.subnet_name.clone()).collect())
             })

@@ -70,6 +70,10 @@ fn what_is_leaving_is_taken_when_nothing_else_is_free_the_longest_first() {
     let all = |new: &[Claim]| [&leaving[..], new].concat();
     let given = ledger.clone().allocate(&slash29(), &[], &all(&[any("x"), any("y"), any("z")]));
     assert_eq!(ips(&given[3..]), ["10.0.0.5", "10.0.0.6", "10.0.0.3"]);
+    // A server that only needs one for a while takes none.
+    let server = claim(Holder::TemporaryServer { slot: 0 }, &[Wish::In("a".into())]);
+    let given = ledger.clone().allocate(&slash29(), &[], &all(&[any("x"), any("y"), server]));
+    assert!(matches!(given[5].errors[..], [AllocateError::PoolExhausted(..)]), "{given:?}");
     // Who wants this very one waits.
     let wish = claim(port("w"), &[Wish::Exactly([10, 0, 0, 3].into())]);
     let given = ledger.allocate(&slash29(), &[], &all(&[wish]));

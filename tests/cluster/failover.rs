@@ -12,28 +12,30 @@ use crate::site::{BIN, LAN, LONG, Site, condition, lan_name};
 use crate::traffic::{Tally, Traffic, assert_nobody_noticed, network};
 
 const NETWORKS: usize = 5;
+/// Where one node has many of them to lose.
+const MANY: usize = 20;
 /// What the controller is told to wait for a silent agent.
 const RESCHEDULE: Duration = Duration::from_secs(5);
 
 /// Three nodes, two controllers, networks with this many servers each, all of them served.
-async fn served(servers: u8) -> Site {
-    let mut site = Site::with_lans(3, NETWORKS).await;
-    for lan in 0..NETWORKS {
+async fn served(networks: usize, servers: u8) -> Site {
+    let mut site = Site::with_lans(3, networks).await;
+    for lan in 0..networks {
         site.apply(&LAN.replace("name: lan", &format!("name: {}", lan_name(lan)))).await;
     }
     for _ in 0..2 {
         site.start_controller(&["--reschedule-after=5"]);
     }
     site.start_agents();
-    for number in 0..NETWORKS {
+    for number in 0..networks {
         site.apply(&network(number, servers)).await;
     }
-    until_ready(&site, servers).await;
+    until_ready(&site, networks, servers).await;
     site
 }
 
-async fn until_ready(site: &Site, servers: u8) {
-    for number in 0..NETWORKS {
+async fn until_ready(site: &Site, networks: usize, servers: u8) {
+    for number in 0..networks {
         let all = |network: &Value| {
             let ports = network.pointer("/status/ports").cloned().unwrap_or_default();
             network.pointer("/status/servers/ready") == Some(&servers.into())
@@ -63,8 +65,8 @@ async fn busiest(site: &Site) -> usize {
 #[test]
 fn nobody_notices_that_a_node_dies_and_returns() {
     inside("failover::nobody_notices_that_a_node_dies_and_returns", async {
-        let mut site = served(2).await;
-        let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
+        let mut site = served(MANY, 2).await;
+        let (traffic, began) = (Traffic::start(&site.street, MANY), Instant::now());
         traffic.until_served(2, began, LONG);
         node_dies(&mut site, &traffic, false).await;
         let number = busiest(&site).await;
@@ -129,7 +131,7 @@ fn until_replaced(traffic: &Traffic, died: Instant, due: Instant) -> Duration {
 #[test]
 fn nobody_notices_a_node_that_is_cut_off_from_the_api_server_only() {
     inside("failover::nobody_notices_a_node_that_is_cut_off_from_the_api_server_only", async {
-        let site = served(2).await;
+        let site = served(NETWORKS, 2).await;
         let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
         traffic.until_served(2, began, LONG);
         let number = busiest(&site).await;
@@ -200,7 +202,7 @@ async fn until_no_temporary(site: &Site) {
 #[test]
 fn an_agent_that_returns_to_servers_of_others_takes_its_own_down_first() {
     inside("failover::an_agent_that_returns_to_servers_of_others_takes_its_own_down_first", async {
-        let mut site = served(2).await;
+        let mut site = served(NETWORKS, 2).await;
         let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
         traffic.until_served(2, began, LONG);
         let number = busiest(&site).await;
@@ -233,7 +235,7 @@ fn an_agent_that_returns_to_servers_of_others_takes_its_own_down_first() {
 #[test]
 fn nobody_notices_that_all_agents_are_replaced() {
     inside("failover::nobody_notices_that_all_agents_are_replaced", async {
-        let mut site = served(2).await;
+        let mut site = served(NETWORKS, 2).await;
         let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
         traffic.until_served(2, began, LONG);
         for number in 1..=3 {
@@ -247,7 +249,7 @@ fn nobody_notices_that_all_agents_are_replaced() {
             let deaf = pod_is_replaced(&mut site, &traffic, number).await;
             println!("the pod of n{number} was replaced: all networks have two servers after {deaf:.1?}");
         }
-        until_ready(&site, 2).await;
+        until_ready(&site, NETWORKS, 2).await;
         assert_nobody_noticed("agents were replaced", &traffic.stop(), began);
     });
 }
@@ -268,7 +270,7 @@ async fn pod_is_replaced(site: &mut Site, traffic: &Traffic, number: usize) -> D
 #[test]
 fn nobody_notices_a_drain() {
     inside("failover::nobody_notices_a_drain", async {
-        let mut site = served(2).await;
+        let mut site = served(NETWORKS, 2).await;
         let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
         traffic.until_served(2, began, LONG);
         for number in 1..=3 {
@@ -283,7 +285,7 @@ fn nobody_notices_a_drain() {
 #[test]
 fn a_network_with_one_server_is_served_through_a_drain() {
     inside("failover::a_network_with_one_server_is_served_through_a_drain", async {
-        let mut site = served(1).await;
+        let mut site = served(NETWORKS, 1).await;
         let (traffic, began) = (Traffic::start(&site.street, NETWORKS), Instant::now());
         traffic.until_served(1, began, LONG);
         for number in 1..=3 {

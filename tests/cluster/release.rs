@@ -1,5 +1,6 @@
 //! An address that somebody gave back rests until every server has forgotten who had it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -104,6 +105,52 @@ fn an_address_rests_until_an_agent_that_was_cut_off_returns() {
 }
 
 #[test]
+fn what_a_node_that_is_cut_off_may_still_give_is_nobodys_until_it_is_out_of_service() {
+    let name = "release::what_a_node_that_is_cut_off_may_still_give_is_nobodys_until_it_is_out_of_service";
+    inside(name, async {
+        let mut site = served().await;
+        site.apply_object(&pool("10.0.0.10", "10.0.0.19")).await;
+        let number = cut_off(&site).await;
+        site.delete("Port", "p2").await;
+        site.until("Network", "a", |a| condition(a, "Ready", "reason") == "AddressHeldByPredecessor").await;
+        // Besides p2's the servers' two are taken, and the one that the replacement has meanwhile.
+        let mut given = vec!["10.0.0.12".to_owned()];
+        for n in 3..=8 {
+            site.apply_object(&mk_port(&format!("p{n}"), n, None)).await;
+            let ready = site.until_ready("Port", &format!("p{n}")).await;
+            given.push(ready.pointer("/status/addresses/0/ip").unwrap().as_str().unwrap().to_owned());
+        }
+        let addresses: BTreeSet<_> = given.iter().collect();
+        assert_eq!(addresses.len(), given.len(), "an address is given twice: {given:?}");
+        for (n, ip) in (2..).zip(&given) {
+            assert!(is_given(&site.street.guest("br0", mac(n)), ip), "guest {n}");
+        }
+        site.power_off(number);
+        let taint = "node.kubernetes.io/out-of-service=nodeshutdown:NoExecute";
+        site.plane.kubectl(&["taint", "node", &format!("n{number}"), taint]);
+        for n in [9, 10] {
+            site.apply_object(&mk_port(&format!("p{n}"), n, None)).await;
+            let ready = site.until_ready("Port", &format!("p{n}")).await;
+            given.push(ready.pointer("/status/addresses/0/ip").unwrap().as_str().unwrap().to_owned());
+        }
+        // p2's and the temporary one; nobody had to take anything early.
+        assert!(given[7..].contains(&"10.0.0.12".to_owned()), "{given:?}");
+        let early = ["get", "events", "-A", "--field-selector", "reason=AddressTakenEarly", "-o", "name"];
+        assert_eq!(site.plane.kubectl(&early), "");
+        assert!(is_given(&site.street.guest("br0", mac(10)), &given[8]));
+    });
+}
+
+fn pool(first: &str, last: &str) -> Value {
+    json!({
+        "apiVersion": "kube-dhcp.io/v1alpha1", "kind": "Subnet",
+        "metadata": {"name": "a-v4", "namespace": "default"},
+        "spec": {"networkRef": {"name": "a"}, "cidr": "10.0.0.0/24",
+            "pools": [{"first": first, "last": last}]},
+    })
+}
+
+#[test]
 fn a_node_that_is_out_of_service_is_waited_for_by_nobody() {
     inside("release::a_node_that_is_out_of_service_is_waited_for_by_nobody", async {
         let mut site = served().await;
@@ -164,13 +211,7 @@ fn the_longest_at_rest_is_taken_when_nothing_else_is_free() {
         let number = cut_off(&site).await;
         until_dead(&site, number).await;
         // The servers' two, p1's outside, p2's and p3's.
-        let pool = json!({
-            "apiVersion": "kube-dhcp.io/v1alpha1", "kind": "Subnet",
-            "metadata": {"name": "a-v4", "namespace": "default"},
-            "spec": {"networkRef": {"name": "a"}, "cidr": "10.0.0.0/24",
-                "pools": [{"first": "10.0.0.10", "last": "10.0.0.13"}]},
-        });
-        site.apply_object(&pool).await;
+        site.apply_object(&pool("10.0.0.10", "10.0.0.13")).await;
         for (port, ip) in [("p3", "a.10.0.0.13"), ("p2", "a.10.0.0.12")] {
             site.delete("Port", port).await;
             site.until("IPAllocation", ip, |a| a.pointer("/spec/released").is_some()).await;

@@ -23,8 +23,8 @@ const TRIES: [Duration; 3] = [Duration::from_millis(1_500), Duration::from_secs(
 const ALONE: Duration = Duration::from_millis(500);
 /// A server that is seen again after this time is one that came back.
 const AWAY: Duration = Duration::from_secs(4);
-/// From one exchange of a network to the next one.
-const PACE: Duration = Duration::from_millis(130);
+/// Exchanges a second, on all networks together; fewer where the machine is slow.
+const RATE: u32 = 50;
 
 /// Guests at work.
 pub struct Traffic {
@@ -63,13 +63,14 @@ impl Traffic {
     pub fn start(street: &Arc<Lab>, networks: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
         let mut traffic = Self { stop: stop.clone(), tallies: Vec::new(), threads: Vec::new() };
+        // From one exchange of a network to the next one.
+        let pace = Duration::from_secs(1) * u32::try_from(networks).unwrap() / RATE;
         for number in 0..networks {
             let tally = Arc::new(Mutex::new(Tally::default()));
             traffic.tallies.push(tally.clone());
             let (street, stop) = (street.clone(), stop.clone());
-            traffic
-                .threads
-                .push(std::thread::spawn(move || Segment::new(&street, number, &tally).work(&stop)));
+            let work = move || Segment::new(&street, number, &tally).work(&stop, pace);
+            traffic.threads.push(std::thread::spawn(work));
         }
         traffic
     }
@@ -247,7 +248,7 @@ impl<'a> Segment<'a> {
         Self { number, guests, capture, tally, began: Instant::now(), quiet, resolvers: BTreeMap::new() }
     }
 
-    fn work(mut self, stop: &AtomicBool) {
+    fn work(mut self, stop: &AtomicBool, pace: Duration) {
         let mut next = Instant::now();
         for guest in (0..usize::from(GUESTS)).cycle() {
             if stop.load(Ordering::Relaxed) {
@@ -259,7 +260,7 @@ impl<'a> Segment<'a> {
                 self.resolve(&ack);
             }
             self.look();
-            next = (next + PACE).max(Instant::now());
+            next = (next + pace).max(Instant::now());
             std::thread::sleep(next.saturating_duration_since(Instant::now()));
         }
     }
