@@ -7,6 +7,8 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../largest/mod.rs"]
+mod largest;
 
 mod agent;
 mod manifests;

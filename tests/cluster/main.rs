@@ -10,6 +10,8 @@ mod control_plane;
 mod inside;
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../largest/mod.rs"]
+mod largest;
 
 use std::path::PathBuf;
 
@@ -34,6 +36,7 @@ mod release;
 mod serve;
 mod single;
 mod site;
+mod sizes;
 mod traffic;
 mod uninstall;
 mod watches;
