@@ -4,6 +4,7 @@
 //! another machine where the guests are. Agents and controller run with their own service accounts.
 
 mod node;
+mod watchman;
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -22,6 +23,7 @@ use crate::inside::sh;
 use crate::lab::{Lab, spawn};
 pub use node::Node;
 use node::{Disk, log_level};
+use watchman::Watchman;
 
 /// The program: Cargo says to tests where it is, others find it in their PATH.
 pub const BIN: &str = match option_env!("CARGO_BIN_EXE_kube-dhcp") {
@@ -45,6 +47,7 @@ pub struct Site {
     controllers: Vec<Child>,
     controller_kubeconfig: PathBuf,
     logs: PathBuf,
+    watchman: Option<Watchman>,
 }
 
 impl Site {
@@ -55,16 +58,19 @@ impl Site {
 
     /// The same with this many bridges on each node: physical networks `lan`, `lan1`, `lan2`, …
     pub async fn with_lans(nodes: usize, lans: usize) -> Self {
-        Self::with_disks(nodes, lans, Disk::of_the_machine).await
+        let mut site = Self::with_disks(nodes, lans, Disk::of_the_machine).await;
+        site.watchman = Some(Watchman::start(&site.street, lans));
+        site
     }
 
-    /// The same, each node with a disk of its own that can be full. Only in a mount namespace of ours.
+    /// The same, each node with a disk of its own that can be full, and nobody who looks for NAKs. Only in a
+    /// mount namespace of ours.
     pub async fn with_small_disks(nodes: usize, lans: usize) -> Self {
         sh("mount -t tmpfs -o mode=755 none /mnt");
         Self::with_disks(nodes, lans, Disk::small).await
     }
 
-    async fn with_disks(nodes: usize, lans: usize, disk: fn() -> Disk) -> Self {
+    async fn with_disks(count: usize, lans: usize, disk: fn() -> Disk) -> Self {
         sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
         let addresses = vec!["10.99.0.1".parse().unwrap()];
         let plane = ControlPlane::start_with(Settings { addresses, ..Settings::default() }).await;
@@ -76,9 +82,10 @@ impl Site {
         let logs = plane.directory().join("logs");
         std::fs::create_dir_all(&logs).unwrap();
         let (nodes_to_come, controllers) = (Vec::new(), Vec::new());
+        let (nodes, watchman) = (nodes_to_come, None);
         let mut site =
-            Self { plane, street, nodes: nodes_to_come, lans, controllers, controller_kubeconfig, logs };
-        for number in 1..=nodes {
+            Self { plane, street, nodes, lans, controllers, controller_kubeconfig, logs, watchman };
+        for number in 1..=count {
             site.add_node(number, disk()).await;
         }
         site
