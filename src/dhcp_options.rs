@@ -132,10 +132,12 @@ const ROOM: usize = 1_500 - 20 - 8 - 240 - 40;
 /// guest asks for them.
 pub fn crowded(options: &Options) -> Option<Problem> {
     let bytes: usize = options.values().map(|value| value.len() + 2).sum();
-    let message = format!(
-        "spec.options: they take {bytes} bytes, and an answer has room for {ROOM}: a guest that asks for all gets those that it asks for first"
-    );
-    (bytes > ROOM).then(|| Problem::new(Reason::OptionsTooLong, message))
+    let message = || {
+        format!(
+            "spec.options: they take {bytes} bytes, and an answer has room for {ROOM}: a guest that asks for all gets those that it asks for first"
+        )
+    };
+    (bytes > ROOM).then(|| Problem::new(Reason::OptionsTooLong, message()))
 }
 
 /// A route to a destination over a next hop, RFC 3442: prefix length, as many bytes of the prefix as it

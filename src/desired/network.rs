@@ -1,6 +1,7 @@
 //! Whether a network may be on its segment, and what holds for all of it.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
 
@@ -140,18 +141,15 @@ fn domain(network: &Network) -> Result<Option<DomainName>, Problem> {
     network.spec.dns.domain.as_deref().map(|text| parsed("spec.dns.domain", text)).transpose()
 }
 
-/// The value that `field` says.
-pub(super) fn parsed<T: FromStr<Err: std::fmt::Display>>(field: &str, text: &str) -> Result<T, Problem> {
+/// The value that `field` says. The field is put into words only where it is wrong: there are thousands of values.
+pub(super) fn parsed<T: FromStr<Err: Display>>(field: impl Display, text: &str) -> Result<T, Problem> {
     let wrong = |error: T::Err| Problem::new(Reason::InvalidValue, format!("{field}: {error}"));
     text.parse().map_err(wrong)
 }
 
 /// The values that the list `field` says.
-pub(super) fn all_parsed<T: FromStr<Err: std::fmt::Display>>(
-    field: &str,
-    texts: &[String],
-) -> Result<Vec<T>, Problem> {
-    texts.iter().enumerate().map(|(i, text)| parsed(&format!("{field}[{i}]"), text)).collect()
+pub(super) fn all_parsed<T: FromStr<Err: Display>>(field: &str, texts: &[String]) -> Result<Vec<T>, Problem> {
+    texts.iter().enumerate().map(|(i, text)| parsed(format_args!("{field}[{i}]"), text)).collect()
 }
 
 fn segment_name(network: &Network) -> String {

@@ -1,6 +1,7 @@
 //! Which ports of a network are served, how and under which names.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Display;
 use std::net::Ipv4Addr;
 
 use super::network::parsed;
@@ -100,7 +101,7 @@ impl Guest {
         let spec = &port.spec;
         let names = spec.dns_names.iter().enumerate();
         let names: Vec<_> =
-            names.map(|(i, name)| dns_name(&format!("spec.dnsNames[{i}]"), name, domain)).collect();
+            names.map(|(i, name)| dns_name(format_args!("spec.dnsNames[{i}]"), name, domain)).collect();
         let mac = spec.mac_address.as_deref().map(|mac| parsed("spec.macAddress", mac));
         let mac: Option<MacAddr> = mac.transpose()?;
         Ok(Self {
@@ -212,7 +213,7 @@ fn unallocated(error: &AllocateError) -> Problem {
 fn wishes(port: &Port) -> Result<Vec<Wish>, Problem> {
     let Some(addresses) = &port.spec.addresses else { return Ok(vec![Wish::Any]) };
     let wish = |(i, address): (usize, &PortAddress)| match (&address.ip, &address.subnet_ref) {
-        (Some(ip), _) => Ok(Wish::Exactly(parsed(&format!("spec.addresses[{i}].ip"), ip)?)),
+        (Some(ip), _) => Ok(Wish::Exactly(parsed(format_args!("spec.addresses[{i}].ip"), ip)?)),
         (None, Some(subnet)) => Ok(Wish::In(subnet.name.clone())),
         (None, None) => Ok(Wish::Any),
     };
@@ -220,7 +221,11 @@ fn wishes(port: &Port) -> Result<Vec<Wish>, Problem> {
 }
 
 /// Only names below the domain: for others the server would not be the last to ask.
-fn dns_name(field: &str, name: &str, domain: Option<&DomainName>) -> Result<DomainName, Problem> {
+fn dns_name(
+    field: impl Display + Copy,
+    name: &str,
+    domain: Option<&DomainName>,
+) -> Result<DomainName, Problem> {
     let name: DomainName = parsed(field, name)?;
     if domain.is_some_and(|domain| name.is_within(domain)) {
         return Ok(name);

@@ -218,7 +218,7 @@ fn filled(short_cuts: Vec<Vec<u8>>, own: Vec<u8>) -> Vec<u8> {
 fn routes(subnet: &Subnet) -> Result<Vec<(Ipv4Net, Ipv4Addr)>, Problem> {
     let route = |(i, route): (usize, &HostRoute)| {
         let field = |name: &str| format!("spec.hostRoutes[{i}].{name}");
-        Ok((parsed(&field("destination"), &route.destination)?, parsed(&field("nextHop"), &route.next_hop)?))
+        Ok((parsed(field("destination"), &route.destination)?, parsed(field("nextHop"), &route.next_hop)?))
     };
     subnet.spec.host_routes.iter().enumerate().map(route).collect()
 }
@@ -230,8 +230,8 @@ fn ranges(subnet: &Subnet, cidr: Ipv4Net) -> Result<Vec<Ipv4Range>, Problem> {
             let range = |(i, pool): (usize, &AddressRange)| {
                 let field = |name: &str| format!("spec.pools[{i}].{name}");
                 Ok(Ipv4Range {
-                    first: parsed(&field("first"), &pool.first)?,
-                    last: parsed(&field("last"), &pool.last)?,
+                    first: parsed(field("first"), &pool.first)?,
+                    last: parsed(field("last"), &pool.last)?,
                 })
             };
             pools.iter().enumerate().map(range).collect()
