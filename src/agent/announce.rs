@@ -12,14 +12,14 @@ use super::context::Context;
 use crate::host::Host;
 use crate::types::NetworkUid;
 
-/// When, each after the one before. More than once: a port of a bridge does not forward from the first
-/// moment on, and the other node may not have given the address up yet.
-const AFTER: [Duration; 3] = [Duration::from_millis(200), Duration::from_secs(2), Duration::from_secs(5)];
+/// When, each so many milliseconds after the one before. Often at first: a port of a bridge does not forward
+/// from the first moment on, and the other node may give the address up only when this one answers.
+const AFTER: [u64; 8] = [200, 500, 500, 500, 500, 1_000, 2_000, 3_000];
 
 /// See the module.
 pub(super) async fn announce<H: Host>(context: Arc<Context<H>>, uid: NetworkUid) {
     for after in AFTER {
-        tokio::time::sleep(after).await;
+        tokio::time::sleep(Duration::from_millis(after)).await;
         if let Err(e) = context.host.announce(uid).await {
             debug!(network = %uid, error = &e as &(dyn std::error::Error + 'static), "cannot announce");
         }

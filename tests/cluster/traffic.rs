@@ -339,18 +339,28 @@ impl<'a> Segment<'a> {
             self.resolvers.entry(resolver).or_insert_with(socket);
         }
         let wanted = DnsReply::found(&[&ack.yiaddr().to_string()]);
+        // resolv.conf(5) has more patience: five seconds, twice.
+        for _ in TRIES {
+            if self.ask_resolvers(&wanted) {
+                return;
+            }
+            self.note(|tally| tally.repeated.push((self.began.elapsed(), "DNS")));
+        }
+        self.note(|tally| tally.unresolved += 1);
+    }
+
+    /// Whether one of them answers.
+    fn ask_resolvers(&self, wanted: &DnsReply) -> bool {
         self.resolvers.values().for_each(|socket| socket.try_send("vm0.vm.example.org", rtype::A));
         let until = Instant::now() + ALONE;
-        let mut answered = 0;
+        let mut answered = false;
         for (resolver, socket) in &self.resolvers {
             let patience = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            let found = socket.receive(patience).is_some_and(|reply| reply == wanted);
-            answered += usize::from(found);
+            let found = socket.receive(patience).is_some_and(|reply| reply == *wanted);
+            answered |= found;
             self.note(|tally| tally.resolved(*resolver, found));
         }
-        if answered == 0 {
-            self.note(|tally| tally.unresolved += 1);
-        }
+        answered
     }
 
     fn look(&self) {
@@ -373,10 +383,11 @@ impl<'a> Segment<'a> {
 }
 
 impl Tally {
-    /// Addresses at which two servers answered at the same time.
+    /// Addresses at which two servers answered at the same time. What is seen in one look may have been one
+    /// after the other.
     pub fn doubles(&self) -> Vec<Ipv4Addr> {
         let all = || self.servers.iter().map(|((ip, mac), times)| (*ip, *mac, *times));
-        let overlap = |(first, last): (Instant, Instant), (other, end)| first <= end && other <= last;
+        let overlap = |(first, last): (Instant, Instant), (other, end)| first < end && other < last;
         let other = |(ip, mac, times)| all().any(|(i, m, t)| i == ip && m > mac && overlap(t, times));
         all().filter(|one| other(*one)).map(|(ip, ..)| ip).collect()
     }

@@ -36,12 +36,12 @@ pub fn everything(kind: &str) -> Value {
             "dhcp": "Disabled", "options": options,
         }),
         "DHCPServer" => json!({
-            "networkRef": {"name": "n", "uid": "u"}, "nodeName": "n1", "slot": 0, "state": "Active", "mtu": 1500, "awaitedRevision": "1",
-            "addresses": [{"subnetName": "s", "ip": "10.0.0.2", "prefixLength": 24, "resolvers": ["10.0.0.2"]}],
+            "networkRef": {"name": "n", "uid": "u"}, "nodeName": "n1", "slot": 0, "state": "Active", "mtu": 1500, "awaitedRevision": "1", "predecessor": "n2",
+            "addresses": [{"subnetName": "s", "ip": "10.0.0.2", "prefixLength": 24, "inPlaceOf": "10.0.0.3", "resolvers": ["10.0.0.2"]}],
         }),
         "IPAllocation" => json!({
             "networkName": "n", "networkUID": "u", "subnetName": "s", "ip": "10.0.0.20",
-            "holder": {"type": "Port", "namespace": "a", "name": "p", "uid": "u", "macAddress": "02:00:00:00:00:01", "slot": 0},
+            "holder": {"type": "Port", "namespace": "a", "name": "p", "uid": "u", "macAddress": "02:00:00:00:00:01", "slot": 0, "temporary": true},
             "released": {"time": "2026-11-23T05:00:00Z", "portsRevision": "1"},
         }),
         _ => json!({"unschedulable": true}),
