@@ -11,17 +11,17 @@ mod network;
 mod options;
 mod port;
 mod report;
+mod routers;
 mod shape;
 mod subnet;
+mod target;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::api::{NetworkSpec, PortSpec, SubnetSpec};
-use crate::plain::cut;
 use crate::reason::Problem;
 use crate::source::Kind;
 use crate::source::schema::Validator;
@@ -31,8 +31,10 @@ use fields::Fields;
 pub use network::Segment;
 use report::Notes;
 pub use report::{Effect, Entry, Subject};
+use routers::Routers;
 use shape::Found;
 use subnet::On;
+use target::Target;
 
 /// What the input does not say.
 #[derive(Debug, Clone, Default)]
@@ -96,53 +98,6 @@ pub fn import(inputs: Vec<Value>, options: &Options, validator: &Validator) -> I
     Imported { networks, entries: import.entries }
 }
 
-/// An object that is being imported.
-#[derive(Debug)]
-struct Target {
-    id: String,
-    neutron_name: String,
-    name: String,
-    namespace: String,
-}
-
-/// The longest annotation.
-const ANNOTATION: usize = 1_024;
-
-impl Target {
-    /// Its name, its id as a label, and as annotations what is of use to whoever asks whose it is.
-    fn metadata(&self, fields: &mut Fields, kept: &[(&str, &str)], notes: &mut Notes) -> ObjectMeta {
-        let mut annotations = BTreeMap::new();
-        let mut keep = |key: &str, field: &str, text: &str, notes: &mut Notes| {
-            if text.len() > ANNOTATION {
-                notes.changed(
-                    field,
-                    &text.into(),
-                    format!("the annotation has its first {ANNOTATION} bytes"),
-                );
-            }
-            if !text.is_empty() {
-                annotations.insert(format!("{PREFIX}/{key}"), cut(text, ANNOTATION).to_owned());
-            }
-        };
-        if self.neutron_name != self.name {
-            keep("name", "name", &self.neutron_name, notes);
-        }
-        for (key, field) in kept {
-            keep(key, field, &fields.text(field), notes);
-        }
-        ObjectMeta {
-            name: Some(self.name.clone()),
-            namespace: Some(self.namespace.clone()),
-            labels: Some(BTreeMap::from([(format!("{PREFIX}/id"), self.id.clone())])),
-            annotations: (!annotations.is_empty()).then_some(annotations),
-            ..ObjectMeta::default()
-        }
-    }
-}
-
-/// Of our labels and annotations that are about Neutron.
-const PREFIX: &str = "neutron.kube-dhcp.io";
-
 /// What is known of a network that has a manifest.
 struct Made {
     on: On,
@@ -171,7 +126,7 @@ impl Import<'_> {
     fn run(&mut self, found: Found) {
         let segments = self.segments(found.segments, &found.subnets);
         let networks = self.networks(found.networks, &segments);
-        let (of_subnets, cidrs) = self.subnets(found.subnets, &networks);
+        let (of_subnets, cidrs) = self.subnets(found.subnets, &networks, &Routers::of(&found.ports));
         self.ports(found.ports, &networks, &of_subnets, &cidrs);
     }
 
@@ -250,6 +205,7 @@ impl Import<'_> {
         &mut self,
         found: Vec<Fields>,
         networks: &BTreeMap<String, String>,
+        routers: &Routers,
     ) -> (BTreeMap<String, String>, port::Subnets) {
         let (mut of_subnets, mut cidrs) = (BTreeMap::new(), BTreeMap::new());
         for (target, mut fields) in self.identified(found, "subnet") {
@@ -261,7 +217,8 @@ impl Import<'_> {
                 self.entries.extend(notes.into_entries());
                 continue;
             };
-            if let Some((subnet, cidr)) = subnet::subnet(&mut fields, &target, &on, &self.config, &mut notes)
+            if let Some((subnet, cidr)) =
+                subnet::subnet(&mut fields, &target, &on, &self.config, routers, &mut notes)
             {
                 let problems = validate::subnet(&subnet);
                 let empty = json!(SubnetSpec::default());

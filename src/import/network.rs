@@ -4,11 +4,12 @@ use std::str::FromStr;
 
 use serde_json::{Value, json};
 
+use super::Options;
 use super::config::Config;
 use super::fields::Fields;
 use super::names::{is_label, physical_network};
 use super::report::Notes;
-use super::{Options, Target};
+use super::target::Target;
 use crate::api::{
     MetadataServiceType, Network, NetworkDns, NetworkSpec, PhysicalNetworkRef, Segmentation,
     SegmentationType, Vlan,

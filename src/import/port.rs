@@ -6,10 +6,10 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::Target;
 use super::fields::Fields;
 use super::options;
 use super::report::Notes;
+use super::target::Target;
 use crate::api::{NetworkRef, Port, PortAddress, PortDhcp, PortSpec};
 use crate::types::{DomainName, HostName, MacAddr};
 use crate::validate;

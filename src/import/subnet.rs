@@ -6,13 +6,14 @@ use std::net::IpAddr;
 use ipnet::IpNet;
 use serde_json::Value;
 
-use super::Target;
 use super::config::Config;
 use super::fields::Fields;
 use super::report::{Effect, Notes};
+use super::routers::Routers;
+use super::target::Target;
 use crate::api::{
-    AddressMode, AddressRange, DhcpMode, Gateway, GatewayType, HostRoute, NetworkRef, RouterAdvertisements,
-    Subnet, SubnetDhcp, SubnetDns, SubnetDnsType, SubnetIpv6, SubnetSpec,
+    AddressMode, AddressRange, DhcpMode, Gateway, GatewayType, HostRoute, MetadataServiceType, NetworkRef,
+    RouterAdvertisements, Subnet, SubnetDhcp, SubnetDns, SubnetDnsType, SubnetIpv6, SubnetSpec,
 };
 
 /// The most that our API has of pools and routes, and of DNS servers.
@@ -36,6 +37,7 @@ pub(super) fn subnet(
     target: &Target,
     on: &On,
     config: &Config,
+    leading: &Routers,
     notes: &mut Notes,
 ) -> Option<(Subnet, IpNet)> {
     let text = fields.text("cidr");
@@ -52,7 +54,12 @@ pub(super) fn subnet(
         notes.changed("ip_version", &Value::Null, "it is that of the CIDR");
     }
     let mut routes = routes(fields, v6, notes);
+    let first_hop = parsed(fields.peek("gateway_ip"));
     let gateway = gateway(fields, &mut routes, notes);
+    if !v6 {
+        let forced = config.metadata.r#type == MetadataServiceType::Always;
+        add(&mut routes, leading.route(&target.id, first_hop, forced), notes);
+    }
     let ipv6 = v6.then(|| ipv6(fields, notes));
     let silent = ipv6.is_some_and(|(_, silent)| silent) || !is_here(fields, on, notes);
     let spec = SubnetSpec {
@@ -69,6 +76,20 @@ pub(super) fn subnet(
     let mut subnet = Subnet::new(&target.name, spec);
     subnet.metadata = target.metadata(fields, &[("project-id", "project_id")], notes);
     Some((subnet, cidr))
+}
+
+/// Unless there is one to the same place.
+fn add(routes: &mut Vec<HostRoute>, route: Option<HostRoute>, notes: &mut Notes) {
+    let Some(route) = route else { return };
+    if routes.len() < MOST && routes.iter().all(|other| other.destination != route.destination) {
+        let value = format!("{} via {}", route.destination, route.next_hop);
+        notes.changed(
+            "host_routes",
+            &value.into(),
+            "it is there too: Neutron tells guests this route itself",
+        );
+        routes.push(route);
+    }
 }
 
 fn mode(fields: &mut Fields, silent: bool) -> DhcpMode {
