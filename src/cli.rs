@@ -1,5 +1,7 @@
 //! Flags and environment → typed configuration. What each subcommand does is in `command`.
 
+mod import;
+
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -9,6 +11,8 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::desired::{Attachment, NodeConfig};
+
+pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 
 /// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 #[derive(Debug, Parser)]
@@ -36,6 +40,8 @@ pub enum Command {
     Uncordon(UncordonArgs),
     /// Print the custom resource definitions.
     Crds(CrdsArgs),
+    /// Make manifests of what another system has.
+    Import(ImportArgs),
 }
 
 /// Where things are, for every subcommand that looks at a node.

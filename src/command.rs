@@ -6,6 +6,7 @@ mod agent;
 mod controller;
 mod crds;
 mod drain;
+mod import;
 mod plan;
 mod status;
 mod table;
@@ -14,6 +15,7 @@ pub use agent::agent;
 pub use controller::controller;
 pub use crds::crds;
 pub use drain::{drain, uncordon};
+pub use import::import;
 pub use plan::plan;
 pub use status::status;
 

@@ -25,6 +25,7 @@
 //! | [`cluster`] | talking to an API server | HTTP |
 //! | [`source`] | where objects come from | a directory, a cluster |
 //! | [`members`] | objects by network | none |
+//! | [`import`] | another system's objects → ours, and what has no counterpart | none |
 //! | [`store`], [`agent`] | the loop: what changed → desired → plan → apply → report | all of these |
 //! | [`controller`] | the loop of a cluster: what changed → judge → write | HTTP |
 //! | [`metrics`], [`serve`], [`telemetry`] | being watched | HTTP, log |
@@ -45,6 +46,7 @@ pub mod dnsmasq;
 pub mod durable;
 pub mod fair;
 pub mod host;
+pub mod import;
 pub mod liveness;
 pub mod members;
 pub mod metrics;

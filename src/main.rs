@@ -42,6 +42,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Drain(args) => runtime()?.block_on(command::drain(args)),
         Command::Uncordon(args) => runtime()?.block_on(command::uncordon(args)),
         Command::Crds(args) => command::crds(&args),
+        Command::Import(args) => command::import(&args),
     }
 }
 
