@@ -6,6 +6,7 @@
 
 mod judge;
 mod missing;
+mod step;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,6 +16,8 @@ use crate::api::LabelSelector;
 pub use judge::{Cause, Feature};
 use judge::{Verdict, hash, refusal};
 pub use missing::Missing;
+pub use step::Step;
+use step::none_in_between;
 
 /// What a network asks of the nodes that serve it.
 #[derive(Debug, Clone, Copy)]
@@ -96,28 +99,6 @@ pub enum Standing {
     Leaving,
 }
 
-/// One change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
-    /// A server for a slot that has none, whose server is withdrawn in the step before, or whose server
-    /// answers, alone, from a node that it is to leave: it goes once the new one answers.
-    Create {
-        /// From 0.
-        slot: u8,
-        /// The node's name.
-        node: String,
-    },
-    /// `state: Withdrawn`.
-    Withdraw {
-        /// The node's name.
-        node: String,
-        /// From 0.
-        slot: u8,
-        /// For the Event.
-        why: Why,
-    },
-}
-
 /// Why a server is withdrawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -157,7 +138,7 @@ pub fn place(
     let (unmet, refused) = (pass.unmet, candidates.iter().filter_map(|c| refusal(need, c, &pass.taken)));
     let missing = (unmet > 0).then(|| Missing::new(need, unmet, refused));
     let Pass { steps, look_again, searched, .. } = pass;
-    Placement { steps, missing, look_again, searched }
+    Placement { steps: none_in_between(steps), missing, look_again, searched }
 }
 
 /// One run of [`place`].
@@ -371,15 +352,6 @@ fn sorted<'a>(
 
 fn zone<'a>(candidates: &BTreeMap<&'a str, &'a Candidate>, node: &str) -> &'a str {
     candidates.get(node).and_then(|c| c.zone.as_deref()).unwrap_or_default()
-}
-
-impl Step {
-    fn withdrawn(&self) -> Option<&str> {
-        match self {
-            Self::Withdraw { node, .. } => Some(node),
-            Self::Create { .. } => None,
-        }
-    }
 }
 
 #[cfg(test)]

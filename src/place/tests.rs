@@ -79,6 +79,17 @@ fn one_that_would_contradict_the_others_goes_whether_there_is_another_or_not() {
 }
 
 #[test]
+fn a_slot_never_has_a_third_server() {
+    let features = [Feature::IPv4].into();
+    let mut all = nodes(&["n1", "n2", "n3"]);
+    all[0].alive = false;
+    all[1].draining = true;
+    let placed = [mk_placed(0, "n2", Standing::Ready), mk_placed(0, "n1", GONE(100))];
+    let placement = place(&need_of(&features), &all, &placed, PATIENCE);
+    assert_eq!(steps(&placement), "-0@n1 +0@n3");
+}
+
+#[test]
 fn networks_spread_over_equal_nodes() {
     let all = nodes(&["n1", "n2", "n3", "n4"]);
     let mut counts = BTreeMap::new();
@@ -179,7 +190,7 @@ fn the_only_server_that_answers_moves_when_the_next_one_does() {
     assert_eq!(steps(&run(1, &all, &next(Standing::Starting))), "");
     assert_eq!(steps(&run(1, &all, &next(Standing::Ready))), "-0@n1");
     // The next one dies before it answers; the old one is to stay after all; it dies itself.
-    assert_eq!(steps(&run(1, &all, &next(GONE(0)))), "+0@n3 -0@n2");
+    assert_eq!(steps(&run(1, &all, &next(GONE(0)))), "-0@n2 +0@n3");
     all[0].draining = false;
     assert_eq!(steps(&run(1, &all, &next(Standing::Starting))), "-0@n2");
     all[0].alive = false;
