@@ -28,6 +28,7 @@ pub use accept::{Accepted, accept, lost};
 use network::Admitted;
 pub use network::{Attachment, SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
+pub use recorded::record;
 pub use servers::Servers;
 use subnet::Served;
 
@@ -228,8 +229,8 @@ fn allocate(
     let mut claims = servers.claims(&names, &waiting, ledger);
     claims.extend(ports.guests.iter().map(|guest| guest.claim.clone()));
     // After the guests: who has no temporary address goes without, and its predecessor answers.
-    let temporary = servers.temporary_claims(&with_dhcp);
-    claims.extend(temporary.iter().cloned().chain(ports.holding.clone()).chain(leaving));
+    claims.extend(servers.temporary_claims(&with_dhcp));
+    claims.extend(ports.holding.iter().cloned().chain(leaving));
     let mut given = ledger.allocate(&pools, &waiting, &claims).into_iter();
     let slots: Vec<_> = given.by_ref().take(servers.slots.into()).collect();
     for subnet in with_dhcp {

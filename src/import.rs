@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 use crate::api::{NetworkSpec, PortSpec, SubnetSpec};
 use crate::reason::Problem;
 use crate::source::Kind;
+use crate::source::metadata::is_name;
 use crate::source::schema::Validator;
 use crate::validate;
 use config::Config;
@@ -285,7 +286,7 @@ impl Import<'_> {
             let (id, name) = (fields.text("id"), fields.text("name"));
             let mut notes = Notes::new(Subject::new(kind, &id, &name));
             match by_id.get(&id) {
-                _ if !is_label_value(&id) => notes.not_imported("id", &id.into(), "is no id"),
+                _ if !is_name(&id) => notes.not_imported("id", &id.into(), "is no id"),
                 None => {
                     by_id.insert(id, (name, fields));
                 }
@@ -330,15 +331,6 @@ impl Import<'_> {
         }
         Some(value)
     }
-}
-
-/// Neutron's ids are, and a label has room for them.
-fn is_label_value(id: &str) -> bool {
-    let inner = |b: &u8| b.is_ascii_alphanumeric() || b"-_.".contains(b);
-    let ends = [id.bytes().next(), id.bytes().last()];
-    id.len() <= 63
-        && id.as_bytes().iter().all(inner)
-        && ends.iter().all(|b| b.is_some_and(|b| b.is_ascii_alphanumeric()))
 }
 
 /// The name of its network here, or the id that says nothing. The client's lists do not have it: then

@@ -55,8 +55,10 @@ fn dns(network: &Network) -> Vec<Problem> {
     let dns = &network.spec.dns;
     let domain = dns.domain.iter().filter_map(|text| unparsed::<DomainName>("spec.dns.domain", text));
     let forwarders = dns.forwarding.addresses.iter().flatten().enumerate();
-    let field = |i: usize| format!("spec.dns.forwarding.addresses[{i}]");
-    domain.chain(forwarders.filter_map(|(i, text)| unparsed::<IpAddr>(&field(i), text))).collect()
+    let forwarder = |(i, text): (usize, &String)| {
+        unparsed::<IpAddr>(format_args!("spec.dns.forwarding.addresses[{i}]"), text)
+    };
+    domain.chain(forwarders.filter_map(forwarder)).collect()
 }
 
 /// A Subnet's own faults; each message begins with the field.
@@ -166,7 +168,7 @@ fn routes(routes: &[HostRoute]) -> Option<Problem> {
         route.destination.parse().is_ok_and(|net: Ipv4Net| !is_canonical(net, &route.destination))
     };
     if let Some(i) = routes.iter().position(other) {
-        return Some(invalid(&format!("spec.hostRoutes[{i}].destination"), NOT_CANONICAL));
+        return Some(invalid(format_args!("spec.hostRoutes[{i}].destination"), NOT_CANONICAL));
     }
     let length = |route: &HostRoute| route.destination.parse().map_or(0, |net: Ipv4Net| route_length(net));
     let bytes: usize = routes.iter().map(length).sum();
@@ -215,12 +217,18 @@ fn options(list: &[DhcpOption], field: &str) -> Vec<Problem> {
     problems
 }
 
-/// What is wrong with a text that is to be a value.
-fn unparsed<T: FromStr<Err: Display>>(field: &str, text: &str) -> Option<Problem> {
-    text.parse::<T>().err().map(|error| invalid(field, error))
+/// The value that `field` says. The field is put into words only where it is wrong: there are thousands of
+/// values.
+pub fn parsed<T: FromStr<Err: Display>>(field: impl Display, text: &str) -> Result<T, Problem> {
+    text.parse().map_err(|error: T::Err| invalid(field, error))
 }
 
-fn invalid(field: &str, message: impl Display) -> Problem {
+/// What is wrong with a text that is to be a value.
+fn unparsed<T: FromStr<Err: Display>>(field: impl Display, text: &str) -> Option<Problem> {
+    parsed::<T>(field, text).err()
+}
+
+fn invalid(field: impl Display, message: impl Display) -> Problem {
     Problem::new(Reason::InvalidValue, format!("{field}: {message}"))
 }
 

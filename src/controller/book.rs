@@ -17,6 +17,7 @@ use crate::allocate::{Claim, Holder, Ledger, Wish};
 use crate::api::{
     AllocationHolder, Conditioned, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
 };
+use crate::desired::record;
 use crate::types::Revision;
 
 /// The network's label on its allocations.
@@ -98,13 +99,13 @@ impl<'a> Book<'a> {
     /// Who has an address that no allocation says: somebody deleted that. It is theirs all the same, for
     /// that is what agents serve.
     fn unwritten(&self, ledger: &mut Ledger) {
-        for port in &self.snapshot.ports {
-            let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-            let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
-            let has = port.status.iter().flat_map(|status| &status.addresses);
-            for (position, (ip, address)) in has.filter_map(|a| Some((a.ip.parse().ok()?, a))).enumerate() {
-                ledger.record(ip, &address.subnet_name, &holder, position);
-            }
+        // Of nearly all Ports there is nothing to take down.
+        let lacks = |ip: &str| ip.parse().is_ok_and(|ip: Ipv4Addr| !self.by_ip.contains_key(&ip));
+        let unwritten = |port: &&Arc<Port>| {
+            port.status.iter().flat_map(|status| &status.addresses).any(|address| lacks(&address.ip))
+        };
+        for port in self.snapshot.ports.iter().filter(unwritten) {
+            record(ledger, port);
         }
         let ours = |s: &&Arc<DHCPServer>| {
             let spec = &s.spec;

@@ -12,7 +12,7 @@ use crate::reason::{Problem, Reason};
 use crate::selector::{labels_of_namespace, selects};
 use crate::service::Options;
 use crate::types::DomainName;
-use crate::validate;
+use crate::validate::{self, parsed};
 
 /// What a physical network is on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,12 +139,6 @@ fn judge(inputs: &Inputs, namespace_labels: &BTreeMap<String, String>) -> Result
 
 fn domain(network: &Network) -> Result<Option<DomainName>, Problem> {
     network.spec.dns.domain.as_deref().map(|text| parsed("spec.dns.domain", text)).transpose()
-}
-
-/// The value that `field` says. The field is put into words only where it is wrong: there are thousands of values.
-pub(super) fn parsed<T: FromStr<Err: Display>>(field: impl Display, text: &str) -> Result<T, Problem> {
-    let wrong = |error: T::Err| Problem::new(Reason::InvalidValue, format!("{field}: {error}"));
-    text.parse().map_err(wrong)
 }
 
 /// The values that the list `field` says.

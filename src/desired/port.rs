@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::Ipv4Addr;
 
-use super::network::parsed;
 use super::subnet::{Served, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
@@ -13,7 +12,7 @@ use crate::dhcp_options::{crowded, ipv4_options};
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Reservation};
 use crate::types::{DomainName, HostName, MacAddr};
-use crate::validate;
+use crate::validate::{self, parsed};
 
 /// A port that is accepted.
 pub(super) struct Guest {

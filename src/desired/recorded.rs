@@ -20,16 +20,21 @@ pub(super) fn ledger(server: &DHCPServer, ports: &[Arc<Port>]) -> Ledger {
         }
     }
     for port in ports {
-        let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-        let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
-        let addresses = port.status.iter().flat_map(|status| &status.addresses);
-        for (position, address) in addresses.enumerate() {
-            if let Ok(ip) = address.ip.parse() {
-                ledger.record(ip, &address.subnet_name, &holder, position);
-            }
-        }
+        record(&mut ledger, port);
     }
     ledger
+}
+
+/// Takes down what a Port has, as its status says, unless somebody has it already.
+pub fn record(ledger: &mut Ledger, port: &Port) {
+    let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+    let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
+    let addresses = port.status.iter().flat_map(|status| &status.addresses);
+    for (position, address) in addresses.enumerate() {
+        if let Ok(ip) = address.ip.parse() {
+            ledger.record(ip, &address.subnet_name, &holder, position);
+        }
+    }
 }
 
 /// Gives the server and the guests what they have, as far as their subnets are served.

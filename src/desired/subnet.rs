@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::network::{Admitted, all_parsed, parsed};
+use super::network::{Admitted, all_parsed};
 use super::{Inputs, SubnetView};
 use crate::allocate::{Ledger, Pool};
 use crate::api::{AddressRange, DhcpMode, GatewayType, HostRoute, Subnet, SubnetDnsType};
@@ -13,7 +13,7 @@ use crate::dhcp_options::{crowded, ipv4_options, route};
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Scope};
 use crate::types::Ipv4Range;
-use crate::validate;
+use crate::validate::{self, parsed};
 
 /// A subnet that is served, or at least allocated from.
 pub(super) struct Served {
@@ -30,6 +30,8 @@ pub(super) struct Served {
     subnet: std::sync::Arc<Subnet>,
     routes: Vec<(Ipv4Net, Ipv4Addr)>,
     dns: Option<Vec<Ipv4Addr>>,
+    /// What the user wrote.
+    options: Options,
 }
 
 /// Those in which somebody has an address go first, then by name: a new one that overlaps harms no old
@@ -105,6 +107,7 @@ impl Served {
             key: key("s", subnet.metadata.uid.as_deref()),
             subnet: subnet.clone(),
             routes: routes(subnet)?,
+            options: ipv4_options(&spec.options, "spec.options").0,
             dns,
         })
     }
@@ -132,7 +135,7 @@ impl Served {
 
     /// Said where no guest can get all of its options at once.
     pub(super) fn crowded(&self) -> Option<Problem> {
-        crowded(&ipv4_options(&self.subnet.spec.options, "spec.options").0)
+        crowded(&self.options)
     }
 
     pub(super) fn device_address(&self) -> Option<Ipv4Net> {
@@ -145,7 +148,7 @@ impl Served {
         let mut options = self.basic_options(network, server);
         options.extend(self.route_options(all));
         options.extend(network.options.clone());
-        options.extend(ipv4_options(&self.subnet.spec.options, "spec.options").0);
+        options.extend(self.options.clone());
         let lease_seconds = self.subnet.spec.dhcp.lease_duration_seconds;
         Some(Scope { key: self.key.clone(), cidr: self.pool.cidr, lease_seconds, options })
     }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use uuid::Uuid;
 
 use crate::plain::cut;
+use crate::source::metadata::is_dns_name;
 
 const MOST: usize = 63;
 
@@ -74,11 +75,7 @@ impl Form {
 
 /// An RFC 1123 label.
 pub(super) fn is_label(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    (1..=MOST).contains(&text.len())
-        && text.bytes().all(inner)
-        && !text.starts_with('-')
-        && !text.ends_with('-')
+    is_dns_name(text, MOST, false)
 }
 
 /// What of a text can be in a label.

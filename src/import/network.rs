@@ -33,8 +33,7 @@ impl FromStr for Segment {
         let (physical, vlan) = match text.split_once(':') {
             None => (text, None),
             Some((physical, vlan)) => {
-                let id = vlan.parse().ok().filter(|id| (1..=4_094).contains(id));
-                (physical, Some(id.ok_or_else(|| format!("{vlan:?} is not a VLAN, 1 to 4094"))?))
+                (physical, Some(number(vlan).ok_or_else(|| format!("{vlan:?} is not a VLAN, 1 to 4094"))?))
             }
         };
         if !is_label(physical) {
@@ -105,7 +104,7 @@ fn segment(
         return Err((segments.into(), message.to_owned()));
     }
     let named = mapped(&physical, notes).or_else(|| options.physical_network.clone());
-    match (kind.as_str(), named, vlan.parse().ok().filter(|id| (1..=4_094).contains(id))) {
+    match (kind.as_str(), named, number(&vlan)) {
         ("" | "flat", Some(physical), _) => Ok(Segment { physical, vlan: None }),
         ("vlan", Some(physical), Some(vlan)) => Ok(Segment { physical, vlan: Some(vlan) }),
         ("vlan", _, None) => {
@@ -122,6 +121,11 @@ fn segment(
             Err((kind.into(), message.to_owned()))
         }
     }
+}
+
+/// Of a VLAN.
+fn number(text: &str) -> Option<u16> {
+    text.parse().ok().filter(|id| (1..=4_094).contains(id))
 }
 
 fn mapped(physical: &str, notes: &mut Notes) -> Option<String> {

@@ -79,7 +79,8 @@ fn check_name(field: &str, value: Option<&Value>, max: usize, dots: bool) -> Opt
     })
 }
 
-fn is_dns_name(name: &str, max: usize, dots: bool) -> bool {
+/// Whether it is an RFC 1123 name of at most `max` characters: with `dots` a subdomain, else a label.
+pub(crate) fn is_dns_name(name: &str, max: usize, dots: bool) -> bool {
     let alphanumeric = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit();
     let label = |label: &str| {
         let bytes = label.as_bytes();
@@ -140,7 +141,8 @@ fn is_qualified(key: &str) -> bool {
     }
 }
 
-fn is_name(name: &str) -> bool {
+/// Whether a label can have this value, or this name.
+pub(crate) fn is_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let ends = [bytes.first(), bytes.last()];
     name.len() <= MAX_NAME

@@ -24,7 +24,7 @@ pub mod schema;
 mod files;
 mod hints;
 mod last_good;
-mod metadata;
+pub(crate) mod metadata;
 mod packed;
 mod scalar;
 mod state;
