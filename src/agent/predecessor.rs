@@ -65,16 +65,14 @@ impl Predecessor {
             return None;
         }
         let addresses: BTreeSet<_> = device.addresses.difference(&doubtful).copied().collect();
-        if addresses.is_empty() {
-            // Nobody could ask it.
-            let device = Device { addresses, gateway: None, ..device.clone() };
-            return Some(Segment {
-                device: Some(device),
-                server: observed.server.clone(),
-                ..desired.clone()
-            });
-        }
-        Some(Segment { device: Some(Device { addresses, ..device.clone() }), ..desired.clone() })
+        // Nobody could ask a server without an address.
+        let (gateway, server) = if addresses.is_empty() {
+            (None, observed.server.clone())
+        } else {
+            (device.gateway, desired.server.clone())
+        };
+        let device = Some(Device { addresses, gateway, ..device.clone() });
+        Some(Segment { device, server, ..desired.clone() })
     }
 
     fn is_doubtful(&self, ip: Ipv4Addr) -> bool {

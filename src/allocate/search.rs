@@ -35,12 +35,11 @@ impl<'p> Search<'p> {
             return Err(AllocateError::NoSubnet);
         }
         let own = self.own(ledger, pools, holder);
+        let may_wait = matches!(holder, Holder::TemporaryServer { .. });
+        let leaving = || pools.iter().find_map(|pool| Some((longest_leaving(ledger, pool)?, *pool)));
         own.or_else(|| pools.iter().find_map(|pool| Some((self.never_used(ledger, pool)?, *pool))))
             .or_else(|| pools.iter().find_map(|pool| Some((ledger.longest_released(pool)?, *pool))))
-            .or_else(|| {
-                let mut may_take = pools.iter().filter(|_| !matches!(holder, Holder::TemporaryServer { .. }));
-                may_take.find_map(|pool| Some((longest_leaving(ledger, pool)?, *pool)))
-            })
+            .or_else(|| if may_wait { None } else { leaving() })
             .ok_or_else(|| {
                 AllocateError::PoolExhausted(pools.iter().map(|pool| pool.subnet_name.clone()).collect())
             })

@@ -81,12 +81,10 @@ impl Recorder {
     /// Starts to write in the background.
     pub(super) fn start(client: Client, instance: &str) -> Self {
         let events = Arc::<Waiting>::default();
-        let waiting = Arc::downgrade(&events);
+        let waiting = events.clone();
         tokio::spawn(async move {
-            // Until nobody can say anything any more.
-            while let Some(waiting) = waiting.upgrade() {
+            loop {
                 let (namespace, event) = waiting.next().await;
-                drop(waiting);
                 let api: Api<Event> = Api::namespaced(client.clone(), &namespace);
                 if let Err(e) = limited(api.create(&PostParams::default(), &event)).await {
                     debug!("an Event is lost: {}", describe(&e));

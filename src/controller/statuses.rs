@@ -359,13 +359,15 @@ fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<Option<Probl
 /// That somebody who cannot be told to give them up has the server's addresses.
 fn displaced(server: &DHCPServer) -> Option<Problem> {
     let (predecessor, status) = (server.spec.predecessor.as_ref()?, server.status.as_ref()?);
+    if status.held_addresses.is_empty() {
+        return None;
+    }
     let addresses = status.held_addresses.iter().map(|held| format!("{} ({})", held.ip, held.mac_address));
     let addresses = addresses.collect::<Vec<_>>().join(", ");
     let message = format!(
         "node {predecessor} cannot be told that it is to serve no more, and still answers at {addresses}"
     );
-    let held = !status.held_addresses.is_empty();
-    held.then(|| Problem::new(Reason::AddressHeldByPredecessor, message))
+    Some(Problem::new(Reason::AddressHeldByPredecessor, message))
 }
 
 fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Problem {

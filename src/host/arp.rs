@@ -45,13 +45,10 @@ pub(super) async fn who_has(
         for ip in addresses.iter().filter(|ip| !found.contains_key(*ip)) {
             socket.send(&question(own, *ip)).await.map_err(failed)?;
         }
-        // To its end even if somebody answered: two may have it.
-        let listen = listen(&socket, own, addresses, &mut found);
-        if let Ok(Err(e)) = timeout(PATIENCE, listen).await {
-            return Err(failed(e));
-        }
-        if found.len() == addresses.len() {
-            break;
+        match timeout(PATIENCE, listen(&socket, own, addresses, &mut found)).await {
+            Ok(Ok(())) => break,
+            Ok(Err(e)) => return Err(failed(e)),
+            Err(_) => {}
         }
     }
     Ok(found)
@@ -67,6 +64,7 @@ fn open() -> io::Result<Socket> {
     Ok(socket)
 }
 
+/// Until all are found.
 async fn listen(
     socket: &UdpSocket,
     own: MacAddr,
@@ -74,7 +72,7 @@ async fn listen(
     found: &mut BTreeMap<Ipv4Addr, MacAddr>,
 ) -> io::Result<()> {
     let mut frame = [0; 128];
-    loop {
+    while found.len() < addresses.len() {
         let length = socket.recv(&mut frame).await?;
         if let Some((ip, mac)) = sender(&frame[..length])
             && addresses.contains(&ip)
@@ -83,6 +81,7 @@ async fn listen(
             found.insert(ip, mac);
         }
     }
+    Ok(())
 }
 
 /// The frame that asks everybody.

@@ -78,7 +78,8 @@ impl World {
         let network = self.networks.get(name).cloned();
         let uid: Option<NetworkUid> = network.as_ref().and_then(|n| n.metadata.uid.as_deref()?.parse().ok());
         let (subnets, ports) = (self.subnets.of(name), self.ports.of(name));
-        let physical = network.as_ref().map(|network| network.spec.physical_network_ref.name.clone());
+        let physical = network.as_ref().map(|network| &*network.spec.physical_network_ref.name);
+        let one_server_only = physical.is_some_and(|physical| self.one_server_only(physical));
         let inputs = network.map(|network| Inputs {
             physical_network: self.physical.get(&network.spec.physical_network_ref.name).cloned(),
             segment_holder: self.segments.holder(&segment_id(&network)).filter(|h| *h != name).cloned(),
@@ -101,7 +102,7 @@ impl World {
             ports_revision: self.ports_revision,
             freed: uid.and_then(|uid| self.freed.get(&uid)).cloned().unwrap_or_default(),
             agents: agents.collect(),
-            one_server_only: physical.is_some_and(|physical| self.one_server_only(&physical)),
+            one_server_only,
             servers,
             allocations,
         }
