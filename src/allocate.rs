@@ -5,79 +5,21 @@
 //! left, the one that was released longest ago.
 
 mod held;
+mod holder;
 mod pool;
 mod search;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::net::Ipv4Addr;
 
 use serde::{Deserialize, Serialize};
 
 pub use held::Held;
+pub use holder::Holder;
 pub use pool::Pool;
 use search::Search;
 use turn::Turn;
-
-use crate::types::MacAddr;
-
-/// Who holds an address.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(tag = "type", rename_all_fields = "camelCase")]
-pub enum Holder {
-    /// A Port, in the network's namespace.
-    Port {
-        /// `metadata.name`.
-        name: String,
-        /// One of this name with another MAC is another one once the address was released.
-        mac_address: Option<MacAddr>,
-    },
-    /// One that is no more, or wants it no more, and that not all servers have forgotten yet.
-    Leaving {
-        /// For people.
-        name: String,
-        /// Set where it may be taken when nothing else is free: the lowest goes first.
-        since: Option<u64>,
-    },
-    /// One of the network's DHCP servers.
-    ServerSlot {
-        /// From 0.
-        slot: u8,
-    },
-    /// The same, for as long as somebody else answers at the slot's own address.
-    TemporaryServer {
-        /// From 0.
-        slot: u8,
-    },
-}
-
-/// Beyond all slots.
-const TEMPORARY: u8 = 0x40;
-
-impl Holder {
-    /// Who it is, whatever its MAC is now.
-    fn identity(&self) -> (&str, u8) {
-        match self {
-            Self::Port { name, .. } => (name, 0),
-            Self::ServerSlot { slot } => ("", *slot),
-            Self::TemporaryServer { slot } => ("", slot | TEMPORARY),
-            Self::Leaving { name, .. } => (name, u8::MAX),
-        }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Port { name, .. } => write!(f, "Port {name}"),
-            Self::ServerSlot { slot } | Self::TemporaryServer { slot } => {
-                write!(f, "the DHCP server of slot {slot}")
-            }
-            Self::Leaving { name, .. } => f.write_str(name),
-        }
-    }
-}
 
 /// An address in use or given back: an IPAllocation's spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
