@@ -109,12 +109,11 @@ async fn node_dies(site: &mut Site, traffic: &Traffic, with_leader: bool) {
 }
 
 async fn until_empty(site: &Site, node: &str) {
-    let left = async || on_node(site, node).await;
-    let deadline = Instant::now() + LONG;
-    while !left().await.is_empty() {
-        assert!(Instant::now() < deadline, "{:?} are left\n{}", left().await, site.logs());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let look = async || {
+        let left = on_node(site, node).await;
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:?} are left")) }
+    };
+    site.eventually(LONG, look).await;
 }
 
 /// How long after `due` each network is served by two again; a new server is one with another MAC.
@@ -187,17 +186,12 @@ async fn displaced(site: &Site, network: &str, node: &str) {
 }
 
 async fn until_no_temporary(site: &Site) {
-    let deadline = Instant::now() + LONG;
-    loop {
-        let all = site.list("IPAllocation").await;
-        let left: Vec<_> =
-            all.iter().filter(|a| a.pointer("/spec/holder/temporary") == Some(&true.into())).collect();
-        if left.is_empty() {
-            return;
-        }
-        assert!(Instant::now() < deadline, "{left:#?}\n{}", site.logs());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    let look = async || {
+        let mut left = site.list("IPAllocation").await;
+        left.retain(|allocation| allocation.pointer("/spec/holder/temporary") == Some(&true.into()));
+        if left.is_empty() { Ok(()) } else { Err(format!("{left:#?}")) }
+    };
+    site.eventually(LONG, look).await;
 }
 
 #[test]

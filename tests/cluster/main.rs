@@ -12,6 +12,8 @@ mod inside;
 mod lab;
 #[path = "../largest/mod.rs"]
 mod largest;
+#[path = "../random/mod.rs"]
+mod random;
 
 use std::path::PathBuf;
 
@@ -30,7 +32,6 @@ mod observer;
 mod orders;
 mod outage;
 mod policy;
-mod random;
 mod rbac;
 mod release;
 mod serve;

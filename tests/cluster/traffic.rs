@@ -4,6 +4,8 @@
 //! message again when nobody answers, begins anew when the server that it chose is gone, and asks all
 //! servers when the one that it has does not renew its lease.
 
+mod tally;
+
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -15,14 +17,14 @@ use crate::lab::{
     Answer, Ask, Capture, DhcpOption, DnsReply, DnsSocket, Guest, Lab, Mac, MessageType, rtype,
 };
 
+pub use tally::{Tally, assert_nobody_noticed, report};
+
 /// Guests of each network.
 pub const GUESTS: u8 = 6;
 /// How long a guest waits for an answer to the same message the first, second and third time.
 const TRIES: [Duration; 3] = [Duration::from_millis(1_500), Duration::from_secs(3), Duration::from_secs(6)];
 /// How long one server that was asked alone may take.
 const ALONE: Duration = Duration::from_millis(500);
-/// A server that is seen again after this time is one that came back.
-const AWAY: Duration = Duration::from_secs(4);
 /// Exchanges a second, on all networks together; fewer where the machine is slow.
 const RATE: u32 = 50;
 
@@ -31,31 +33,6 @@ pub struct Traffic {
     stop: Arc<AtomicBool>,
     tallies: Vec<Arc<Mutex<Tally>>>,
     threads: Vec<JoinHandle<()>>,
-}
-
-/// What was seen on one network.
-#[derive(Debug, Default, Clone)]
-pub struct Tally {
-    /// Exchanges to their end.
-    pub exchanges: usize,
-    /// Messages that no server answered, however often they were sent, and when.
-    pub unanswered: Vec<(Duration, &'static str)>,
-    /// Messages that had to be sent again, and when.
-    pub repeated: Vec<(Duration, &'static str)>,
-    /// Leases that the server that gave them did not renew, so that others were asked.
-    pub rebound: usize,
-    /// NAKs on the segment.
-    pub naks: usize,
-    /// DNS questions that no resolver answered.
-    pub unresolved: usize,
-    /// The longest time between two answers to guests.
-    pub silence: Duration,
-    /// When OFFERs and ACKs of a server were seen: by its address and MAC address, first and last, since it
-    /// was silent for [`AWAY`].
-    pub servers: BTreeMap<(Ipv4Addr, Mac), (Instant, Instant)>,
-    /// By resolver: when it answered last, and the longest time that it did not.
-    pub resolvers: BTreeMap<Ipv4Addr, (Instant, Duration)>,
-    last_answer: Option<Instant>,
 }
 
 impl Traffic {
@@ -119,45 +96,6 @@ impl Drop for Traffic {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
     }
-}
-
-/// Prints what was seen, and asserts that nobody went without.
-pub fn assert_nobody_noticed(what: &str, tallies: &[Tally], began: Instant) {
-    report(what, tallies, began);
-    for tally in tallies {
-        assert!(tally.unanswered.is_empty(), "{:?}", tally.unanswered);
-        assert_eq!((tally.naks, tally.unresolved), (0, 0));
-    }
-}
-
-/// Prints what was seen.
-pub fn report(what: &str, tallies: &[Tally], began: Instant) {
-    let sum = |of: fn(&Tally) -> usize| tallies.iter().map(of).sum::<usize>();
-    let exchanges = sum(|t| t.exchanges);
-    let seconds = began.elapsed().as_secs_f64();
-    println!("{what}: {exchanges} exchanges in {seconds:.0} s ({:.0} a second)", per(exchanges, seconds));
-    println!(
-        "  unanswered {}, NAKs {}, DNS unanswered {}; sent again {}, rebound {}",
-        sum(|t| t.unanswered.len()),
-        sum(|t| t.naks),
-        sum(|t| t.unresolved),
-        sum(|t| t.repeated.len()),
-        sum(|t| t.rebound),
-    );
-    for (number, tally) in tallies.iter().enumerate() {
-        let resolvers = tally.resolvers.iter().map(|(ip, (_, longest))| format!("{ip} {longest:.1?}"));
-        println!(
-            "  network {number}: longest silence {:.1?}; of resolvers: {}; again {:?}",
-            tally.silence,
-            resolvers.collect::<Vec<_>>().join(", "),
-            tally.repeated,
-        );
-    }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "for people")]
-fn per(exchanges: usize, seconds: f64) -> f64 {
-    exchanges as f64 / seconds
 }
 
 /// The YAML of the network of this number with this many servers: on the bridge of that number, with
@@ -318,11 +256,7 @@ impl<'a> Segment<'a> {
     }
 
     fn answered(&self) {
-        let now = Instant::now();
-        self.note(|tally| {
-            let silence = tally.last_answer.replace(now).map_or(Duration::ZERO, |last| now - last);
-            tally.silence = tally.silence.max(silence);
-        });
+        self.note(Tally::answered);
     }
 
     /// A NAK is counted where the whole segment is looked at.
@@ -365,40 +299,7 @@ impl<'a> Segment<'a> {
 
     fn look(&self) {
         let (seen, now) = (self.capture.take(), Instant::now());
-        self.note(|tally| {
-            for answer in seen.into_iter().map(|seen| seen.answer) {
-                match answer.kind() {
-                    MessageType::Nak => tally.naks += 1,
-                    MessageType::Offer | MessageType::Ack => {
-                        let server = (answer.server(), answer.from_mac);
-                        let seen = tally.servers.entry(server).or_insert((now, now));
-                        let away = now - seen.1 > AWAY;
-                        *seen = (if away { now } else { seen.0 }, now);
-                    }
-                    _ => {}
-                }
-            }
-        });
-    }
-}
-
-impl Tally {
-    /// Addresses at which two servers answered at the same time. What is seen in one look may have been one
-    /// after the other.
-    pub fn doubles(&self) -> Vec<Ipv4Addr> {
-        let all = || self.servers.iter().map(|((ip, mac), times)| (*ip, *mac, *times));
-        let overlap = |(first, last): (Instant, Instant), (other, end)| first < end && other < last;
-        let other = |(ip, mac, times)| all().any(|(i, m, t)| i == ip && m > mac && overlap(t, times));
-        all().filter(|one| other(*one)).map(|(ip, ..)| ip).collect()
-    }
-
-    fn resolved(&mut self, resolver: Ipv4Addr, found: bool) {
-        let now = Instant::now();
-        let (last, longest) = self.resolvers.entry(resolver).or_insert((now, Duration::ZERO));
-        *longest = (*longest).max(now - *last);
-        if found {
-            *last = now;
-        }
+        self.note(|tally| tally.saw(seen, now));
     }
 }
 

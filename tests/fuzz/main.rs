@@ -10,8 +10,9 @@
 
 #[path = "../lab/mod.rs"]
 mod lab;
+#[path = "../random/mod.rs"]
+mod random;
 
-mod chance;
 mod corpus;
 mod court;
 mod door;
@@ -26,14 +27,14 @@ mod wanted;
 mod wanted_options;
 
 use std::fmt::Write as _;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use serde_json::Value;
 
-use chance::Chance;
 use court::{Court, Input};
 use door::Door;
 use mutate::{Maker, Mutant};
+use random::{Random, number};
 use scene::{Scene, Subject};
 use tally::Tally;
 
@@ -44,25 +45,14 @@ const SLOW: u64 = if cfg!(debug_assertions) { 50 } else { 1 };
 /// Failures that are shown.
 const SHOWN: usize = 5;
 
-fn number(name: &str) -> Option<u64> {
-    std::env::var(name).ok()?.parse().ok()
-}
-
-fn seed() -> u64 {
-    let clock = || SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
-    let seed = number("KUBE_DHCP_TEST_SEED").unwrap_or_else(|| u64::from(clock().subsec_nanos()));
-    println!("KUBE_DHCP_TEST_SEED={seed}");
-    seed
-}
-
 fn maker() -> Maker {
     Maker::new(corpus::texts(), corpus::objects())
 }
 
 /// Runs `one` for its share of the inputs on every processor, and fails if anything was found.
-fn run(name: &str, inputs: u64, one: impl Fn(&mut Chance, &mut Tally) + Sync) {
+fn run(name: &str, inputs: u64, one: impl Fn(&mut Random, &mut Tally) + Sync) {
     let inputs = number("KUBE_DHCP_FUZZ_INPUTS").unwrap_or(inputs);
-    let (seed, began) = (seed(), Instant::now());
+    let (seed, began) = (Random::seeded().0, Instant::now());
     // A panic is an outcome like another.
     std::panic::set_hook(Box::new(|_| {}));
     let threads = std::thread::available_parallelism().map_or(1, |n| n.get() as u64);
@@ -71,8 +61,7 @@ fn run(name: &str, inputs: u64, one: impl Fn(&mut Chance, &mut Tally) + Sync) {
         let one = &one;
         let shares = (0..threads).map(|thread| {
             scope.spawn(move || {
-                let (mut chance, mut tally) =
-                    (Chance::new(seed.wrapping_add(thread << 32)), Tally::default());
+                let (mut chance, mut tally) = (Random(seed.wrapping_add(thread << 32)), Tally::default());
                 while tally.inputs < inputs / threads && tally.failures.len() < SHOWN {
                     one(&mut chance, &mut tally);
                 }
@@ -124,13 +113,13 @@ fn judge(court: &Court, inputs: &[(Input, &Value)], tally: &mut Tally) {
     }
 }
 
-fn name(chance: &mut Chance, n: usize) -> String {
+fn name(chance: &mut Random, n: usize) -> String {
     format!("{}{n}", chance.pick(&["a", "b", "n", "zz"]))
 }
 
 /// Ports and Subnets in the bystander's network, or a Network in its place.
-fn kinds(chance: &mut Chance) -> (&'static [&'static str], usize) {
-    match chance.below(10) {
+fn kinds(chance: &mut Random) -> (&'static [&'static str], usize) {
+    match chance.index(10) {
         0 => (&["Network"], 1),
         _ => (&["Port", "Port", "Port", "Subnet"], TOGETHER),
     }

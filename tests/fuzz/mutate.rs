@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::chance::Chance;
+use crate::random::Random;
 
 /// Makes inputs of the corpus and of chance.
 pub struct Maker {
@@ -61,12 +61,12 @@ impl Maker {
 
     /// An object of one of these kinds with up to four changes. Those of `typed` stay such that they can
     /// be read as the kind.
-    pub fn mutant(&self, chance: &mut Chance, kinds: &[&str], typed: bool) -> Mutant {
+    pub fn mutant(&self, chance: &mut Random, kinds: &[&str], typed: bool) -> Mutant {
         let of_kind: Vec<_> =
             self.objects.iter().filter(|o| kinds.contains(&o["kind"].as_str().unwrap())).collect();
         let mut object = (*chance.pick(&of_kind)).clone();
         let mut changed = Vec::new();
-        for _ in 0..=chance.below(4) {
+        for _ in 0..=chance.index(4) {
             let mut places = Vec::new();
             list_places(&object, "", &mut places);
             places.retain(|place| {
@@ -90,7 +90,7 @@ impl Maker {
     }
 
     /// A field goes, or one comes that nobody knows.
-    fn change_shape(&self, chance: &mut Chance, object: &mut Value, place: &str) -> String {
+    fn change_shape(&self, chance: &mut Random, object: &mut Value, place: &str) -> String {
         let (parent, name) = place.rsplit_once('/').unwrap();
         let Some(Value::Object(fields)) = object.pointer_mut(parent) else { return place.to_owned() };
         if chance.percent(50) {
@@ -102,7 +102,7 @@ impl Maker {
         format!("{parent}/{}", unknown.replace('~', "~0").replace('/', "~1"))
     }
 
-    fn changed(&self, chance: &mut Chance, value: &Value, typed: bool) -> Value {
+    fn changed(&self, chance: &mut Random, value: &Value, typed: bool) -> Value {
         if !typed && chance.percent(4) {
             return chance
                 .pick(&[json!(null), json!(true), json!(7), json!([]), json!({}), json!("x")])
@@ -118,16 +118,16 @@ impl Maker {
         }
     }
 
-    fn text(&self, chance: &mut Chance, text: &str) -> String {
+    fn text(&self, chance: &mut Random, text: &str) -> String {
         let hostile = chance.pick(&self.texts).clone();
-        let at = text.char_indices().map(|(at, _)| at).nth(chance.below(text.chars().count().max(1)));
+        let at = text.char_indices().map(|(at, _)| at).nth(chance.index(text.chars().count().max(1)));
         let (head, tail) = text.split_at(at.unwrap_or(0));
-        match chance.below(10) {
+        match chance.index(10) {
             0..=4 => hostile,
             5 => format!("{text}{hostile}"),
             6 => format!("{head}{hostile}{tail}"),
             7 => text.to_uppercase(),
-            8 => (0..=chance.below(12)).map(|_| char::from(b' ' + printable(chance))).collect(),
+            8 => (0..=chance.index(12)).map(|_| char::from(b' ' + printable(chance))).collect(),
             _ => {
                 let unit = if text.is_empty() { "a" } else { text };
                 unit.chars().cycle().take(*chance.pick(&LENGTHS)).collect()
@@ -135,9 +135,9 @@ impl Maker {
         }
     }
 
-    fn list(&self, chance: &mut Chance, items: &[Value], typed: bool) -> Vec<Value> {
+    fn list(&self, chance: &mut Random, items: &[Value], typed: bool) -> Vec<Value> {
         let mut items = items.to_vec();
-        match (chance.below(4), items.first().cloned()) {
+        match (chance.index(4), items.first().cloned()) {
             (0, _) | (_, None) => items.clear(),
             (1, Some(first)) => {
                 let length = *chance.pick(&[2, 9, 17, 33, 65, 100]);
@@ -150,7 +150,7 @@ impl Maker {
     }
 
     /// Only where names are free, as in labels: elsewhere an object stays what it is.
-    fn labels(&self, chance: &mut Chance, fields: &Map<String, Value>) -> Map<String, Value> {
+    fn labels(&self, chance: &mut Random, fields: &Map<String, Value>) -> Map<String, Value> {
         let mut fields = fields.clone();
         if fields.keys().all(|key| ["tier", "rack", "app", "note"].contains(&key.as_str())) {
             fields.insert(chance.pick(&self.texts).clone(), json!(chance.pick(&self.texts)));
@@ -192,8 +192,8 @@ fn words(place: &str) -> Option<&'static [&'static str]> {
     })
 }
 
-fn printable(chance: &mut Chance) -> u8 {
-    u8::try_from(chance.below(95)).unwrap()
+fn printable(chance: &mut Random) -> u8 {
+    u8::try_from(chance.index(95)).unwrap()
 }
 
 /// Pointers to everything in a value, itself left out.

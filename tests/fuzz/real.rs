@@ -7,13 +7,13 @@ use kube_dhcp::allocate::Ledger;
 use kube_dhcp::dnsmasq::{FIRST, Layout, Server};
 use serde_json::Value;
 
-use crate::chance::Chance;
 use crate::court::{Court, Input, files};
 use crate::door::Door;
 use crate::lab::{DnsSocket, Lab, Mac, PATIENCE, output, rtype, write_alone};
 use crate::mutate::Maker;
+use crate::random::Random;
 use crate::scene::{Scene, Subject, uid};
-use crate::{ascii, corpus, name, seed};
+use crate::{ascii, corpus, name};
 
 /// Networks, each with its own dnsmasq.
 const NETWORKS: usize = 24;
@@ -36,14 +36,14 @@ const COMPLAINTS: [&str; 12] = [
 ];
 
 /// A network of random objects that are all accepted.
-fn network(chance: &mut Chance, maker: &Maker, door: &Door, court: &Court) -> (Scene, Vec<Value>) {
+fn network(chance: &mut Random, maker: &Maker, door: &Door, court: &Court) -> (Scene, Vec<Value>) {
     let (mut scene, mut values) = (Scene::bystander(), Vec::new());
     if chance.percent(50) {
         let own = accepted(chance, maker, door, court, &["Network"], 0);
         scene.add(own.0);
         values.push(own.1);
     }
-    let subnets = chance.below(4);
+    let subnets = chance.index(4);
     for n in 0..OBJECTS {
         let kind = if n < subnets { "Subnet" } else { "Port" };
         let (subject, value) = accepted(chance, maker, door, court, &[kind], n);
@@ -54,7 +54,7 @@ fn network(chance: &mut Chance, maker: &Maker, door: &Door, court: &Court) -> (S
 }
 
 fn accepted(
-    chance: &mut Chance,
+    chance: &mut Random,
     maker: &Maker,
     door: &Door,
     court: &Court,
@@ -111,7 +111,7 @@ fn complaints(log: &str) -> String {
 
 #[test]
 fn a_real_dnsmasq_takes_what_is_accepted() {
-    let (lab, mut chance) = (Lab::new(), Chance::new(seed()));
+    let (lab, mut chance) = (Lab::new(), Random::seeded());
     lab.bridge("br0");
     let (maker, door, court) = (Maker::new(corpus::texts(), corpus::objects()), Door::new(), Court::new());
     let (mut lines, mut objects, mut failures) = (0, 0, Vec::new());

@@ -175,16 +175,13 @@ impl Stage {
         if !self.users.delete("IPAllocation", &namespace, &name).await {
             return false;
         }
-        let deadline = Instant::now() + MENDED;
         let api = self.users.api("IPAllocation", &namespace);
-        loop {
+        let look = async || {
             let there = api.get_opt(&name).await.unwrap();
-            if there.is_some_and(|now| now.data["spec"]["holder"] == allocation["spec"]["holder"]) {
-                return true;
-            }
-            assert!(Instant::now() < deadline, "{name} is not made again\n{}", self.site.logs());
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
+            let again = there.is_some_and(|now| now.data["spec"]["holder"] == allocation["spec"]["holder"]);
+            if again { Ok(true) } else { Err(format!("{name} is not made again")) }
+        };
+        self.site.eventually(MENDED, look).await
     }
 
     /// Whether it is over: else it is to be asked for again.

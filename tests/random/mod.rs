@@ -1,6 +1,7 @@
-//! Random numbers that can be had again.
+//! Random numbers that can be had again: the same for the same seed, on every machine.
+#![allow(dead_code, reason = "each of the tests uses its part")]
 
-/// Splitmix64: the same numbers for the same seed.
+/// `SplitMix64`.
 pub struct Random(pub u64);
 
 impl Random {
@@ -12,16 +13,28 @@ impl Random {
         Self(seed)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut x = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (x ^ (x >> 31)) % limit
+        x ^ (x >> 31)
     }
 
-    /// An index into a list of this length, which is not empty.
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// An index into a list of this length; 0 into an empty one.
     pub fn index(&mut self, length: usize) -> usize {
-        usize::try_from(self.below(length.try_into().unwrap())).unwrap()
+        usize::try_from(self.below(length.max(1).try_into().unwrap())).unwrap()
+    }
+
+    pub fn percent(&mut self, chance: usize) -> bool {
+        self.index(100) < chance
+    }
+
+    pub fn pick<'a, T>(&mut self, list: &'a [T]) -> &'a T {
+        &list[self.index(list.len())]
     }
 
     /// Another generator, whose numbers depend on this one's seed only.
