@@ -18,23 +18,26 @@ pub(super) struct Absence {
     group: String,
     pub(super) for_good: Duration,
     since: Option<Instant>,
+    missed: bool,
 }
 
 impl Absence {
     pub(super) fn new(client: Client, group: &str) -> Self {
-        Self { client, group: group.to_owned(), for_good: FOR_GOOD, since: None }
+        Self { client, group: group.to_owned(), for_good: FOR_GOOD, since: None, missed: false }
     }
 
-    /// There is something, or nobody knows; whether there was nothing before.
+    /// There is something; whether there was nothing before, for however short a time.
     pub(super) fn ended(&mut self) -> bool {
-        self.since.take().is_some()
+        self.since = None;
+        std::mem::take(&mut self.missed)
     }
 
     /// A request failed so: whether that makes the definition gone for good.
     pub(super) async fn is_final(&mut self, error: &kube::Error) -> bool {
         let is_404 = matches!(error, kube::Error::Api(status) if status.code == 404);
+        self.missed |= is_404;
         if !is_404 || !self.group_is_absent().await {
-            self.ended();
+            self.since = None;
             return false;
         }
         self.since.get_or_insert_with(Instant::now).elapsed() >= self.for_good
@@ -81,6 +84,18 @@ mod tests {
         assert!(!absence.is_final(&answer(404)).await, "at once");
         tokio::time::sleep(Duration::from_millis(40)).await;
         assert!(absence.is_final(&answer(404)).await);
+        assert!(absence.ended() && !absence.ended());
+    }
+
+    /// New definitions are not served at once, and until then other things are said than 404.
+    #[tokio::test]
+    async fn what_was_away_is_remembered_until_it_is_there() {
+        let there = Arc::new(AtomicBool::new(false));
+        let mut absence = absence(&there);
+        assert!(!absence.ended() && !absence.is_final(&answer(429)).await && !absence.ended());
+        for code in [404, 429, 503] {
+            assert!(!absence.is_final(&answer(code)).await);
+        }
         assert!(absence.ended() && !absence.ended());
     }
 
