@@ -7,10 +7,10 @@ set -eu
 
 KUBE_DHCP_CONTROLPLANE=$(hack/controlplane.sh)
 export KUBE_DHCP_CONTROLPLANE
-echo "Building (a few minutes the first time) ..."
+echo "Building (ten to twenty minutes the first time, on two cores) ..."
 # DEMO_PROFILE=dev: what `make test` built.
 profile=${DEMO_PROFILE:-release}
-cargo build --locked --profile "$profile" --quiet --bin kube-dhcp --example cluster_demo
+cargo build --locked --profile "$profile" --bin kube-dhcp --example cluster_demo
 programs=$target/$profile
 [ "$profile" != dev ] || programs=$target/debug
 
