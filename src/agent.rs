@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
@@ -116,7 +117,7 @@ impl<H: Host> Agent<H> {
         };
         let first = first.ok_or(Error::SourceEnded)?;
         learnt?;
-        let mut speakers = self.speakers();
+        let mut speakers = self.speakers(source.kept());
         // Bridges of networks whose removal was cut short. One with a port of anybody's stays.
         self.sweep().await;
         self.start(first, left_over);
@@ -153,10 +154,10 @@ impl<H: Host> Agent<H> {
     }
 
     /// The tasks that speak to the API server.
-    fn speakers(&self) -> JoinSet<()> {
+    fn speakers(&self, kept: Option<watch::Receiver<u64>>) -> JoinSet<()> {
         let mut speakers = JoinSet::new();
-        if let Some(connection) = &self.context.config.cluster {
-            speakers.spawn(publish::publish(self.context.clone(), connection.clone()));
+        if let Some((connection, kept)) = self.context.config.cluster.as_ref().zip(kept) {
+            speakers.spawn(publish::publish(self.context.clone(), connection.clone(), kept));
             speakers.spawn(beacon::shine(self.context.clone(), connection.clone()));
         }
         speakers
@@ -171,6 +172,7 @@ impl<H: Host> Agent<H> {
     fn learn(&mut self, batch: Batch) -> Dirty {
         self.context.set_origin(batch.origin);
         self.context.set_problems(&batch.problems);
+        self.context.outbox.withhold(batch.taken, batch.copy);
         let (dirty, reported) = {
             let mut store = self.context.store();
             (store.apply(batch.events), store.take_reported())

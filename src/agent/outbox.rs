@@ -44,6 +44,10 @@ pub(super) struct Outbox {
 struct State {
     reports: BTreeMap<NetworkUid, ServerReport>,
     changed: BTreeSet<ObjectName>,
+    /// Networks of which something was taken back, and the number of the copy that says so.
+    taken: BTreeMap<ObjectName, u64>,
+    /// The last copy that is kept.
+    kept: u64,
 }
 
 impl Outbox {
@@ -73,6 +77,31 @@ impl Outbox {
         self.notify.notify_one();
     }
 
+    /// That something is taken back is not said before this copy is kept: else the next start gives it again.
+    pub(super) fn withhold(&self, networks: BTreeSet<ObjectName>, copy: u64) {
+        let mut state = self.state();
+        if copy > state.kept {
+            state.taken.extend(networks.into_iter().map(|network| (network, copy)));
+        }
+    }
+
+    /// The copies up to this one are kept.
+    pub(super) fn kept(&self, copy: u64) {
+        let mut state = self.state();
+        state.kept = copy;
+        let (kept, taken): (BTreeMap<_, _>, _) =
+            std::mem::take(&mut state.taken).into_iter().partition(|(_, number)| *number <= copy);
+        state.taken = taken;
+        state.changed.extend(kept.into_keys());
+        drop(state);
+        self.notify.notify_one();
+    }
+
+    /// Whether what is taken back of a network may be said.
+    pub(super) fn is_kept(&self, network: &ObjectName) -> bool {
+        !self.state().taken.contains_key(network)
+    }
+
     /// What is said of a network.
     pub(super) fn report(&self, uid: NetworkUid) -> Option<ServerReport> {
         self.state().reports.get(&uid).cloned()
@@ -96,5 +125,26 @@ impl Outbox {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_taken_back_waits_for_the_copy_that_says_so() {
+        let (outbox, a, b) = (Outbox::default(), ObjectName::new("n", "a"), ObjectName::new("n", "b"));
+        outbox.withhold([a.clone()].into(), 3);
+        outbox.withhold([a.clone()].into(), 4);
+        assert!(!outbox.is_kept(&a) && outbox.is_kept(&b));
+        outbox.kept(3);
+        assert!(!outbox.is_kept(&a));
+        outbox.kept(5);
+        assert!(outbox.is_kept(&a));
+        assert_eq!(outbox.changed().await, [a.clone()].into());
+        // The copy may be quicker than who takes the news.
+        outbox.withhold([a.clone()].into(), 5);
+        assert!(outbox.is_kept(&a));
     }
 }

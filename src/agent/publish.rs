@@ -13,6 +13,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
@@ -61,7 +62,11 @@ struct Publisher<H> {
 }
 
 /// Publishes for ever.
-pub(super) async fn publish<H>(context: Arc<Context<H>>, connection: Connection) {
+pub(super) async fn publish<H>(
+    context: Arc<Context<H>>,
+    connection: Connection,
+    mut kept: watch::Receiver<u64>,
+) {
     let Connection { client, pulse } = connection;
     let mut revivals = pulse.revivals();
     let mut publisher = Publisher {
@@ -86,6 +91,7 @@ pub(super) async fn publish<H>(context: Arc<Context<H>>, connection: Connection)
             changed = context.outbox.changed() => publisher.mark(changed),
             Some(done) = writes.next() => publisher.done(done),
             () = until(wake) => {}
+            copy = next_of(&mut kept) => context.outbox.kept(copy),
             // What waits for the API server need not wait longer. The sender is ours.
             _ = revivals.changed() => publisher.hurry(),
         }
@@ -96,6 +102,14 @@ async fn until(wake: Option<Instant>) {
     match wake {
         Some(wake) => sleep_until(wake).await,
         None => std::future::pending().await,
+    }
+}
+
+/// For ever, if nothing is kept any more.
+async fn next_of(kept: &mut watch::Receiver<u64>) -> u64 {
+    match kept.changed().await {
+        Ok(()) => *kept.borrow_and_update(),
+        Err(_) => std::future::pending().await,
     }
 }
 
@@ -192,9 +206,14 @@ impl<H> Publisher<H> {
         let server = self.context.store().server_of(network)?.clone();
         let uid: NetworkUid = server.spec.network_ref.uid.parse().ok()?;
         let has = self.has(network, &server);
-        let shall = match self.context.outbox.report(uid) {
-            Some(report) if server.spec.state == ServerState::Active => status(&report, &server, &has),
-            None if server.spec.state == ServerState::Withdrawn && self.context.is_gone(uid) => {
+        let outbox = &self.context.outbox;
+        let is_kept = outbox.is_kept(network);
+        let shall = match outbox.report(uid) {
+            Some(mut report) if server.spec.state == ServerState::Active => {
+                report.done = report.done.filter(|_| is_kept);
+                status(&report, &server, &has)
+            }
+            None if server.spec.state == ServerState::Withdrawn && self.context.is_gone(uid) && is_kept => {
                 torn_down(&server, &has)
             }
             // Not yet looked at, or not yet taken down.

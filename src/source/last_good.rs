@@ -11,6 +11,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 use super::packed::Packed;
 use super::{Object, ObjectKey};
@@ -93,25 +94,41 @@ fn parse(text: &[u8]) -> Result<LastGood, serde_json::Error> {
 /// Writes the objects, on a thread of its own; when dropped, waits until they are written.
 #[derive(Debug)]
 pub(crate) struct Keeper<T> {
-    objects: Option<Sender<T>>,
+    objects: Option<Sender<(u64, T)>>,
     thread: Option<JoinHandle<()>>,
+    last: u64,
+    written: watch::Receiver<u64>,
 }
 
 impl<T: Serialize + Send + 'static> Keeper<T> {
     /// Writes to `path`, at most once in a time of `every`.
     pub(crate) fn start(path: PathBuf, every: Duration) -> io::Result<Self> {
         let (objects, receiver) = mpsc::channel();
+        let (tell, written) = watch::channel(0);
         let thread = thread::Builder::new()
             .name("last-good".to_owned())
-            .spawn(move || write_all(&path, every, &receiver))?;
-        Ok(Self { objects: Some(objects), thread: Some(thread) })
+            .spawn(move || write_all(&path, every, &receiver, &tell))?;
+        Ok(Self { objects: Some(objects), thread: Some(thread), last: 0, written })
     }
 
-    pub(crate) fn keep(&self, objects: T) {
+    /// Has them written; returns their number.
+    pub(crate) fn keep(&mut self, objects: T) -> u64 {
+        self.last += 1;
         if let Some(sender) = &self.objects {
             // Fails only if the thread is gone, which it is never before us.
-            let _ = sender.send(objects);
+            let _ = sender.send((self.last, objects));
         }
+        self.last
+    }
+
+    /// The number of those that were given last.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// The number of those that were written last.
+    pub(crate) fn written(&self) -> watch::Receiver<u64> {
+        self.written.clone()
     }
 }
 
@@ -124,9 +141,14 @@ impl<T> Drop for Keeper<T> {
     }
 }
 
-fn write_all<T: Serialize>(path: &Path, every: Duration, receiver: &Receiver<T>) {
+fn write_all<T: Serialize>(
+    path: &Path,
+    every: Duration,
+    receiver: &Receiver<(u64, T)>,
+    tell: &watch::Sender<u64>,
+) {
     give_way();
-    let mut unwritten: Option<T> = None;
+    let mut unwritten: Option<(u64, T)> = None;
     let mut last: Option<Instant> = None;
     loop {
         let next = match unwritten {
@@ -143,12 +165,14 @@ fn write_all<T: Serialize>(path: &Path, every: Duration, receiver: &Receiver<T>)
             Err(RecvTimeoutError::Disconnected) => return,
         }
         last = Some(Instant::now());
-        if let Some(objects) = unwritten.take()
-            && let Err(error) = durable::write(path, &objects, Survives::PowerFailure)
-        {
-            let error = &error as &(dyn std::error::Error + 'static);
-            tracing::error!(error, "the last good objects are not kept");
-            unwritten = Some(objects);
+        let Some((number, objects)) = unwritten.take() else { continue };
+        match durable::write(path, &objects, Survives::PowerFailure) {
+            Ok(()) => drop(tell.send_replace(number)),
+            Err(error) => {
+                let error = &error as &(dyn std::error::Error + 'static);
+                tracing::error!(error, "the last good objects are not kept");
+                unwritten = Some((number, objects));
+            }
         }
     }
 }
@@ -200,10 +224,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifests.json");
         assert!(load(&path).unwrap().objects.is_empty());
-        let keeper = Keeper::start(path.clone(), Duration::ZERO).unwrap();
+        let mut keeper = Keeper::start(path.clone(), Duration::ZERO).unwrap();
         keeper.keep(LastGood::new(None, vec![kept("a")]));
-        keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
+        let last = keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
+        let written = keeper.written();
         drop(keeper);
+        assert_eq!(*written.borrow(), last);
         let loaded = load(&path).unwrap();
         let objects = &loaded.objects;
         assert_eq!((loaded.device, objects.len()), (Some(7), 2));

@@ -3,12 +3,14 @@
 //! The agent's loop calls it. A source knows nothing of what is done with the objects; it gives
 //! only objects that passed the API's validation, and says about the others what is wrong.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 
 use kube::ResourceExt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
@@ -218,12 +220,22 @@ pub struct Batch {
     pub problems: Vec<Problem>,
     /// Where they come from.
     pub origin: Origin,
+    /// Networks of which they take something back: an address of a guest, a server.
+    pub taken: BTreeSet<ObjectName>,
+    /// The number of the copy that has them: see [`Source::kept`].
+    pub copy: u64,
 }
 
 /// Where batches come from.
 pub trait Source: Send {
     /// Waits for the next changes; `None`: there will be no more. Cancel-safe.
     fn next(&mut self) -> impl Future<Output = Option<Batch>> + Send;
+
+    /// The number of the last copy that outlives this process, if copies are made. Who starts from a copy
+    /// serves what is in it: what a batch takes back may be given to others only when its copy is kept.
+    fn kept(&self) -> Option<watch::Receiver<u64>> {
+        None
+    }
 }
 
 /// A mistake in what the user wrote, or a source that cannot be read.

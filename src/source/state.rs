@@ -115,7 +115,7 @@ impl State {
         let news = first || !events.is_empty() || problems != self.problems;
         self.problems.clone_from(&problems);
         Outcome {
-            batch: news.then_some(Batch { events, problems, origin: super::Origin::Directory }),
+            batch: news.then_some(Batch { events, problems, ..Batch::default() }),
             changed: pass.changed,
         }
     }

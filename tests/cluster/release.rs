@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::inside::inside;
 use crate::lab::Guest;
 use crate::serve::{NETWORK, mac};
-use crate::site::{LAN, Site, condition};
+use crate::site::{LAN, LONG, Site, condition};
 
 /// Three nodes, the network `a` on two of them, and a Port `p2` that has 10.0.0.12.
 async fn served() -> Site {
@@ -41,11 +41,15 @@ async fn has(site: &Site, port: &Value, ip: &str) {
     assert_eq!(ready.pointer("/status/addresses/0/ip"), Some(&json!(ip)));
 }
 
+/// The number of a node that serves `a`.
+async fn serving(site: &Site) -> usize {
+    let servers = site.list("DHCPServer").await;
+    servers[0]["spec"]["nodeName"].as_str().unwrap()[1..].parse().unwrap()
+}
+
 /// The number of a node that serves `a`; it is cut off from the API server, and called dead.
 async fn cut_off(site: &Site) -> usize {
-    let servers = site.list("DHCPServer").await;
-    let name = servers[0]["spec"]["nodeName"].as_str().unwrap().to_owned();
-    let number: usize = name[1..].parse().unwrap();
+    let number = serving(site).await;
     site.nodes[number - 1].connect(false);
     number
 }
@@ -101,6 +105,43 @@ fn an_address_rests_until_an_agent_that_was_cut_off_returns() {
         assert!(is_given(&site.street.guest("br0", mac(4)), "10.0.0.12"));
         site.until("DHCPServer", &format!("a.n{number}"), Value::is_null).await;
         assert!(site.nodes[number - 1].servers().is_empty(), "it serves what it lost");
+    });
+}
+
+/// An agent writes down what it knows a moment after it acts on it. Killed in between, and started without
+/// the API server, it would give the address to whom it gave it before.
+#[test]
+fn an_address_rests_until_the_next_start_knows_that_it_is_given_back() {
+    inside("release::an_address_rests_until_the_next_start_knows_that_it_is_given_back", async {
+        let mut site = served().await;
+        let number = serving(&site).await;
+        site.nodes[number - 1].until_copied("p2");
+        let copy = site.nodes[number - 1].state().join("cluster.json");
+        let old = std::fs::read(&copy).unwrap();
+        // It cannot be written from now on.
+        std::fs::remove_file(&copy).unwrap();
+        std::fs::create_dir(&copy).unwrap();
+        site.delete("Port", "p2").await;
+        let guest = site.street.guest("br0", mac(2));
+        site.eventually(LONG, async || if guest.silent() { Ok(()) } else { Err("p2 is answered".into()) })
+            .await;
+        drop(guest);
+        wish_waits(&site, "p4", 4, "10.0.0.12", number).await;
+        site.power_off(number);
+        std::fs::remove_dir(&copy).unwrap();
+        std::fs::write(&copy, old).unwrap();
+        site.power_on(number);
+        site.nodes[number - 1].connect(false);
+        site.start_agent(number, &[]);
+        let guest = site.street.guest("br0", mac(2));
+        let given = async || if is_given(&guest, "10.0.0.12") { Ok(()) } else { Err("it is silent".into()) };
+        site.eventually(LONG, given).await;
+        drop(guest);
+        assert!(is_at_rest(&site, "10.0.0.12").await, "{}", site.logs());
+        site.nodes[number - 1].connect(true);
+        let ready = site.until_ready("Port", "p4").await;
+        assert_eq!(ready.pointer("/status/addresses/0/ip"), Some(&json!("10.0.0.12")));
+        assert!(site.street.guest("br0", mac(2)).silent(), "two guests are given the same address");
     });
 }
 

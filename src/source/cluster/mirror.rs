@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::loss::{loss, network_of_server};
 use crate::api::DHCPServer;
 use crate::source::{Event, Kind, Object, ObjectKey, PortsOf};
 use crate::types::{ObjectName, Revision};
@@ -51,6 +52,7 @@ pub(super) struct Mirror {
     dirty: BTreeSet<ObjectKey>,
     seen: BTreeMap<PortsOf, Revision>,
     unreadable: BTreeMap<ObjectKey, String>,
+    taken: BTreeSet<ObjectName>,
 }
 
 impl Mirror {
@@ -176,11 +178,14 @@ impl Mirror {
             match self.now(&key) {
                 Now::Is(object) if self.told.get(&key) == Some(&object) => {}
                 Now::Is(object) => {
-                    self.told.insert(key, object.clone());
+                    let before = self.told.insert(key, object.clone());
+                    self.taken.extend(before.and_then(|before| loss(&before, Some(&object))));
                     events.push(Event::Apply(object));
                 }
                 Now::IsNot => {
-                    events.extend(self.told.remove(&key).map(|_| Event::Delete(key)));
+                    let before = self.told.remove(&key);
+                    self.taken.extend(before.as_ref().and_then(|before| loss(before, None)));
+                    events.extend(before.map(|_| Event::Delete(key)));
                 }
                 Now::Unknown => {
                     self.dirty.insert(key);
@@ -193,6 +198,16 @@ impl Mirror {
         let seen = std::mem::take(&mut self.seen).into_iter();
         events.extend(seen.map(|(ports, revision)| Event::PortsSeen(ports, revision)));
         events
+    }
+
+    /// The networks of which the news took something back, since the last time.
+    pub(super) fn taken(&mut self) -> BTreeSet<ObjectName> {
+        std::mem::take(&mut self.taken)
+    }
+
+    /// The networks that have a server here.
+    pub(super) fn networks(&self) -> BTreeSet<ObjectName> {
+        self.servers().map(network_of_server).collect()
     }
 
     /// Objects that cannot be read, and why.

@@ -6,9 +6,10 @@
 
 mod copy;
 mod identity;
+mod loss;
 mod mirror;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -179,13 +180,19 @@ impl Cluster {
     fn batch(&mut self) -> Option<Batch> {
         self.rewatch();
         let problems = self.trouble();
-        let (mut events, before) = (Vec::new(), self.origin);
+        let (mut events, mut taken, before) = (Vec::new(), BTreeSet::new(), self.origin);
         if self.origin == Some(Origin::Cluster) || self.mirror.is_complete() && !self.watches.is_empty() {
-            if self.origin != Some(Origin::Cluster) {
+            let arrives = self.origin != Some(Origin::Cluster);
+            if arrives {
                 self.arrived();
+                // Nobody knows what the copy has that is there.
+                taken = self.mirror.networks();
             }
             events = self.mirror.news();
-            self.keep(&events);
+            taken.extend(self.mirror.taken());
+            if arrives || events.iter().any(|event| !matches!(event, Event::PortsSeen(..))) {
+                self.keep();
+            }
         } else if self.origin.is_none() {
             return None;
         }
@@ -194,7 +201,8 @@ impl Cluster {
             return None;
         }
         self.problems.clone_from(&problems);
-        Some(Batch { events, problems, origin: self.origin.unwrap_or(Origin::LastGoodCopy) })
+        let origin = self.origin.unwrap_or(Origin::LastGoodCopy);
+        Some(Batch { events, problems, origin, taken, copy: self.keeper.last() })
     }
 
     /// Everything is known from the API server, for the first time.
@@ -217,11 +225,8 @@ impl Cluster {
         }
     }
 
-    fn keep(&self, events: &[Event]) {
-        let changed = |event: &Event| !matches!(event, Event::PortsSeen(..));
-        if events.iter().any(changed)
-            && let Some(cluster) = self.cluster()
-        {
+    fn keep(&mut self) {
+        if let Some(cluster) = self.cluster() {
             self.keeper.keep(Copy::new(&cluster, &self.node, self.mirror.told()));
         }
     }
@@ -248,7 +253,7 @@ impl Cluster {
         self.origin = Some(Origin::LastGoodCopy);
         self.problems.clone_from(&problems);
         let events = self.mirror.tell_first(copy.objects.clone());
-        Some(Batch { events, problems, origin: Origin::LastGoodCopy })
+        Some(Batch { events, problems, origin: Origin::LastGoodCopy, ..Batch::default() })
     }
 
     fn trouble(&self) -> Vec<Problem> {
@@ -304,6 +309,10 @@ impl Source for Cluster {
                 },
             }
         }
+    }
+
+    fn kept(&self) -> Option<watch::Receiver<u64>> {
+        Some(self.keeper.written())
     }
 }
 
