@@ -111,14 +111,13 @@ impl<T: Serialize + Send + 'static> Keeper<T> {
         Ok(Self { objects: Some(objects), thread: Some(thread), last: 0, written })
     }
 
-    /// Has them written; returns their number.
-    pub(crate) fn keep(&mut self, objects: T) -> u64 {
+    /// Has them written.
+    pub(crate) fn keep(&mut self, objects: T) {
         self.last += 1;
         if let Some(sender) = &self.objects {
             // Fails only if the thread is gone, which it is never before us.
             let _ = sender.send((self.last, objects));
         }
-        self.last
     }
 
     /// The number of those that were given last.
@@ -226,8 +225,8 @@ mod tests {
         assert!(load(&path).unwrap().objects.is_empty());
         let mut keeper = Keeper::start(path.clone(), Duration::ZERO).unwrap();
         keeper.keep(LastGood::new(None, vec![kept("a")]));
-        let last = keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
-        let written = keeper.written();
+        keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
+        let (last, written) = (keeper.last(), keeper.written());
         drop(keeper);
         assert_eq!(*written.borrow(), last);
         let loaded = load(&path).unwrap();

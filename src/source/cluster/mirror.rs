@@ -251,8 +251,8 @@ impl Mirror {
         if self.told.contains_key(&object.key()) {
             return true;
         }
-        let namespace = server.metadata.namespace.clone().unwrap_or_default();
-        let network = ObjectName::new(&namespace, &server.spec.network_ref.name);
+        let network = network_of_server(server);
+        let namespace = network.namespace.clone();
         let ports = [PortsOf::Network(network), PortsOf::Namespace(namespace.clone())];
         self.is_synced(&WatchKey::Networks(namespace.clone()))
             && self.is_synced(&WatchKey::Subnets(namespace))
