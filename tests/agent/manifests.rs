@@ -1,18 +1,10 @@
 //! Manifests as text. What a test is about is added as a line of YAML; the rest is the least there is.
 
-use std::fmt::Write;
-
 use crate::lab::Mac;
-
-const HEAD: &str = "---\napiVersion: kube-dhcp.io/v1alpha1\nkind: ";
 
 /// An object in namespace `team-a`; `spec` is lines of YAML without indentation.
 pub fn object(kind: &str, name: &str, spec: &str) -> String {
-    let mut text = format!("{HEAD}{kind}\nmetadata: {{name: \"{name}\", namespace: team-a}}\nspec:\n");
-    for line in spec.lines().filter(|line| !line.trim().is_empty()) {
-        writeln!(text, "  {line}").unwrap();
-    }
-    text
+    crate::largest::object(kind, ("team-a", name), spec)
 }
 
 /// A network on `lan`, without VLAN.

@@ -56,11 +56,14 @@ pub fn all(namespace: &str) -> String {
     text + &object("Port", &long('p'), &(port + &options(160, "p", ", family: IPv4")))
 }
 
-fn object(kind: &str, (namespace, name): (&str, &str), spec: &str) -> String {
+/// A manifest; `spec` is lines of YAML without indentation.
+pub fn object(kind: &str, (namespace, name): (&str, &str), spec: &str) -> String {
     let mut text = format!(
-        "---\napiVersion: kube-dhcp.io/v1alpha1\nkind: {kind}\nmetadata: {{name: {name}, namespace: {namespace}}}\nspec:\n"
+        "---\napiVersion: kube-dhcp.io/v1alpha1\nkind: {kind}\nmetadata: {{name: \"{name}\", namespace: {namespace}}}\nspec:\n"
     );
-    spec.lines().for_each(|line| writeln!(text, "  {line}").unwrap());
+    for line in spec.lines().filter(|line| !line.trim().is_empty()) {
+        writeln!(text, "  {line}").unwrap();
+    }
     text
 }
 
