@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use tokio::sync::RwLock;
 
 use super::ask::Line;
 use super::machine::{blocking, find_dnsmasq, inotify_instances};
@@ -40,6 +41,9 @@ const IN_USE: &str = "Address already in use";
 pub(super) struct Driver {
     pub(super) state: PathBuf,
     pub(super) processes: Arc<Processes>,
+    /// Held by each start; alone by who takes in what runs: it would take in, and reap, what another start
+    /// is waiting for.
+    pub(super) starts: RwLock<()>,
 }
 
 impl Driver {
@@ -86,6 +90,7 @@ impl Driver {
                 Err(Error::Start { message }) if message.contains(IN_USE) => {}
                 started => return started,
             }
+            let _alone = self.starts.write().await;
             let state = self.state.clone();
             self.processes.take_in(blocking(move || survey(&state)).await?)?;
         }
@@ -95,6 +100,7 @@ impl Driver {
     async fn start(&self, uid: NetworkUid, argv: Vec<String>) -> Result<Applied, Error> {
         // Two of them would write one lease file.
         self.stop(uid).await?;
+        let starting = self.starts.read().await;
         let netns = netns::open(uid)?;
         let layout = Layout::new(&self.state, uid);
         let (program, binary) = find_dnsmasq()?;
@@ -108,6 +114,7 @@ impl Driver {
             return Err(Error::Start { message: complaint(&output, &layout.log(), log) });
         };
         let process = self.processes.watch(process)?;
+        drop(starting);
         Line::open(&netns).await?.barrier(&process).await?;
         blocking(move || refused(&layout, log)).await
     }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rtnetlink::Handle;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, RwLock, mpsc};
 
 use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
@@ -56,7 +56,7 @@ impl LinuxHost {
         let processes = Processes::new(sender)?;
         processes.take_in(survey::survey(&state)?)?;
         let removals = Removals::start(handle.clone());
-        let driver = Driver { state: state.clone(), processes };
+        let driver = Driver { state: state.clone(), processes, starts: RwLock::default() };
         let events = Mutex::new(Some(receiver));
         let firewall = Firewall::default();
         Ok(Self { state, handle, firewall, driver, monitor, removals, events, acts: false })
