@@ -97,7 +97,7 @@ fn log(lab: &Lab, netns: &str, server: &Server, layout: &Layout) -> Result<Strin
     if !done.status.success() {
         return Err(format!("it does not start: {}", String::from_utf8_lossy(&done.stderr)));
     }
-    let dns = DnsSocket::new(lab, Some(netns), [10, 0, 0, 2].into());
+    let dns = DnsSocket::new(lab, Some(netns), [10, 0, 0, 2]);
     dns.ask_class("version.bind", rtype::TXT, 3, PATIENCE).ok_or("it does not answer")?;
     Ok(std::fs::read_to_string(layout.log()).unwrap())
 }

@@ -35,7 +35,12 @@ impl Guest<'_> {
 
     /// A dhclient that keeps its lease file from run to run.
     pub fn dhclient(&self) -> Dhclient<'_, '_> {
-        Dhclient { guest: self }
+        Dhclient { guest: self, six: false }
+    }
+
+    /// The same for DHCPv6: keys are `new_ip6_address`, `new_dhcp6_name_servers` …
+    pub fn dhclient6(&self) -> Dhclient<'_, '_> {
+        Dhclient { guest: self, six: true }
     }
 
     /// Asks a DNS server from this guest, which needs an address for it.
@@ -61,7 +66,7 @@ impl Guest<'_> {
         let path = said.display();
         let mut text = String::from("#!/bin/sh\nPATH=/usr/sbin:/usr/bin:/sbin:/bin\n");
         writeln!(text, "{{ echo \"event=$1$reason\"; env; echo; }} >>{path}").unwrap();
-        writeln!(text, "[ -z \"$ip$new_ip_address\" ] || {with_address}").unwrap();
+        writeln!(text, "[ -z \"$ip$new_ip_address$new_ip6_address\" ] || {with_address}").unwrap();
         std::fs::write(&script, text).unwrap();
         std::fs::set_permissions(&script, PermissionsExt::from_mode(0o755)).unwrap();
         let _ = std::fs::remove_file(&said);
@@ -72,14 +77,16 @@ impl Guest<'_> {
 /// ISC dhclient on a guest's device.
 pub struct Dhclient<'guest, 'lab> {
     guest: &'guest Guest<'lab>,
+    six: bool,
 }
 
 impl Dhclient<'_, '_> {
-    /// Gets a lease (`reason=BOUND`); on an existing lease file it starts with INIT-REBOOT
-    /// (`reason=REBOOT`). `None` when there was no lease. It stays until `stop` or `release`.
+    /// Gets a lease (`reason=BOUND`, `BOUND6`); on an existing lease file it starts with INIT-REBOOT
+    /// (`reason=REBOOT`), in DHCPv6 with CONFIRM (`REBIND6`). `None` when there was no lease. It stays until `stop` or `release`.
     pub fn start(&self) -> Option<Bound> {
         let said = self.run(&["-1"]);
-        said.into_iter().rev().find(|event| event.contains_key("new_ip_address"))
+        let address = if self.six { "new_ip6_address" } else { "new_ip_address" };
+        said.into_iter().rev().find(|event| event.contains_key(address))
     }
 
     /// Ends the client; the lease stays.
@@ -93,16 +100,21 @@ impl Dhclient<'_, '_> {
     }
 
     fn run(&self, mode: &[&str]) -> Vec<Bound> {
-        let set = "ip address replace $new_ip_address/$new_subnet_mask dev $interface";
-        let (script, said) = self.guest.script("dhclient", set);
-        let file = |name: &str| said.with_file_name(format!("{}-dhclient.{name}", self.guest.netns()));
+        let (name, family, set) = if self.six {
+            ("dhclient6", "-6", "ip address replace $new_ip6_address/$new_ip6_prefixlen dev $interface")
+        } else {
+            ("dhclient", "-4", "ip address replace $new_ip_address/$new_subnet_mask dev $interface")
+        };
+        let (script, said) = self.guest.script(name, set);
+        let file = |kind: &str| said.with_file_name(format!("{}-{name}.{kind}", self.guest.netns()));
         let conf = "timeout 4; initial-interval 1; reboot 2; retry 60;\n\
             request subnet-mask, broadcast-address, routers, domain-name, domain-name-servers,\n\
-            domain-search, host-name, interface-mtu, rfc3442-classless-static-routes, ntp-servers;\n\
+            domain-search, host-name, interface-mtu, rfc3442-classless-static-routes, ntp-servers,\n\
+            dhcp6.name-servers, dhcp6.domain-search, dhcp6.sntp-servers;\n\
             option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;\n";
         std::fs::write(file("conf"), conf).unwrap();
         let mut command = self.guest.lab().command_in(self.guest.netns(), "dhclient");
-        command.args(["-4", "-v", "-cf"]).arg(file("conf")).arg("-lf").arg(file("leases"));
+        command.args([family, "-v", "-cf"]).arg(file("conf")).arg("-lf").arg(file("leases"));
         command.arg("-pf").arg(file("pid")).arg("-sf").arg(script);
         // With pipes for output we would wait for the daemon, not for the command.
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());

@@ -1,6 +1,6 @@
 //! A DNS question without a process: for loops of hundreds and for timing.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::time::Duration;
 
 use super::{Lab, PATIENCE};
@@ -46,10 +46,13 @@ impl DnsReply {
 }
 
 impl DnsSocket {
-    pub fn new(lab: &Lab, netns: Option<&str>, server: Ipv4Addr) -> Self {
+    pub fn new(lab: &Lab, netns: Option<&str>, server: impl Into<IpAddr>) -> Self {
+        let server = server.into();
+        let any =
+            if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = lab.in_netns(netns, || {
-            let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).unwrap();
-            socket.connect(SocketAddr::new(IpAddr::V4(server), 53)).unwrap();
+            let socket = UdpSocket::bind((any, 0)).unwrap();
+            socket.connect(SocketAddr::new(server, 53)).unwrap();
             socket
         });
         Self { socket }
@@ -81,6 +84,13 @@ impl DnsSocket {
         let mut reply = [0; 4096];
         let length = self.socket.recv(&mut reply).ok()?;
         Some(parse(&reply[..length]))
+    }
+
+    /// PTR of an IPv6 address.
+    pub fn reverse6(&self, address: Ipv6Addr) -> DnsReply {
+        let bytes = address.octets().into_iter().rev();
+        let labels: Vec<_> = bytes.map(|byte| format!("{:x}.{:x}", byte & 15, byte >> 4)).collect();
+        self.ask(&format!("{}.ip6.arpa", labels.join(".")), rtype::PTR)
     }
 
     /// PTR of an address.
@@ -120,6 +130,7 @@ fn data(reply: &[u8], rtype: u16, at: usize, length: usize) -> String {
     let bytes = &reply[at..at + length];
     match rtype {
         rtype::A => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap()).to_string(),
+        rtype::AAAA => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap()).to_string(),
         rtype::PTR => name_at(reply, at).0,
         _ => bytes.escape_ascii().to_string(),
     }

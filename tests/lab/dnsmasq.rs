@@ -1,6 +1,6 @@
 //! A dnsmasq in the lab, started as the driver means to: to learn from it what it does.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -208,10 +208,16 @@ impl<'lab> Dnsmasq<'lab> {
 
     /// A DNS socket in dnsmasq's own namespace.
     pub fn local_dns(&self) -> DnsSocket {
-        DnsSocket::new(self.lab, Some(&self.setup.netns), self.address())
+        DnsSocket::new(self.lab, Some(&self.setup.netns), self.first_address())
     }
 
+    /// The first address of its device, where that is IPv4.
     pub fn address(&self) -> Ipv4Addr {
+        let IpAddr::V4(address) = self.first_address() else { panic!("no IPv4 address") };
+        address
+    }
+
+    fn first_address(&self) -> IpAddr {
         let first = self.setup.addresses[0].split('/').next().unwrap();
         first.parse().unwrap()
     }

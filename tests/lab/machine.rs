@@ -13,7 +13,7 @@ use nix::sched::{CloneFlags, setns};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tempfile::TempDir;
 
-use super::{Capture, Guest, Mac, PATIENCE, eventually, output, spawn};
+use super::{Capture, Guest, Guest6, Mac, PATIENCE, eventually, output, spawn};
 
 /// First process of the lab's PID namespace. It reports its number as the machine counts it (the
 /// old /proc is still mounted), then stays until its stdin closes. `cat` is not the last command
@@ -166,6 +166,8 @@ impl Lab {
             format!("link add {port} type veth peer name {device} address {mac} netns {netns}"),
             format!("link set {port} master {bridge} up"),
         ]);
+        // Its IPv6 addresses are ready at once: nobody waits for a duplicate to speak up.
+        self.set_ipv6(netns, device, "accept_dad", "0");
         self.run_in(netns, &format!("ip link set {device} up"));
         // The bridge forwards once it has noticed the carrier, which is not at once.
         let state = self.outside(&format!("/sys/class/net/{port}/brport/state"));
@@ -187,6 +189,24 @@ impl Lab {
         Guest::new(self, like.netns().to_owned(), mac)
     }
 
+    /// A guest that speaks IPv6, likewise.
+    pub fn guest6(&self, bridge: &str, mac: Mac) -> Guest6<'_> {
+        let netns = format!("guest{}", self.named.fetch_add(1, Ordering::Relaxed));
+        self.plug(bridge, &netns, "eth0", mac);
+        Guest6::new(self, netns, mac)
+    }
+
+    /// The IPv6 of a guest with this MAC, on the device of one of either family.
+    pub fn twin6(&self, netns: &str, mac: Mac) -> Guest6<'_> {
+        Guest6::new(self, netns.to_owned(), mac)
+    }
+
+    /// Sets one of a device's switches in /proc/sys/net/ipv6/conf.
+    pub fn set_ipv6(&self, netns: &str, device: &str, switch: &str, value: &str) {
+        let path = format!("/proc/sys/net/ipv6/conf/{device}/{switch}");
+        self.in_netns(Some(netns), || std::fs::write(path, value).unwrap());
+    }
+
     /// Listens to all DHCP on a bridge from now on.
     pub fn capture(&self, bridge: &str) -> Capture {
         Capture::new(self, bridge)
@@ -200,9 +220,20 @@ impl Lab {
         std::fs::remove_file(batch).unwrap();
     }
 
-    /// Gives a device an address (`10.0.0.2/24`).
+    /// Gives a device an address (`10.0.0.2/24`), one that may be used at once.
     pub fn address(&self, netns: &str, device: &str, address: &str) {
-        self.run_in(netns, &format!("ip address replace {address} dev {device}"));
+        let at_once = if address.contains(':') { "nodad" } else { "" };
+        self.run_in(netns, &format!("ip address replace {address} dev {device} {at_once}"));
+    }
+
+    /// Tells a device whose the link-local addresses of these guests are, for good.
+    pub fn neighbours(&self, netns: &str, device: &str, guests: impl Iterator<Item = Mac>) {
+        let entry = |mac: Mac| format!("neighbour replace {} lladdr {mac} dev {device}", mac.link_local());
+        let lines: Vec<_> = guests.map(|mac| entry(mac) + " nud permanent\n").collect();
+        let batch = self.state().join(format!("ip{}", self.named.fetch_add(1, Ordering::Relaxed)));
+        std::fs::write(&batch, lines.concat()).unwrap();
+        self.run_in(netns, &format!("ip -batch {}", batch.display()));
+        std::fs::remove_file(batch).unwrap();
     }
 
     /// Lets the kernel finish UDP checksums of DHCP answers, as any server on a veth must.

@@ -1,4 +1,4 @@
-//! A machine for tests: namespaces with bridges, guests that speak DHCP, and a dnsmasq to ask.
+//! A machine for tests: namespaces with bridges, guests that speak DHCP and DHCPv6, and a dnsmasq to ask.
 //!
 //! Used by the integration tests with `mod lab;` and by the benches with `#[path]`. Needs root.
 //! Nothing here touches the network namespace, `/run` or the processes of the machine it runs on:
@@ -8,25 +8,34 @@
 #![allow(unreachable_pub, missing_docs, reason = "it is a library to each of them")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a broken lab must fail loudly")]
 
+mod advert;
 mod answer;
+mod answer6;
 mod capture;
 mod clients;
 mod dns;
 mod dnsmasq;
 mod guest;
+mod guest6;
 mod machine;
 mod wire;
+mod wire6;
 
+pub use advert::{Advert, Prefix};
 pub use answer::Answer;
+pub use answer6::{Answer6, Given, Lifetimes, status};
 pub use capture::{Capture, Seen};
 pub use clients::{Bound, Dhclient, Dig};
 pub use dns::{DnsReply, DnsSocket, rtype};
 pub use dnsmasq::{Dnsmasq, Exit, Setup};
 pub use guest::{Ask, Guest};
+pub use guest6::{Ask6, Guest6};
 pub use machine::Lab;
 pub use wire::{Datagram, Mac, Wire};
+pub use wire6::{ALL_DHCP, ALL_NODES, ALL_ROUTERS, Body, Packet6};
 
 pub use dhcproto::v4::{DhcpOption, MessageType, OptionCode};
+pub use dhcproto::v6::MessageType as Kind6;
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

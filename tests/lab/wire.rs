@@ -189,7 +189,7 @@ fn arp(op: u8, from: (Mac, Ipv4Addr), to: (Mac, Ipv4Addr), dst: Mac) -> Vec<u8> 
     frame
 }
 
-fn ethernet(to: Mac, from: Mac, kind: [u8; 2]) -> Vec<u8> {
+pub(super) fn ethernet(to: Mac, from: Mac, kind: [u8; 2]) -> Vec<u8> {
     [to.0.as_slice(), &from.0, &kind].concat()
 }
 
@@ -215,7 +215,7 @@ fn udp_checksum(from: Ipv4Addr, to: Ipv4Addr, segment: &[u8]) -> u16 {
     if sum == 0xffff { 0xffff } else { !sum }
 }
 
-fn ones_sum(start: u32, bytes: &[u8]) -> u16 {
+pub(super) fn ones_sum(start: u32, bytes: &[u8]) -> u16 {
     let words =
         bytes.chunks(2).map(|c| u32::from(u16::from_be_bytes([c[0], c.get(1).copied().unwrap_or(0)])));
     let mut sum = start + words.sum::<u32>();
@@ -225,7 +225,7 @@ fn ones_sum(start: u32, bytes: &[u8]) -> u16 {
     u16::try_from(sum).unwrap()
 }
 
-fn mac_at(bytes: &[u8], at: usize) -> Option<Mac> {
+pub(super) fn mac_at(bytes: &[u8], at: usize) -> Option<Mac> {
     Some(Mac(bytes.get(at..at + 6)?.try_into().ok()?))
 }
 
@@ -234,6 +234,6 @@ fn ip_at(bytes: &[u8], at: usize) -> Option<Ipv4Addr> {
     Some(octets.into())
 }
 
-fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+pub(super) fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
     Some(u16::from_be_bytes(bytes.get(at..at + 2)?.try_into().ok()?))
 }
