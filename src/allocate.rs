@@ -11,9 +11,12 @@ mod search;
 mod turn;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
+
+use crate::node::Family;
+use crate::types::is_reserved;
 
 pub use held::Held;
 pub use holder::Holder;
@@ -38,17 +41,18 @@ pub struct Allocation {
 
 /// All allocations of one network, by address.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger(BTreeMap<Ipv4Addr, Allocation>);
+pub struct Ledger(BTreeMap<IpAddr, Allocation>);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Any address, in the first automatic pool that has one.
-    Any,
+    /// Any address of this family, in the first automatic pool that has one; none where there is no such
+    /// pool.
+    Any(Family),
     /// Any address of this Subnet.
     In(String),
     /// This address.
-    Exactly(Ipv4Addr),
+    Exactly(IpAddr),
 }
 
 /// Who asks, and for what; the order of the wishes is kept.
@@ -67,30 +71,30 @@ pub enum AllocateError {
     #[error("no address is free in subnet {}", .0.join(", "))]
     PoolExhausted(Vec<String>),
     /// No subnet to take one from.
-    #[error("the network has no IPv4 subnet to take an address from")]
+    #[error("the network has no subnet to take an address from")]
     NoSubnet,
     /// There is none of this name.
     #[error("subnet {0} does not exist in this network")]
     SubnetNotFound(String),
     /// Somebody else has it.
     #[error("{0} is held by {1}")]
-    AddressInUse(Ipv4Addr, Holder),
+    AddressInUse(IpAddr, Holder),
     /// Somebody had it, and not all servers have forgotten that.
     #[error("{0} is being released by {1}")]
-    AddressReleasing(Ipv4Addr, Holder),
+    AddressReleasing(IpAddr, Holder),
     /// No subnet has it.
     #[error("{0} is in no subnet of the network")]
-    AddressOutsideSubnet(Ipv4Addr),
-    /// The network's or the broadcast address.
-    #[error("{0} is the network or broadcast address of its subnet")]
-    AddressReserved(Ipv4Addr),
+    AddressOutsideSubnet(IpAddr),
+    /// No guest can have it.
+    #[error("{0} is the first or last address of its subnet and no guest's")]
+    AddressReserved(IpAddr),
 }
 
 /// What one claim got: its addresses with their subnets in the order of the wishes, and what it did not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Given {
     /// Address and Subnet.
-    pub addresses: Vec<(Ipv4Addr, String)>,
+    pub addresses: Vec<(IpAddr, String)>,
     /// One for each wish that was not met.
     pub errors: Vec<AllocateError>,
 }
@@ -117,14 +121,14 @@ impl Ledger {
     }
 
     /// All allocations, by address.
-    pub fn iter(&self) -> impl Iterator<Item = (&Ipv4Addr, &Allocation)> {
+    pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Allocation)> {
         self.0.iter()
     }
 
     /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
     /// nobody could find again if the ledger were lost.
-    pub fn has_chosen(&self, before: &Self, asked: impl Fn(&str, Ipv4Addr) -> bool) -> bool {
-        let had = |ip: &Ipv4Addr, holder: &Holder| {
+    pub fn has_chosen(&self, before: &Self, asked: impl Fn(&str, IpAddr) -> bool) -> bool {
+        let had = |ip: &IpAddr, holder: &Holder| {
             before.0.get(ip).is_some_and(|old| old.released.is_none() && old.holder == *holder)
         };
         self.0.iter().filter(|(ip, held)| held.released.is_none() && !had(ip, &held.holder)).any(
@@ -136,7 +140,7 @@ impl Ledger {
     }
 
     /// Takes down that somebody has an address, unless somebody has it already.
-    pub fn record(&mut self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder, position: usize) {
+    pub fn record(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) {
         self.0.entry(ip).or_insert_with(|| Allocation {
             subnet_name: subnet_name.to_owned(),
             holder: holder.clone(),
@@ -146,7 +150,7 @@ impl Ledger {
     }
 
     /// Takes down that somebody had an address, unless somebody has it.
-    pub fn remember(&mut self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder, released: u64) {
+    pub fn remember(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, released: u64) {
         self.0.entry(ip).or_insert_with(|| Allocation {
             subnet_name: subnet_name.to_owned(),
             holder: holder.clone(),
@@ -177,7 +181,7 @@ impl Ledger {
 
     /// Which wishes are met already.
     fn keep(&self, pools: &[Pool], waiting: &[String], claims: &[Claim]) -> Vec<Round> {
-        let mut held: BTreeMap<_, Vec<Ipv4Addr>> = BTreeMap::new();
+        let mut held: BTreeMap<_, Vec<IpAddr>> = BTreeMap::new();
         for (ip, allocation) in self.0.iter().filter(|(_, a)| a.released.is_none()) {
             let is_its = |pool: &&Pool| pool.subnet_name == allocation.subnet_name && pool.cidr.contains(ip);
             let server =
@@ -197,17 +201,18 @@ impl Ledger {
 
     /// An address goes to the wish that names it, else stays with the wish that had it, else goes to
     /// one that it fits: so that what did not change does not move.
-    fn round(&self, claim: &Claim, mut held: Vec<Ipv4Addr>) -> Round {
+    fn round(&self, claim: &Claim, mut held: Vec<IpAddr>) -> Round {
         let mut met = vec![None; claim.wishes.len()];
-        let fits = |wish: &Wish, ip: &Ipv4Addr| match (wish, self.0.get(ip)) {
+        let fits = |wish: &Wish, ip: &IpAddr| match (wish, self.0.get(ip)) {
             (Wish::Exactly(wanted), _) => wanted == ip,
             (Wish::In(subnet), Some(held)) => held.subnet_name == *subnet,
-            (_, held) => held.is_some(),
+            (Wish::Any(family), Some(_)) => Family::of(*ip) == *family,
+            (_, None) => false,
         };
         for turn in [Turn::Exact, Turn::Same, Turn::Subnet, Turn::Any] {
             for (position, (wish, met)) in claim.wishes.iter().zip(&mut met).enumerate() {
-                let same = |ip: &Ipv4Addr| self.0.get(ip).is_some_and(|held| held.position == position);
-                let suits = |ip: &Ipv4Addr| fits(wish, ip) && (turn != Turn::Same || same(ip));
+                let same = |ip: &IpAddr| self.0.get(ip).is_some_and(|held| held.position == position);
+                let suits = |ip: &IpAddr| fits(wish, ip) && (turn != Turn::Same || same(ip));
                 if met.is_none()
                     && turn.has(wish)
                     && let Some(at) = held.iter().position(suits)
@@ -228,7 +233,7 @@ impl Ledger {
 
     /// Everybody gives back what is in none of these Subnets.
     pub fn keep_only(&mut self, subnets: &BTreeSet<&str>) {
-        let stays = |(_, a): &(&Ipv4Addr, &Allocation)| subnets.contains(a.subnet_name.as_str());
+        let stays = |(_, a): &(&IpAddr, &Allocation)| subnets.contains(a.subnet_name.as_str());
         self.release_but(&self.0.iter().filter(stays).map(|(ip, _)| *ip).collect());
     }
 
@@ -237,7 +242,7 @@ impl Ledger {
         self.0.is_empty()
     }
 
-    fn release_but(&mut self, kept: &BTreeSet<Ipv4Addr>) {
+    fn release_but(&mut self, kept: &BTreeSet<IpAddr>) {
         let mut next = self.0.values().filter_map(|a| a.released).max().map_or(0, |n| n + 1);
         for (ip, allocation) in &mut self.0 {
             if allocation.released.is_none() && !kept.contains(ip) {
@@ -263,7 +268,7 @@ impl Ledger {
         }
     }
 
-    fn give(&mut self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder, position: usize) {
+    fn give(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) {
         let (subnet_name, holder) = (subnet_name.to_owned(), holder.clone());
         self.0.insert(ip, Allocation { subnet_name, holder, position, released: None });
     }
@@ -273,7 +278,7 @@ impl Ledger {
         search: &mut Search<'p>,
         holder: &Holder,
         wish: &Wish,
-    ) -> Result<(Ipv4Addr, &'p Pool), AllocateError> {
+    ) -> Result<(IpAddr, &'p Pool), AllocateError> {
         let pools = search.pools;
         match wish {
             Wish::Exactly(ip) => Ok((*ip, self.exactly(pools, *ip)?)),
@@ -282,18 +287,18 @@ impl Ledger {
                 let pool = pool.ok_or_else(|| AllocateError::SubnetNotFound(name.clone()))?;
                 search.first_of(self, &[pool], holder)
             }
-            Wish::Any => {
-                let automatic: Vec<_> = pools.iter().filter(|pool| pool.automatic).collect();
+            Wish::Any(family) => {
+                let suits = |pool: &&Pool| pool.automatic && Family::of(pool.cidr.addr()) == *family;
+                let automatic: Vec<_> = pools.iter().filter(suits).collect();
                 search.first_of(self, &automatic, holder)
             }
         }
     }
 
-    fn exactly<'p>(&self, pools: &'p [Pool], ip: Ipv4Addr) -> Result<&'p Pool, AllocateError> {
+    fn exactly<'p>(&self, pools: &'p [Pool], ip: IpAddr) -> Result<&'p Pool, AllocateError> {
         let pool = pools.iter().find(|pool| pool.cidr.contains(&ip));
         let pool = pool.ok_or(AllocateError::AddressOutsideSubnet(ip))?;
-        let edge = ip == pool.cidr.network() || ip == pool.cidr.broadcast();
-        if edge && pool.cidr.prefix_len() < 31 {
+        if is_reserved(pool.cidr, ip) {
             return Err(AllocateError::AddressReserved(ip));
         }
         match self.0.get(&ip) {
@@ -307,7 +312,7 @@ impl Ledger {
         }
     }
 
-    fn longest_released(&self, pool: &Pool) -> Option<Ipv4Addr> {
+    fn longest_released(&self, pool: &Pool) -> Option<IpAddr> {
         let all = self.0.range(pool.cidr.network()..=pool.cidr.broadcast());
         let released = all.filter_map(|(ip, a)| Some((a.released?, *ip)));
         released.filter(|(_, ip)| pool.offers(*ip)).min().map(|(_, ip)| ip)
@@ -333,17 +338,23 @@ impl Ledger {
                 Err(error) => given.errors.push(error),
             }
         }
+        // One of each family was asked for, and one of either is enough.
+        let enough = !given.addresses.is_empty();
+        let mut lacks = given.errors.iter().any(|error| *error != AllocateError::NoSubnet);
+        given.errors.retain(|error| {
+            *error != AllocateError::NoSubnet || !(enough || std::mem::replace(&mut lacks, true))
+        });
         given
     }
 }
 
 /// One claim while it is worked on: what became of each wish so far.
 struct Round {
-    met: Vec<Option<Result<Ipv4Addr, AllocateError>>>,
+    met: Vec<Option<Result<IpAddr, AllocateError>>>,
 }
 
 impl Round {
-    fn addresses(&self) -> impl Iterator<Item = Ipv4Addr> + '_ {
+    fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.met.iter().filter_map(|met| met.as_ref()?.as_ref().ok().copied())
     }
 }

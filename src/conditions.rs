@@ -3,7 +3,7 @@
 //! Called by the agent after each pass; without a cluster the one writer of all conditions. Pure: the
 //! time is an argument, and a condition that says the same as before keeps its time.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -204,7 +204,7 @@ pub fn network(
         total: count(desired.ports.len()),
         ready: count(desired.ports.iter().filter(served).count()),
     };
-    let addresses: Vec<_> = desired.server_addresses.iter().map(Ipv4Addr::to_string).collect();
+    let addresses: Vec<_> = desired.server_addresses.iter().map(IpAddr::to_string).collect();
     let slot = Slot { slot: 0, node_name: Some(node.to_owned()), addresses };
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", desired.problem.as_ref().map_or(Ok(Reason::Ready), Err));
@@ -281,7 +281,7 @@ pub fn port(
     let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
     conditions.set("Allocated", allocated.map_or(Ok(Reason::Ready), Err));
     conditions.unless_well("OptionsFit", view.crowded.as_ref());
-    let address = |(ip, subnet): &(Ipv4Addr, String)| AllocatedAddress {
+    let address = |(ip, subnet): &(IpAddr, String)| AllocatedAddress {
         ip: ip.to_string(),
         subnet_name: subnet.clone(),
     };

@@ -6,13 +6,15 @@
 
 mod accept;
 mod network;
+mod options4;
+mod options6;
 mod port;
 mod recorded;
 mod servers;
 mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -71,11 +73,11 @@ pub struct Inputs {
 
 impl Inputs {
     /// Whether the Port of this name asks for just this address.
-    pub fn asks_for(&self, port: &str, ip: Ipv4Addr) -> bool {
+    pub fn asks_for(&self, port: &str, ip: IpAddr) -> bool {
         let at = self.ports.binary_search_by(|p| p.metadata.name.as_deref().unwrap_or_default().cmp(port));
         let addresses = at.ok().and_then(|at| self.ports[at].spec.addresses.as_ref());
         let texts = addresses.into_iter().flatten().filter_map(|address| address.ip.as_deref());
-        texts.filter_map(|text| text.parse().ok()).any(|asked: Ipv4Addr| asked == ip)
+        texts.filter_map(|text| text.parse().ok()).any(|asked: IpAddr| asked == ip)
     }
 }
 
@@ -87,7 +89,7 @@ pub struct Desired {
     /// Why the network is not served.
     pub problem: Option<Problem>,
     /// Addresses of the DHCP server.
-    pub server_addresses: Vec<Ipv4Addr>,
+    pub server_addresses: Vec<IpAddr>,
     /// By name.
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
@@ -100,7 +102,7 @@ pub struct SubnetView {
     /// Why it is not served.
     pub problem: Option<Problem>,
     /// As guests are told.
-    pub gateway: Option<Ipv4Addr>,
+    pub gateway: Option<IpAddr>,
     /// Addresses that its pools can give.
     pub total: u64,
     /// Addresses in use.
@@ -117,7 +119,7 @@ pub struct PortView {
     /// Whom DHCP answers for it; `None`: nobody.
     pub mac: Option<MacAddr>,
     /// What was allocated, with the Subnets' names.
-    pub addresses: Vec<(Ipv4Addr, String)>,
+    pub addresses: Vec<(IpAddr, String)>,
     /// Why it is not accepted.
     pub problem: Option<Problem>,
     /// Why it has not all its addresses.
@@ -162,7 +164,7 @@ fn served(
     let mut recorded = inputs.server.as_ref().map(|server| recorded::ledger(server, &inputs.ports));
     let decided = recorded.is_some();
     let ledger = recorded.as_mut().unwrap_or(ledger);
-    let (mut subnets, mut subnet_views) = subnet::admit(inputs, ledger);
+    let (mut subnets, mut subnet_views) = subnet::admit(inputs, admitted.mtu, ledger);
     let mut ports = port::admit(inputs, admitted.domain.as_ref(), ledger);
     match &inputs.server {
         Some(server) => recorded::give(server, ledger, &mut subnets, &mut ports.guests),
@@ -175,7 +177,7 @@ fn served(
     if decided {
         ports.guests.retain(|guest| !guest.given.addresses.is_empty());
     }
-    let service = service(admitted, &subnets, &ports.guests);
+    let service = service(uid, admitted, &subnets, &ports.guests);
     let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
     ports.views.extend(ports.guests.iter().map(view));
     let segment =
@@ -244,18 +246,19 @@ fn allocate(
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
-fn service(admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {
+fn service(uid: NetworkUid, admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {
     let mut names = BTreeMap::new();
     for guest in guests {
         names.extend(guest.names(admitted.domain.as_ref()));
     }
     Service {
         scopes: subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect(),
-        reservations: guests.iter().filter_map(|guest| guest.reservation(subnets)).collect(),
+        reservations: guests.iter().flat_map(|guest| guest.reservations(subnets)).collect(),
         names,
         domain: admitted.domain.clone(),
         reverse: subnets.iter().map(|subnet| subnet.pool.cidr).collect(),
         forwarders: admitted.forwarders.clone(),
+        identity: uid.bytes(),
     }
 }
 
@@ -268,24 +271,44 @@ fn segment(
     service: &Service,
 ) -> Segment {
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
+    let mac = device_mac(node, uid, inputs.server.is_some());
     let device = Device {
-        mac: device_mac(node, uid, inputs.server.is_some()),
-        mtu: u32::from(admitted.mtu.unwrap_or(1500)),
         bridge: Some(admitted.bridge.clone()),
-        up: true,
         addresses: subnets.iter().filter_map(Served::device_address).collect(),
-        gateway: subnets.iter().filter(|subnet| subnet.server.is_some()).find_map(|subnet| subnet.gateway),
+        gateways: subnets.iter().rev().filter_map(Served::route).collect(),
+        neighbours: neighbours(mac, subnets, service),
+        ..Device::bare(mac, u32::from(admitted.mtu.unwrap_or(1500)))
     };
     Segment {
         namespace: Some(Namespace {
             usable: true,
             sysctls: BTreeSet::from(Sysctl::ALL),
             rules: rules(inputs.server.is_some() && node.several_servers),
+            known: guests_of_dhcpv6(service),
         }),
         bridge: Some(Bridge { name: admitted.bridge.clone(), ours: node.create_bridges }),
         device: Some(device),
         server: Some(server),
     }
+}
+
+/// Whom DHCPv6 hears: others would have it wait for their neighbour entries, and get answers that dnsmasq
+/// does not keep from strangers.
+fn guests_of_dhcpv6(service: &Service) -> Option<BTreeSet<MacAddr>> {
+    let served = service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6());
+    let guests = || service.reservations.iter().filter(|port| port.ip.is_ipv6()).map(|port| port.mac);
+    served.then(|| guests().collect())
+}
+
+/// Those whom dnsmasq need not wait for: guests at the addresses that they have by default, and ourselves,
+/// who release leases.
+fn neighbours(own: MacAddr, subnets: &[Served], service: &Service) -> BTreeMap<Ipv6Addr, MacAddr> {
+    let guests = service.reservations.iter().filter(|port| port.ip.is_ipv6());
+    let servers = subnets.iter().filter_map(|subnet| match subnet.server {
+        Some(IpAddr::V6(ip)) => Some((ip, own)),
+        _ => None,
+    });
+    guests.map(|port| (port.mac.link_local(), port.mac)).chain(servers).collect()
 }
 
 /// On a segment with other nodes' servers each has a MAC address of its own.

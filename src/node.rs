@@ -4,14 +4,18 @@
 //! is the one definition of an action's effect, used by the agent's cache, the dry run and the tests.
 //! Pure: no I/O.
 
-use std::collections::BTreeSet;
-use std::fmt;
-use std::net::Ipv4Addr;
+mod action;
 
-use ipnet::Ipv4Net;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
 
 use crate::dnsmasq::{self, Server};
 use crate::types::{MacAddr, NetworkUid};
+
+pub use action::Action;
 
 /// One network on this node. Every part may be missing: a half-made network is a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -35,6 +39,8 @@ pub struct Namespace {
     pub sysctls: BTreeSet<Sysctl>,
     /// The firewall's rules of ours.
     pub rules: BTreeSet<Rule>,
+    /// Who may speak to the DHCPv6 server; `None`: everybody. Observed: also where a filter is not whole.
+    pub known: Option<BTreeSet<MacAddr>>,
 }
 
 /// A bridge on the node.
@@ -57,10 +63,13 @@ pub struct Device {
     pub bridge: Option<String>,
     /// Whether both ends are up.
     pub up: bool,
-    /// IPv4 addresses of the end in the namespace.
-    pub addresses: BTreeSet<Ipv4Net>,
-    /// IPv4 default route of the namespace.
-    pub gateway: Option<Ipv4Addr>,
+    /// Addresses of the end in the namespace, but for link-local IPv6 ones, which the kernel makes.
+    pub addresses: BTreeSet<IpNet>,
+    /// Default routes of the namespace.
+    pub gateways: BTreeMap<Family, IpAddr>,
+    /// Permanent neighbour entries of the end in the namespace. Before it answers a DHCPv6 packet, dnsmasq
+    /// waits for the sender's to appear, and answers nobody meanwhile.
+    pub neighbours: BTreeMap<Ipv6Addr, MacAddr>,
 }
 
 /// IP version.
@@ -76,12 +85,29 @@ impl Family {
     /// Both.
     pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 
+    /// That of an address.
+    pub fn of(ip: IpAddr) -> Self {
+        match ip {
+            IpAddr::V4(_) => Self::V4,
+            IpAddr::V6(_) => Self::V6,
+        }
+    }
+
     /// The UDP port of this family's DHCP clients (RFC 2131 §4.1, RFC 8415 §7.2).
     pub fn client_port(self) -> u16 {
         match self {
             Self::V4 => 68,
             Self::V6 => 546,
         }
+    }
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::V4 => "IPv4",
+            Self::V6 => "IPv6",
+        })
     }
 }
 
@@ -117,11 +143,18 @@ pub enum Sysctl {
     NonlocalBind,
     /// No address or route from a guest's router advertisement.
     NoRouterAdvertisements,
+    /// An IPv6 address, a link-local one too, may be used at once.
+    NoDuplicateAddressDetection,
 }
 
 impl Sysctl {
     /// All that a namespace needs.
-    pub const ALL: [Self; 3] = [Self::PromoteSecondaries, Self::NonlocalBind, Self::NoRouterAdvertisements];
+    pub const ALL: [Self; 4] = [
+        Self::PromoteSecondaries,
+        Self::NonlocalBind,
+        Self::NoRouterAdvertisements,
+        Self::NoDuplicateAddressDetection,
+    ];
 
     /// Path below `/proc/sys/net`.
     pub fn path(self) -> &'static str {
@@ -129,6 +162,7 @@ impl Sysctl {
             Self::PromoteSecondaries => "ipv4/conf/all/promote_secondaries",
             Self::NonlocalBind => "ipv4/ip_nonlocal_bind",
             Self::NoRouterAdvertisements => "ipv6/conf/default/accept_ra",
+            Self::NoDuplicateAddressDetection => "ipv6/conf/default/accept_dad",
         }
     }
 
@@ -136,99 +170,7 @@ impl Sysctl {
     pub fn value(self) -> &'static str {
         match self {
             Self::PromoteSecondaries | Self::NonlocalBind => "1",
-            Self::NoRouterAdvertisements => "0",
-        }
-    }
-}
-
-/// One step towards the desired state of one network.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Action {
-    /// Make the named namespace, its loopback up; a file in the place of its name goes first.
-    CreateNamespace,
-    /// Set one kernel setting in the namespace.
-    SetSysctl(Sysctl),
-    /// Add a rule to the namespace's firewall.
-    AddRule(Rule),
-    /// Have this bridge: make it if it may be made, else fail.
-    RequireBridge(Bridge),
-    /// Make the veth pair, the outer end a port of the bridge, both ends up.
-    CreateDevice {
-        /// Of the inner end.
-        mac: MacAddr,
-        /// Of both ends.
-        mtu: u32,
-        /// Interface name.
-        bridge: String,
-    },
-    /// Make the outer end a port of this bridge.
-    AttachDevice(String),
-    /// Set the MTU of both ends.
-    SetMtu(u32),
-    /// Set both ends up.
-    SetUp,
-    /// Add an address to the inner end.
-    AddAddress(Ipv4Net),
-    /// Remove an address of the inner end.
-    RemoveAddress(Ipv4Net),
-    /// Have this default route, on-link if the gateway is in no subnet of the device; `None`: no default route.
-    SetGateway(Option<Ipv4Addr>),
-    /// Remove the veth pair.
-    DeleteDevice,
-    /// Something for the server.
-    Server(dnsmasq::Action),
-    /// Remove the namespace and its name.
-    DeleteNamespace,
-}
-
-impl Action {
-    /// A short name, for metrics and logs.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::CreateNamespace => "create-namespace",
-            Self::SetSysctl(_) => "set-sysctl",
-            Self::AddRule(_) => "add-rule",
-            Self::RequireBridge(_) => "require-bridge",
-            Self::CreateDevice { .. } => "create-device",
-            Self::AttachDevice(_) => "attach-device",
-            Self::SetMtu(_) => "set-mtu",
-            Self::SetUp => "set-up",
-            Self::AddAddress(_) => "add-address",
-            Self::RemoveAddress(_) => "remove-address",
-            Self::SetGateway(_) => "set-gateway",
-            Self::DeleteDevice => "delete-device",
-            Self::Server(action) => action.kind(),
-            Self::DeleteNamespace => "delete-namespace",
-        }
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::CreateNamespace => write!(f, "create the network namespace"),
-            Self::SetSysctl(sysctl) => write!(f, "set net/{} to {}", sysctl.path(), sysctl.value()),
-            Self::AddRule(Rule::SelectedOther) => {
-                write!(f, "add the rule that drops NAKs to guests of another server")
-            }
-            Self::AddRule(Rule::Checksum(family)) => {
-                write!(f, "add the checksum rule for UDP port {}", family.client_port())
-            }
-            Self::RequireBridge(Bridge { name, ours: true }) => write!(f, "create bridge {name}"),
-            Self::RequireBridge(Bridge { name, ours: false }) => write!(f, "wait for bridge {name}"),
-            Self::CreateDevice { mac, mtu, bridge } => {
-                write!(f, "create the DHCP device {mac} (MTU {mtu}) in bridge {bridge}")
-            }
-            Self::AttachDevice(bridge) => write!(f, "put the DHCP device into bridge {bridge}"),
-            Self::SetMtu(mtu) => write!(f, "set the device's MTU to {mtu}"),
-            Self::SetUp => write!(f, "set the device up"),
-            Self::AddAddress(address) => write!(f, "add address {address}"),
-            Self::RemoveAddress(address) => write!(f, "remove address {address}"),
-            Self::SetGateway(Some(gateway)) => write!(f, "set the default route to {gateway}"),
-            Self::SetGateway(None) => write!(f, "remove the default route"),
-            Self::DeleteDevice => write!(f, "delete the DHCP device"),
-            Self::Server(action) => action.fmt(f),
-            Self::DeleteNamespace => write!(f, "delete the network namespace"),
+            Self::NoRouterAdvertisements | Self::NoDuplicateAddressDetection => "0",
         }
     }
 }
@@ -248,6 +190,10 @@ impl Segment {
             }
             Action::SetSysctl(sysctl) => self.in_namespace(|n| n.sysctls.insert(*sysctl)),
             Action::AddRule(rule) => self.in_namespace(|n| n.rules.insert(*rule)),
+            Action::AdmitToDhcpv6 { whole, add, remove } => {
+                self.in_namespace(|n| n.admit(*whole, add, remove));
+            }
+            Action::OpenDhcpv6 => self.in_namespace(|n| n.known.take().is_some()),
             Action::RequireBridge(bridge) => self.bridge = Some(bridge.clone()),
             Action::CreateDevice { mac, mtu, bridge } => self.device = Some(Device::new(*mac, *mtu, bridge)),
             Action::DeleteDevice => self.device = None,
@@ -261,7 +207,8 @@ impl Segment {
             | Action::SetUp
             | Action::AddAddress(_)
             | Action::RemoveAddress(_)
-            | Action::SetGateway(_) => {
+            | Action::SetGateway(..)
+            | Action::ChangeNeighbours { .. } => {
                 if let Some(device) = &mut self.device {
                     device.record(action);
                 }
@@ -276,10 +223,32 @@ impl Segment {
     }
 }
 
+impl Namespace {
+    fn admit(&mut self, whole: bool, add: &BTreeSet<MacAddr>, remove: &BTreeSet<MacAddr>) -> bool {
+        if whole {
+            self.known = Some(BTreeSet::new());
+        }
+        let Some(known) = &mut self.known else { return false };
+        known.retain(|mac| !remove.contains(mac));
+        known.extend(add);
+        true
+    }
+}
+
 impl Device {
     fn new(mac: MacAddr, mtu: u32, bridge: &str) -> Self {
-        let bridge = Some(bridge.to_owned());
-        Self { mac, mtu, bridge, up: true, addresses: BTreeSet::new(), gateway: None }
+        Self { bridge: Some(bridge.to_owned()), ..Self::bare(mac, mtu) }
+    }
+
+    /// In no bridge, up, with no address, route or neighbour.
+    pub fn bare(mac: MacAddr, mtu: u32) -> Self {
+        let (addresses, gateways, neighbours) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { mac, mtu, bridge: None, up: true, addresses, gateways, neighbours }
+    }
+
+    /// Whether it has an address of this family.
+    pub fn speaks(&self, family: Family) -> bool {
+        self.addresses.iter().any(|net| Family::of(net.addr()) == family)
     }
 
     fn record(&mut self, action: &Action) {
@@ -292,12 +261,21 @@ impl Device {
             }
             Action::RemoveAddress(address) => {
                 self.addresses.remove(address);
-                // The kernel drops a route whose gateway is no longer reachable.
-                if self.addresses.is_empty() {
-                    self.gateway = None;
+                // The kernel drops an IPv4 route whose gateway is no longer reachable. An IPv6 one stays.
+                if !self.speaks(Family::V4) {
+                    self.gateways.remove(&Family::V4);
                 }
             }
-            Action::SetGateway(gateway) => self.gateway = *gateway,
+            Action::SetGateway(family, Some(gateway)) => {
+                self.gateways.insert(*family, *gateway);
+            }
+            Action::SetGateway(family, None) => {
+                self.gateways.remove(family);
+            }
+            Action::ChangeNeighbours { add, remove } => {
+                self.neighbours.retain(|ip, _| !remove.contains(ip));
+                self.neighbours.extend(add);
+            }
             _ => {}
         }
     }

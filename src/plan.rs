@@ -4,12 +4,12 @@
 
 mod why;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use crate::dnsmasq;
-use crate::node::{Action, Device, Namespace, Rule, Segment, Sysctl};
+use crate::node::{Action, Device, Family, Namespace, Rule, Segment, Sysctl};
 
 pub use why::why;
 
@@ -53,6 +53,8 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     inside(desired, namespace.unwrap_or(&nothing), &mut actions);
     let device = observed.device.as_ref().filter(|_| namespace.is_some());
     let replaced = bridge_and_device(desired, observed, device, &mut actions);
+    // A guest that comes is admitted before the server hears of it, and one that goes is shut out before.
+    actions.extend(desired.namespace.as_ref().and_then(|n| filter(n, namespace.unwrap_or(&nothing))));
     let server = dnsmasq::plan(desired.server.as_ref(), observed.server.as_ref(), replaced, may_restart);
     actions.extend(server.actions.into_iter().map(Action::Server));
     Plan { actions, postponed: server.postponed }
@@ -64,6 +66,16 @@ fn inside(desired: &Segment, observed: &Namespace, actions: &mut Vec<Action>) {
     actions.extend(sysctls.filter(|s| !observed.sysctls.contains(s)).map(Action::SetSysctl));
     let rules = Rule::ALL.into_iter().filter(|rule| desired.rules.contains(rule));
     actions.extend(rules.filter(|rule| !observed.rules.contains(rule)).map(Action::AddRule));
+}
+
+fn filter(desired: &Namespace, observed: &Namespace) -> Option<Action> {
+    let Some(wanted) = &desired.known else { return observed.known.as_ref().map(|_| Action::OpenDhcpv6) };
+    let nobody = BTreeSet::new();
+    let known = observed.known.as_ref().unwrap_or(&nobody);
+    let (whole, add) = (observed.known.is_none(), wanted - known);
+    let remove = known - wanted;
+    let differs = whole || !add.is_empty() || !remove.is_empty();
+    differs.then_some(Action::AdmitToDhcpv6 { whole, add, remove })
 }
 
 /// Returns whether the device will be another one than dnsmasq's sockets are bound to.
@@ -84,7 +96,7 @@ fn bridge_and_device(
         let (mac, mtu, bridge) = (wanted.mac, wanted.mtu, bridge.name.clone());
         actions.push(Action::CreateDevice { mac, mtu, bridge });
     }
-    let fresh = Device { addresses: BTreeSet::new(), gateway: None, ..wanted.clone() };
+    let fresh = Device { bridge: wanted.bridge.clone(), ..Device::bare(wanted.mac, wanted.mtu) };
     settings(wanted, kept.unwrap_or(&fresh), actions);
     kept.is_none()
 }
@@ -99,14 +111,31 @@ fn settings(wanted: &Device, observed: &Device, actions: &mut Vec<Action>) {
     if !observed.up {
         actions.push(Action::SetUp);
     }
-    let missing = |a: &BTreeSet<Ipv4Net>, b: &BTreeSet<Ipv4Net>| a.difference(b).copied().collect::<Vec<_>>();
+    let missing = |a: &BTreeSet<IpNet>, b: &BTreeSet<IpNet>| a.difference(b).copied().collect::<Vec<_>>();
     // New ones first: a server never is without an address while it changes.
     actions.extend(missing(&wanted.addresses, &observed.addresses).into_iter().map(Action::AddAddress));
     let gone = missing(&observed.addresses, &wanted.addresses);
     // Setting a link down or removing the address that the route leads through takes the route along.
-    let routeless = !gone.is_empty() || !observed.up;
-    actions.extend(gone.into_iter().map(Action::RemoveAddress));
-    if observed.gateway != wanted.gateway || (routeless && wanted.gateway.is_some()) {
-        actions.push(Action::SetGateway(wanted.gateway));
-    }
+    let routeless = |family| !observed.up || gone.iter().any(|net| Family::of(net.addr()) == family);
+    let gateways = Family::ALL.into_iter().filter_map(|family| {
+        let (want, have) = (wanted.gateways.get(&family), observed.gateways.get(&family));
+        let differs = want != have || (routeless(family) && want.is_some());
+        differs.then(|| Action::SetGateway(family, want.copied()))
+    });
+    let (set, removed): (Vec<_>, Vec<_>) =
+        gateways.partition(|a| matches!(a, Action::SetGateway(_, Some(_))));
+    // The address goes last: where there is none, nobody looks for what the kernel keeps of IPv6.
+    actions.extend(neighbours(wanted, observed));
+    actions.extend(removed);
+    actions.extend(gone.iter().copied().map(Action::RemoveAddress));
+    actions.extend(set);
+}
+
+fn neighbours(wanted: &Device, observed: &Device) -> Option<Action> {
+    let is_new = |(ip, mac): &(&_, &_)| observed.neighbours.get(*ip) != Some(*mac);
+    let add: BTreeMap<_, _> = wanted.neighbours.iter().filter(is_new).map(|(ip, mac)| (*ip, *mac)).collect();
+    let is_gone = |ip: &&_| !wanted.neighbours.contains_key(*ip);
+    let remove: BTreeSet<_> = observed.neighbours.keys().filter(is_gone).copied().collect();
+    let differs = !add.is_empty() || !remove.is_empty();
+    differs.then_some(Action::ChangeNeighbours { add, remove })
 }

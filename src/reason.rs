@@ -39,6 +39,8 @@ pub enum Reason {
     SegmentInUse,
     /// The physical network does not carry so large packets.
     MTUTooLarge,
+    /// Packets of the Network are too small for IPv6.
+    MTUTooSmall,
     /// Another Subnet of the Network has some of the addresses.
     SubnetsOverlap,
     /// The Network has as many Subnets as it can have.
@@ -85,7 +87,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 36] = [
+    pub const ALL: [Self; 37] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -101,6 +103,7 @@ impl Reason {
         Self::NotGranted,
         Self::SegmentInUse,
         Self::MTUTooLarge,
+        Self::MTUTooSmall,
         Self::SubnetsOverlap,
         Self::TooManySubnets,
         Self::DuplicateMAC,
@@ -191,6 +194,9 @@ impl Reason {
                 "Network",
                 "use another VLAN or physical network, or delete the Network that the message names",
             ),
+            Self::MTUTooSmall => {
+                ("MTUTooSmall", "Reconciling", "Subnet", "raise the Network's mtu, or remove the IPv6 Subnet")
+            }
             Self::MTUTooLarge => {
                 ("MTUTooLarge", "Reconciling", "Network", "lower mtu, or have the PhysicalNetwork's raised")
             }

@@ -3,12 +3,16 @@
 //! Used by everything. A value of these types cannot hold what its text form must not hold, so no
 //! later layer checks again. No I/O, no Kubernetes.
 
+mod address;
+
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use address::{IpRange, is_reserved, is_same, next_address, spelled_out};
 
 /// Why a text is not a value of the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +45,16 @@ impl MacAddr {
     /// The six bytes, first on the wire first.
     pub fn octets(self) -> [u8; 6] {
         self.0
+    }
+
+    /// The link-local IPv6 address that its owner has by default (RFC 4291 §2.5.1, modified EUI-64).
+    pub fn link_local(self) -> Ipv6Addr {
+        let [first, second, third, rest @ ..] = self.0;
+        let mut octets = [0; 16];
+        octets[..2].copy_from_slice(&[0xfe, 0x80]);
+        octets[8..13].copy_from_slice(&[first ^ 2, second, third, 0xff, 0xfe]);
+        octets[13..].copy_from_slice(&rest);
+        octets.into()
     }
 }
 
@@ -97,10 +111,11 @@ impl From<MacAddr> for String {
 pub struct HostName(String);
 
 impl HostName {
-    /// The name a port without one gets, as Neutron's: `host-10-0-0-20`.
-    pub fn of_address(ip: Ipv4Addr) -> Self {
-        let [a, b, c, d] = ip.octets();
-        Self(format!("host-{a}-{b}-{c}-{d}"))
+    /// The name a port without one gets, as Neutron's: `host-10-0-0-20`, `host-2001-db8--5`.
+    pub fn of_address(ip: IpAddr) -> Self {
+        let name = format!("host-{ip}").replace(['.', ':'], "-");
+        // A label does not end with a hyphen, and 2001:db8:: does.
+        Self(if name.ends_with('-') { name + "0" } else { name })
     }
 }
 
@@ -261,32 +276,6 @@ impl fmt::Debug for Revision {
     }
 }
 
-/// Addresses from `first` to `last`, both included.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub struct Ipv4Range {
-    /// Lowest address.
-    pub first: Ipv4Addr,
-    /// Highest address.
-    pub last: Ipv4Addr,
-}
-
-impl Ipv4Range {
-    /// Whether `ip` lies in the range.
-    pub fn contains(&self, ip: Ipv4Addr) -> bool {
-        self.first <= ip && ip <= self.last
-    }
-
-    /// How many addresses.
-    pub fn len(&self) -> u64 {
-        u64::from(u32::from(self.last)).saturating_sub(u64::from(u32::from(self.first))) + 1
-    }
-
-    /// Never: a range holds at least one address.
-    pub fn is_empty(&self) -> bool {
-        false
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -305,6 +294,12 @@ mod tests {
         ] {
             assert!(text.parse::<MacAddr>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_link_local_address_is_made_of_a_mac() {
+        let mac: MacAddr = "02:11:22:33:44:55".parse().unwrap();
+        assert_eq!(mac.link_local().to_string(), "fe80::11:22ff:fe33:4455");
     }
 
     #[test]
@@ -330,6 +325,19 @@ mod tests {
         assert!("3f0c9a1b-0000-4000-8000-000000000001".parse::<NetworkUid>().is_ok());
         for text in ["3F0C9A1B-0000-4000-8000-000000000001", "3f0c9a1b000040008000000000000001", "../etc"] {
             assert!(text.parse::<NetworkUid>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_made_of_any_address() {
+        for (ip, name) in [
+            ("10.0.0.20", "host-10-0-0-20"),
+            ("2001:db8::5", "host-2001-db8--5"),
+            ("2001:db8:0:0:5::", "host-2001-db8-0-0-5--0"),
+        ] {
+            let made = HostName::of_address(ip.parse().unwrap());
+            assert_eq!(made.to_string(), name);
+            assert_eq!(name.parse::<HostName>().unwrap(), made);
         }
     }
 

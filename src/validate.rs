@@ -8,16 +8,18 @@ use std::fmt::Display;
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::FromStr;
 
-use ipnet::Ipv4Net;
+use ipnet::{IpNet, Ipv4Net};
 
 use crate::api::{
-    DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, MetadataServiceType, Network, Port,
-    SegmentationType, Subnet,
+    AddressMode, DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, MetadataServiceType, Network,
+    Port, RouterAdvertisements, SegmentationType, Subnet,
 };
-use crate::dhcp_options::{ipv4_options, route_length};
+use crate::dhcp_options::{self, route_length};
 use crate::dnsmasq::render_option;
+use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::types::DomainName;
+use crate::service::Code;
+use crate::types::{DomainName, is_reserved};
 
 /// A Network's own faults; each message begins with the field.
 pub fn network(network: &Network) -> Vec<Problem> {
@@ -28,7 +30,7 @@ pub fn network(network: &Network) -> Vec<Problem> {
     }
     problems.extend(bounds(network));
     problems.extend(dns(network));
-    problems.extend(options(&spec.options, "spec.options"));
+    problems.extend(options(&spec.options, "spec.options", None));
     problems
 }
 
@@ -65,47 +67,88 @@ fn dns(network: &Network) -> Vec<Problem> {
 pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     let spec = &subnet.spec;
     let mut problems = Vec::new();
-    if spec.ipv6.is_some() || spec.cidr.contains(':') {
-        problems.push(not_supported("spec.cidr", "IPv6 subnets are not served yet"));
-        return problems;
-    }
     if spec.dhcp.mode == DhcpMode::Dynamic {
         problems.push(not_supported(
             "spec.dhcp.mode",
             "Dynamic is not supported yet; use Reserved, with a Port for each guest",
         ));
     }
-    if spec.cidr.ends_with("/32") {
-        problems.push(not_supported("spec.cidr", "a /32 has no room for guests"));
+    let Ok(cidr) = spec.cidr.parse::<IpNet>() else {
+        problems.extend(unparsed::<IpNet>("spec.cidr", &spec.cidr));
+        return problems;
+    };
+    if !is_canonical(cidr, &spec.cidr) {
+        problems.push(invalid("spec.cidr", NOT_CANONICAL));
+        return problems;
     }
-    match spec.cidr.parse::<Ipv4Net>() {
-        Ok(cidr) if !is_canonical(cidr, &spec.cidr) => problems.push(invalid("spec.cidr", NOT_CANONICAL)),
-        Ok(cidr) => {
-            problems.extend(nobodys(cidr));
-            problems.extend(pools(subnet, cidr));
-        }
-        Err(_) => problems.extend(unparsed::<Ipv4Net>("spec.cidr", &spec.cidr)),
-    }
-    problems.extend(gateway(subnet));
+    let family = Family::of(cidr.addr());
+    problems.extend(size(cidr));
+    problems.extend(nobodys(cidr));
+    problems.extend(pools(subnet, cidr));
+    problems.extend(gateway(subnet, cidr));
     problems.extend(times(subnet));
-    problems.extend(routes(&spec.host_routes));
-    problems.extend(resolvers(spec.dns.addresses.as_deref().unwrap_or_default()));
-    problems.extend(options(&spec.options, "spec.options"));
+    problems.extend(routes(&spec.host_routes, family));
+    problems.extend(resolvers(spec.dns.addresses.as_deref().unwrap_or_default(), family));
+    problems.extend(options(&spec.options, "spec.options", Some(family)));
+    if family == Family::V6 {
+        problems.extend(ipv6(subnet, cidr));
+    }
+    problems
+}
+
+fn size(cidr: IpNet) -> Option<Problem> {
+    let message = format!("a /{} has no room for guests", cidr.prefix_len());
+    (cidr.prefix_len() == cidr.max_prefix_len()).then(|| not_supported("spec.cidr", &message))
+}
+
+/// What is an IPv6 subnet's alone.
+fn ipv6(subnet: &Subnet, cidr: IpNet) -> Vec<Problem> {
+    let (spec, mut problems) = (&subnet.spec, Vec::new());
+    let Some(ipv6) = &spec.ipv6 else {
+        return vec![invalid("spec.ipv6", "must be set if and only if cidr is an IPv6 one")];
+    };
+    if ipv6.address_mode != AddressMode::Dhcpv6Stateful {
+        problems.push(not_supported("spec.ipv6.addressMode", "only DHCPv6Stateful is supported yet"));
+    }
+    if ipv6.router_advertisements != RouterAdvertisements::None {
+        problems.push(not_supported("spec.ipv6.routerAdvertisements", "only None is supported yet"));
+    }
+    if cidr.prefix_len() < 64 && spec.dhcp.mode != DhcpMode::Disabled {
+        problems.push(not_supported("spec.cidr", "dnsmasq serves DHCPv6 with prefix lengths from 64"));
+    }
+    let times =
+        [("renewalSeconds", spec.dhcp.renewal_seconds), ("rebindingSeconds", spec.dhcp.rebinding_seconds)];
+    for (field, _) in times.iter().filter(|(_, seconds)| seconds.is_some()) {
+        let message = "dnsmasq has times of its own in DHCPv6: half and seven eighths of the lease";
+        problems.push(not_supported(&format!("spec.dhcp.{field}"), message));
+    }
+    if !spec.host_routes.is_empty() {
+        problems.push(not_supported("spec.hostRoutes", "DHCPv6 has no routes: a router advertises them"));
+    }
     problems
 }
 
 /// Addresses that no guest can have. With all that there are dnsmasq would not even start.
-fn nobodys(cidr: Ipv4Net) -> Option<Problem> {
-    let reserved = [([0, 0, 0, 0], 8), ([127, 0, 0, 0], 8), ([224, 0, 0, 0], 4), ([255; 4], 32)];
-    let nets = reserved.iter().filter_map(|(ip, length)| Ipv4Net::new((*ip).into(), *length).ok());
+fn nobodys(cidr: IpNet) -> Option<Problem> {
+    const RESERVED: [&str; 8] = [
+        "0.0.0.0/8",
+        "127.0.0.0/8",
+        "224.0.0.0/4",
+        "255.255.255.255/32",
+        "::/127",
+        "::ffff:0:0/96",
+        "fe80::/10",
+        "ff00::/8",
+    ];
+    let nets = RESERVED.iter().filter_map(|net| net.parse::<IpNet>().ok());
     let shared = nets.into_iter().find(|net| cidr.contains(&net.network()) || net.contains(&cidr.network()));
     shared.map(|net| invalid("spec.cidr", format!("no guest can have an address of {net}")))
 }
 
-fn pools(subnet: &Subnet, cidr: Ipv4Net) -> Vec<Problem> {
+fn pools(subnet: &Subnet, cidr: IpNet) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (i, pool) in subnet.spec.pools.iter().flatten().enumerate() {
-        let range: (Result<Ipv4Addr, _>, Result<Ipv4Addr, _>) = (pool.first.parse(), pool.last.parse());
+        let range: (Result<IpAddr, _>, Result<IpAddr, _>) = (pool.first.parse(), pool.last.parse());
         let (Ok(first), Ok(last)) = range else { continue };
         let field = format!("spec.pools[{i}]");
         if first > last {
@@ -138,12 +181,12 @@ fn times(subnet: &Subnet) -> Option<Problem> {
 const NOT_CANONICAL: &str = "it must be in canonical form without host bits, such as 10.0.0.0/24";
 
 /// One spelling for each prefix, so that equal ones are seen as such.
-fn is_canonical(net: Ipv4Net, text: &str) -> bool {
+fn is_canonical(net: IpNet, text: &str) -> bool {
     net == net.trunc() && net.to_string() == text
 }
 
 /// DNS servers that guests can be told.
-fn resolvers(addresses: &[String]) -> Vec<Problem> {
+fn resolvers(addresses: &[String], family: Family) -> Vec<Problem> {
     const FIELD: &str = "spec.dns.addresses";
     let mut problems = Vec::new();
     if addresses.len() > 8 {
@@ -151,24 +194,43 @@ fn resolvers(addresses: &[String]) -> Vec<Problem> {
     }
     for (i, address) in addresses.iter().enumerate() {
         let field = format!("{FIELD}[{i}]");
-        if address.contains(':') {
-            let message = "an IPv4 subnet can only tell its guests IPv4 addresses";
-            problems.push(not_supported(&field, message));
-        } else if address == "0.0.0.0" {
-            problems.push(invalid(&field, "0.0.0.0 is nobody's address"));
+        match address.parse::<IpAddr>() {
+            Ok(ip) if Family::of(ip) != family => {
+                let message = format!("an {family} subnet can only tell its guests {family} addresses");
+                problems.push(not_supported(&field, &message));
+            }
+            Ok(ip) if ip.is_unspecified() => {
+                problems.push(invalid(&field, format!("{ip} is nobody's address")));
+            }
+            Ok(ip) => {
+                let (code, octets) = match ip {
+                    IpAddr::V4(ip) => (Code::V4(6), ip.octets().to_vec()),
+                    IpAddr::V6(ip) => (Code::V6(23), ip.octets().to_vec()),
+                };
+                problems.extend(render_option(code, &octets).err().map(|error| invalid(&field, error)));
+            }
+            Err(error) => problems.push(invalid(&field, error)),
         }
     }
     problems
 }
 
 /// All routes stand in one option, the default one and that to its gateway with them.
-fn routes(routes: &[HostRoute]) -> Option<Problem> {
+fn routes(routes: &[HostRoute], family: Family) -> Option<Problem> {
     const MOST: usize = 255 - 9 - 5;
     let other = |route: &HostRoute| {
-        route.destination.parse().is_ok_and(|net: Ipv4Net| !is_canonical(net, &route.destination))
+        route.destination.parse().is_ok_and(|net: IpNet| !is_canonical(net, &route.destination))
     };
     if let Some(i) = routes.iter().position(other) {
         return Some(invalid(format_args!("spec.hostRoutes[{i}].destination"), NOT_CANONICAL));
+    }
+    let foreign = |route: &HostRoute| {
+        let destination = route.destination.parse().ok().map(|net: IpNet| Family::of(net.addr()));
+        let families = [destination, route.next_hop.parse().ok().map(Family::of)];
+        families.into_iter().flatten().any(|of| of != family)
+    };
+    if let Some(i) = routes.iter().position(foreign) {
+        return Some(invalid(format_args!("spec.hostRoutes[{i}]"), "it must be of the family of cidr"));
     }
     let length = |route: &HostRoute| route.destination.parse().map_or(0, |net: Ipv4Net| route_length(net));
     let bytes: usize = routes.iter().map(length).sum();
@@ -178,17 +240,17 @@ fn routes(routes: &[HostRoute]) -> Option<Problem> {
 }
 
 /// A gateway that no packet can be sent to.
-fn gateway(subnet: &Subnet) -> Option<Problem> {
+fn gateway(subnet: &Subnet, cidr: IpNet) -> Option<Problem> {
     let Some(address) = &subnet.spec.gateway.address else {
         let missing = subnet.spec.gateway.r#type == GatewayType::Address;
         return missing.then(|| invalid("spec.gateway.address", "must be set if type is Address"));
     };
-    let gateway: Ipv4Addr = address.parse().ok()?;
-    let cidr: Ipv4Net = subnet.spec.cidr.parse().ok()?;
-    let edge = (gateway == cidr.network() || gateway == cidr.broadcast()) && cidr.prefix_len() < 31;
-    let nobody = gateway.is_unspecified() || gateway.is_broadcast() || gateway.is_multicast();
+    let gateway: IpAddr = address.parse().ok()?;
+    let broadcast = gateway == IpAddr::V4(Ipv4Addr::BROADCAST);
+    let nobody = gateway.is_unspecified() || broadcast || gateway.is_multicast() || gateway.is_loopback();
+    let foreign = Family::of(gateway) != Family::of(cidr.addr());
     let message = format!("spec.gateway.address: {gateway} cannot be a router's address");
-    (edge || nobody || gateway.is_loopback()).then(|| Problem::new(Reason::InvalidValue, message))
+    (nobody || foreign || is_reserved(cidr, gateway)).then(|| Problem::new(Reason::InvalidValue, message))
 }
 
 /// A Port's own faults; each message begins with the field.
@@ -198,17 +260,17 @@ pub fn port(port: &Port) -> Vec<Problem> {
     if spec.identity.r#type != IdentityType::MacAddress {
         problems.push(not_supported("spec.identity.type", "only MACAddress is supported yet"));
     }
-    for (i, address) in spec.addresses.iter().flatten().enumerate() {
-        if address.ip.as_deref().is_some_and(|ip| ip.contains(':')) {
-            problems.push(not_supported(&format!("spec.addresses[{i}].ip"), "IPv6 is not served yet"));
-        }
+    // Those of IPv6 stand in one line, of which dnsmasq reads 1,024 characters.
+    let addresses = spec.addresses.as_ref().map_or(0, Vec::len);
+    if addresses > 16 {
+        problems.push(invalid("spec.addresses", format!("{addresses} are more than 16")));
     }
-    problems.extend(options(&spec.options, "spec.options"));
+    problems.extend(options(&spec.options, "spec.options", None));
     problems
 }
 
-fn options(list: &[DhcpOption], field: &str) -> Vec<Problem> {
-    let (options, mut problems) = ipv4_options(list, field);
+fn options(list: &[DhcpOption], field: &str, subnet: Option<Family>) -> Vec<Problem> {
+    let (options, mut problems) = dhcp_options::options(list, field, subnet);
     for (code, bytes) in options {
         if let Err(error) = render_option(code, &bytes) {
             problems.push(Problem::new(Reason::InvalidOption, format!("{field}: {error}")));

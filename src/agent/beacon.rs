@@ -23,7 +23,7 @@ use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
 use crate::conditions::{Says, count};
 use crate::desired::Attachment;
-use crate::host::{Host, NodeLink, dnsmasq_version};
+use crate::host::{Host, NodeLink, dnsmasq_version, has_ipv6};
 use crate::place::Feature;
 use crate::reason::Reason;
 use crate::source::Origin;
@@ -167,8 +167,10 @@ impl<H: Host> Beacon<H> {
 
 /// What this version serves on this node.
 fn features(several_servers: bool) -> Vec<String> {
+    let ipv6 = has_ipv6().then_some(Feature::IPv6);
     let several = several_servers.then_some(Feature::SeveralServers);
-    std::iter::once(Feature::IPv4).chain(several).map(|feature| feature.as_str().to_owned()).collect()
+    let all = std::iter::once(Feature::IPv4).chain(ipv6).chain(several);
+    all.map(|feature| feature.as_str().to_owned()).collect()
 }
 
 fn link_state(attachment: &Attachment, link: Option<NodeLink>, create: bool) -> (LinkState, String) {

@@ -150,7 +150,10 @@ pub(super) fn is_quick(action: &Action) -> bool {
                 | Server::Release(..)
                 | Server::Stop
                 | Server::Remove
-        ) | Action::DeleteDevice
+        ) | Action::AdmitToDhcpv6 { .. }
+            | Action::OpenDhcpv6
+            | Action::ChangeNeighbours { .. }
+            | Action::DeleteDevice
             | Action::DeleteNamespace
     )
 }
@@ -161,7 +164,7 @@ pub(super) fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
     let hosts = segment.server.as_ref().map(|server| &server.hosts.entries);
     let had = |change: &dnsmasq::HostChange| match change {
         dnsmasq::HostChange::Gone(_) => true,
-        dnsmasq::HostChange::Set(mac, _) => hosts.is_some_and(|hosts| hosts.contains_key(mac)),
+        dnsmasq::HostChange::Set(client, _) => hosts.is_some_and(|hosts| hosts.contains_key(client)),
     };
     actions.iter().any(|action| {
         matches!(action, Action::Server(dnsmasq::Action::AddHosts(changes)) if changes.iter().any(had))

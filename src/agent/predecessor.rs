@@ -7,7 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use tracing::{info, warn};
 use super::context::Context;
 use crate::api::{DHCPServer, HeldAddress};
 use crate::host::{Error, Host};
-use crate::node::{Device, Segment};
+use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -26,7 +26,7 @@ use crate::types::{MacAddr, NetworkUid};
 const AGAIN: Duration = Duration::from_secs(5);
 
 /// Who answers, by address.
-type Holders = BTreeMap<Ipv4Addr, MacAddr>;
+type Holders = BTreeMap<IpAddr, MacAddr>;
 
 /// See the module.
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(super) struct Predecessor {
     /// Its node; empty: there is none.
     node: String,
     /// The addresses of the slot.
-    asked: BTreeSet<Ipv4Addr>,
+    asked: BTreeSet<IpAddr>,
     /// `None`: not known yet.
     held: Option<Holders>,
     question: Option<AbortOnDropHandle<Result<Holders, Error>>>,
@@ -56,7 +56,7 @@ impl Predecessor {
     pub(super) fn hold_back(&self, desired: &Segment, observed: &Segment) -> Option<Segment> {
         let device = desired.device.as_ref()?;
         let has = observed.device.as_ref().map(|device| &device.addresses);
-        let is_doubtful = |net: &&ipnet::Ipv4Net| {
+        let is_doubtful = |net: &&ipnet::IpNet| {
             let there = has.is_some_and(|has| has.contains(*net));
             !there && self.is_doubtful(net.addr())
         };
@@ -64,18 +64,16 @@ impl Predecessor {
         if doubtful.is_empty() {
             return None;
         }
-        let addresses: BTreeSet<_> = device.addresses.difference(&doubtful).copied().collect();
+        let mut device = device.clone();
+        device.addresses.retain(|net| !doubtful.contains(net));
+        let families: Vec<_> = Family::ALL.into_iter().filter(|family| device.speaks(*family)).collect();
+        device.gateways.retain(|family, _| families.contains(family));
         // Nobody could ask a server without an address.
-        let (gateway, server) = if addresses.is_empty() {
-            (None, observed.server.clone())
-        } else {
-            (device.gateway, desired.server.clone())
-        };
-        let device = Some(Device { addresses, gateway, ..device.clone() });
-        Some(Segment { device, server, ..desired.clone() })
+        let server = if families.is_empty() { &observed.server } else { &desired.server };
+        Some(Segment { device: Some(device), server: server.clone(), ..desired.clone() })
     }
 
-    fn is_doubtful(&self, ip: Ipv4Addr) -> bool {
+    fn is_doubtful(&self, ip: IpAddr) -> bool {
         self.asked.contains(&ip) && self.held.as_ref().is_none_or(|held| held.contains_key(&ip))
     }
 
@@ -95,10 +93,8 @@ impl Predecessor {
         if self.asked.is_empty() {
             return Some(Vec::new());
         }
-        let held = |(ip, mac): (&Ipv4Addr, &MacAddr)| HeldAddress {
-            ip: ip.to_string(),
-            mac_address: mac.to_string(),
-        };
+        let held =
+            |(ip, mac): (&IpAddr, &MacAddr)| HeldAddress { ip: ip.to_string(), mac_address: mac.to_string() };
         self.held.as_ref().map(|all| all.iter().map(held).collect())
     }
 
@@ -155,7 +151,7 @@ impl Predecessor {
 }
 
 /// The slot's own ones, in whose place others may be used.
-fn own_addresses(server: &DHCPServer) -> BTreeSet<Ipv4Addr> {
+fn own_addresses(server: &DHCPServer) -> BTreeSet<IpAddr> {
     let own = server.spec.addresses.iter().map(|address| address.in_place_of.as_ref().unwrap_or(&address.ip));
     own.filter_map(|ip| ip.parse().ok()).collect()
 }
@@ -164,6 +160,7 @@ fn own_addresses(server: &DHCPServer) -> BTreeSet<Ipv4Addr> {
 mod tests {
     use super::*;
     use crate::api::{DHCPServerSpec, ServerAddress};
+    use crate::node::Device;
 
     fn server(addresses: &[(&str, Option<&str>)]) -> DHCPServer {
         let address = |(ip, own): &(&str, Option<&str>)| ServerAddress {
@@ -181,12 +178,9 @@ mod tests {
 
     fn segment(addresses: &[&str]) -> Segment {
         let device = Device {
-            mac: MacAddr::local([1; 5]),
-            mtu: 1500,
-            bridge: None,
-            up: true,
             addresses: addresses.iter().map(|net| net.parse().unwrap()).collect(),
-            gateway: Some([10, 0, 0, 1].into()),
+            gateways: [(Family::V4, [10, 0, 0, 1].into())].into(),
+            ..Device::bare(MacAddr::local([1; 5]), 1500)
         };
         Segment { device: Some(device), ..Segment::default() }
     }
@@ -203,7 +197,7 @@ mod tests {
         assert_eq!(predecessor.hold_back(&desired, &none), None);
         predecessor.watch(Some(&server(&[("10.0.0.2", None)])));
         let held_back = predecessor.hold_back(&desired, &none).unwrap();
-        assert_eq!(held_back.device.as_ref().unwrap().gateway, None);
+        assert_eq!(held_back.device.as_ref().unwrap().gateways.len(), 0);
         assert_eq!((addresses(Some(held_back)), predecessor.report()), (Some(vec![]), None));
         predecessor.learn(Holders::new());
         assert_eq!((predecessor.hold_back(&desired, &none), predecessor.report()), (None, Some(vec![])));

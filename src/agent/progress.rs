@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::conditions::Progress;
 use crate::desired::Desired;
-use crate::dnsmasq::{self, OptionKey, Server};
-use crate::node::Segment;
+use crate::dnsmasq::{self, Client, OptionKey, Server};
+use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
+use crate::service::Code;
 use crate::types::MacAddr;
 
 /// What is there, and what went wrong on the way to what shall be there.
@@ -53,11 +54,17 @@ impl Reached<'_> {
     }
 }
 
-/// Whether a host gets the options that it shall get, and no others of its own.
-fn same_options(is: &Server, shall: &Server, mac: MacAddr) -> bool {
-    let Some(host) = shall.hosts.entries.get(&mac) else { return true };
+/// Whether a client is known as it shall be.
+fn same_host(is: &Server, shall: &Server, client: Client) -> bool {
+    is.hosts.entries.get(&client) == shall.hosts.entries.get(&client) && same_options(is, shall, client)
+}
+
+/// Whether it gets the options that it shall get, and no others of its own.
+fn same_options(is: &Server, shall: &Server, client: Client) -> bool {
+    let Some(host) = shall.hosts.entries.get(&client) else { return true };
     let of = |server: &Server| -> Vec<(OptionKey, String)> {
-        let own = server.options.values.range((host.tag.clone(), 0)..=(host.tag.clone(), u8::MAX));
+        let (first, last) = Code::ALL.into_inner();
+        let own = server.options.values.range((host.tag.clone(), first)..=(host.tag.clone(), last));
         own.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let (mine, wanted) = (is.process.as_ref(), shall.process.as_ref());
@@ -87,9 +94,8 @@ impl Progress for Reached<'_> {
         if let Some(refusal) = view.mac.and_then(|mac| self.refused.get(&mac)) {
             return Err(Problem::new(Reason::RefusedByServer, format!("dnsmasq: {refusal}")));
         }
-        let host = view.mac.is_none_or(|mac| {
-            is.hosts.entries.get(&mac) == shall.hosts.entries.get(&mac) && same_options(is, shall, mac)
-        });
+        let host =
+            view.mac.is_none_or(|mac| Family::ALL.iter().all(|family| same_host(is, shall, (mac, *family))));
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));
         if host && names { Ok(()) } else { Err(self.why_not()) }
     }

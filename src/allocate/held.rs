@@ -1,12 +1,12 @@
 //! What each holder has, to be asked for many of them.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::{Holder, Ledger};
 
 /// Its place among the holder's addresses, the address, the Subnet.
-type Own<'a> = (usize, Ipv4Addr, &'a str);
+type Own<'a> = (usize, IpAddr, &'a str);
 
 /// The addresses in use, by holder: one look at the ledger for all of them.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ impl<'a> Held<'a> {
     }
 
     /// What somebody has, with the Subnets, in the order of its wishes.
-    pub fn by(&self, holder: &Holder) -> Vec<(Ipv4Addr, String)> {
+    pub fn by(&self, holder: &Holder) -> Vec<(IpAddr, String)> {
         let own = self.0.get(&holder.identity()).into_iter().flatten();
         own.map(|(_, ip, subnet_name)| (*ip, (*subnet_name).to_owned())).collect()
     }

@@ -1,22 +1,23 @@
 //! Finding a free address.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::{AllocateError, Holder, Ledger, Pool};
+use crate::types::next_address;
 
 /// The search for free addresses during one run: what was passed once is not passed again.
 pub(super) struct Search<'p> {
     pub(super) pools: &'p [Pool],
-    had: BTreeMap<Holder, Vec<Ipv4Addr>>,
-    passed: BTreeMap<Ipv4Addr, u32>,
+    had: BTreeMap<Holder, Vec<IpAddr>>,
+    passed: BTreeMap<IpAddr, IpAddr>,
 }
 
 impl<'p> Search<'p> {
     pub(super) fn new(ledger: &Ledger, pools: &'p [Pool]) -> Self {
         let mut released: Vec<_> = ledger.0.iter().filter(|(_, a)| a.released.is_some()).collect();
         released.sort_unstable_by_key(|(_, a)| std::cmp::Reverse(a.released));
-        let mut had: BTreeMap<Holder, Vec<Ipv4Addr>> = BTreeMap::new();
+        let mut had: BTreeMap<Holder, Vec<IpAddr>> = BTreeMap::new();
         for (ip, allocation) in released {
             had.entry(allocation.holder.clone()).or_default().push(*ip);
         }
@@ -30,7 +31,7 @@ impl<'p> Search<'p> {
         ledger: &Ledger,
         pools: &[&'p Pool],
         holder: &Holder,
-    ) -> Result<(Ipv4Addr, &'p Pool), AllocateError> {
+    ) -> Result<(IpAddr, &'p Pool), AllocateError> {
         if pools.is_empty() {
             return Err(AllocateError::NoSubnet);
         }
@@ -45,25 +46,25 @@ impl<'p> Search<'p> {
             })
     }
 
-    fn own(&self, ledger: &Ledger, pools: &[&'p Pool], holder: &Holder) -> Option<(Ipv4Addr, &'p Pool)> {
-        let free = |ip: &&Ipv4Addr| ledger.0.get(ip).is_some_and(|a| a.released.is_some());
+    fn own(&self, ledger: &Ledger, pools: &[&'p Pool], holder: &Holder) -> Option<(IpAddr, &'p Pool)> {
+        let free = |ip: &&IpAddr| ledger.0.get(ip).is_some_and(|a| a.released.is_some());
         self.had.get(holder)?.iter().filter(free).find_map(|ip| {
             let pool = pools.iter().find(|pool| pool.cidr.contains(ip) && pool.offers(*ip))?;
             Some((*ip, *pool))
         })
     }
 
-    fn never_used(&mut self, ledger: &Ledger, pool: &Pool) -> Option<Ipv4Addr> {
+    fn never_used(&mut self, ledger: &Ledger, pool: &Pool) -> Option<IpAddr> {
         pool.ranges.iter().find_map(|range| {
-            let next = self.passed.entry(range.first).or_insert(range.first.into());
-            let mut used = ledger.0.range(Ipv4Addr::from(*next)..=range.last.max((*next).into())).peekable();
-            while *next <= u32::from(range.last) {
-                let ip = Ipv4Addr::from(*next);
+            let next = self.passed.entry(range.first).or_insert(range.first);
+            let mut used = ledger.0.range(*next..=range.last.max(*next)).peekable();
+            while *next <= range.last {
+                let ip = *next;
                 let taken = used.next_if(|(used, _)| **used == ip).is_some();
                 if !taken && !pool.is_barred(ip) {
                     return Some(ip);
                 }
-                *next = next.checked_add(1)?;
+                *next = next_address(ip)?;
             }
             None
         })
@@ -71,7 +72,7 @@ impl<'p> Search<'p> {
 }
 
 /// The one that has been leaving for longest, of those that may be taken.
-fn longest_leaving(ledger: &Ledger, pool: &Pool) -> Option<Ipv4Addr> {
+fn longest_leaving(ledger: &Ledger, pool: &Pool) -> Option<IpAddr> {
     let all = ledger.0.range(pool.cidr.network()..=pool.cidr.broadcast());
     let leaving = all.filter_map(|(ip, a)| match a.holder {
         Holder::Leaving { since: Some(since), .. } if a.released.is_none() => Some((since, *ip)),
@@ -83,33 +84,34 @@ fn longest_leaving(ledger: &Ledger, pool: &Pool) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::Ipv4Range;
+    use crate::types::IpRange;
 
     /// Addresses that were looked at to find a free one, with these in use.
-    fn steps(cidr: &str, used: u32) -> u32 {
-        let cidr: ipnet::Ipv4Net = cidr.parse().unwrap();
-        let range = Ipv4Range { first: cidr.network(), last: cidr.broadcast() };
+    fn steps(cidr: &str, used: usize) -> usize {
+        let cidr: ipnet::IpNet = cidr.parse().unwrap();
+        let all = std::iter::successors(Some(cidr.network()), |ip| next_address(*ip));
         let pool = Pool {
             subnet_name: "s".into(),
             cidr,
-            ranges: vec![range],
-            gateway: Some(Ipv4Addr::from(u32::from(cidr.network()) + 1)),
+            ranges: vec![IpRange::of(cidr)],
+            gateway: all.clone().nth(1),
             automatic: true,
         };
         let (mut ledger, holder) = (Ledger::default(), Holder::ServerSlot { slot: 0 });
-        for number in 0..used {
-            ledger.record(Ipv4Addr::from(u32::from(cidr.network()) + 2 + number), "s", &holder, 0);
+        for ip in all.clone().skip(2).take(used) {
+            ledger.record(ip, "s", &holder, 0);
         }
         let pools = [pool];
         let mut search = Search::new(&ledger, &pools);
         search.first_of(&ledger, &[&pools[0]], &holder).unwrap();
-        search.passed[&cidr.network()] - u32::from(cidr.network())
+        all.take_while(|ip| *ip != search.passed[&cidr.network()]).count()
     }
 
     #[test]
     fn a_pool_costs_what_is_used_of_it_not_what_it_holds() {
         for used in [0, 1, 100] {
             assert_eq!(steps("10.0.0.0/8", used), steps("10.0.0.0/24", used));
+            assert_eq!(steps("2001:db8::/64", used), steps("10.0.0.0/24", used));
             assert_eq!(steps("10.0.0.0/8", used), used + 2);
         }
     }

@@ -1,13 +1,13 @@
 //! Cases and properties of `allocate`.
 
 use super::*;
-use crate::types::Ipv4Range;
-use ipnet::Ipv4Net;
+use crate::types::IpRange;
+use ipnet::IpNet;
 use proptest::prelude::*;
 
 fn pool(name: &str, cidr: &str, gateway: Option<[u8; 4]>) -> Pool {
-    let cidr: Ipv4Net = cidr.parse().unwrap();
-    let ranges = vec![Ipv4Range { first: cidr.network(), last: cidr.broadcast() }];
+    let cidr: IpNet = cidr.parse().unwrap();
+    let ranges = vec![IpRange::of(cidr)];
     Pool { subnet_name: name.into(), cidr, ranges, gateway: gateway.map(Into::into), automatic: true }
 }
 
@@ -20,7 +20,7 @@ fn claim(holder: Holder, wishes: &[Wish]) -> Claim {
 }
 
 fn any(name: &str) -> Claim {
-    claim(port(name), &[Wish::Any])
+    claim(port(name), &Family::ALL.map(Wish::Any))
 }
 
 fn ips(given: &[Given]) -> Vec<String> {
@@ -194,13 +194,34 @@ fn a_large_pool_costs_nothing() {
     let pools = [pool("a", "10.0.0.0/8", Some([10, 0, 0, 1]))];
     let claims: Vec<_> = (0..5_000).map(|n| any(&format!("p{n}"))).collect();
     let given = Ledger::default().allocate(&pools, &[], &claims);
-    assert_eq!(given[4_999].addresses[0].0, Ipv4Addr::new(10, 0, 19, 137));
+    assert_eq!(given[4_999].addresses[0].0, IpAddr::from([10, 0, 19, 137]));
     assert_eq!(pools[0].size(), (1 << 24) - 3);
+}
+
+#[test]
+fn a_port_gets_one_address_of_each_family_that_there_is() {
+    let (v4, v6) = (pool("a", "10.0.0.0/29", None), pool("b", "2001:db8::/64", None));
+    let mut ledger = Ledger::default();
+    let mut ask = |pools: &[&Pool]| {
+        let pools: Vec<_> = pools.iter().map(|pool| (*pool).clone()).collect();
+        let given = ledger.allocate(&pools, &[], &[any("x")]).remove(0);
+        let errors: Vec<_> = given.errors.iter().map(ToString::to_string).collect();
+        (ips(&[given]), errors)
+    };
+    let of = |ips: &[&str]| (ips.iter().map(ToString::to_string).collect::<Vec<_>>(), Vec::new());
+    assert_eq!(ask(&[&v6]), of(&["2001:db8::1"]));
+    assert_eq!(ask(&[&v4, &v6]), of(&["10.0.0.1", "2001:db8::1"]));
+    assert_eq!(ask(&[&v4]), of(&["10.0.0.1"]));
+    assert_eq!(ask(&[]), (vec![], vec!["the network has no subnet to take an address from".to_owned()]));
+    let full = pool("a", "10.0.0.0/31", None);
+    ledger.allocate(std::slice::from_ref(&full), &[], &[any("y"), any("z")]);
+    let given = ledger.allocate(&[full], &[], &[any("y"), any("z"), any("x")]);
+    assert_eq!(given[2].errors, [AllocateError::PoolExhausted(vec!["a".into()])]);
 }
 
 fn wishes() -> impl Strategy<Value = Wish> {
     prop_oneof![
-        3 => Just(Wish::Any),
+        3 => prop_oneof![Just(Family::V4), Just(Family::V6)].prop_map(Wish::Any),
         1 => Just(Wish::In("b".into())),
         2 => (0..9u8).prop_map(|n| Wish::Exactly([10, 0, 0, n].into())),
     ]
@@ -211,7 +232,11 @@ proptest! {
     fn no_address_is_given_twice_and_what_is_kept_does_not_move(
         steps in proptest::collection::vec(proptest::collection::btree_map(0..8u8, proptest::collection::vec(wishes(), 0..3), 0..8), 1..6)
     ) {
-        let pools = [pool("a", "10.0.0.0/29", Some([10, 0, 0, 1])), pool("b", "10.0.1.0/30", None)];
+        let pools = [
+            pool("a", "10.0.0.0/29", Some([10, 0, 0, 1])),
+            pool("b", "10.0.1.0/30", None),
+            pool("c", "2001:db8::/125", None),
+        ];
         let mut ledger = Ledger::default();
         for step in steps {
             let claims: Vec<_> = step.iter().map(|(n, wishes)| claim(port(&n.to_string()), wishes)).collect();
@@ -219,7 +244,8 @@ proptest! {
             let all: Vec<_> = given.iter().flat_map(|g| &g.addresses).collect();
             let distinct: BTreeSet<_> = all.iter().map(|(ip, _)| ip).collect();
             prop_assert_eq!(all.len(), distinct.len());
-            prop_assert_eq!(all.len(), ledger.used("a") + ledger.used("b"));
+            let used: usize = pools.iter().map(|pool| ledger.used(&pool.subnet_name)).sum();
+            prop_assert_eq!(all.len(), used);
             for (claim, given) in claims.iter().zip(&given) {
                 prop_assert_eq!(claim.wishes.len(), given.addresses.len() + given.errors.len());
             }

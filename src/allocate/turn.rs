@@ -17,7 +17,7 @@ impl Turn {
             Self::Exact => matches!(wish, Wish::Exactly(_)),
             Self::Same => true,
             Self::Subnet => matches!(wish, Wish::In(_)),
-            Self::Any => *wish == Wish::Any,
+            Self::Any => matches!(wish, Wish::Any(_)),
         }
     }
 }

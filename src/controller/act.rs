@@ -4,7 +4,7 @@
 //! answer goes back into the world.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use futures::stream::{self, StreamExt};
@@ -45,7 +45,7 @@ pub(super) struct Actor<'a, L> {
 
 impl<L: Learn> Actor<'_, L> {
     /// Makes, marks and removes allocations. Returns the addresses that could not be had.
-    pub(super) async fn allocations(&self, entries: Entries) -> Result<BTreeSet<Ipv4Addr>, Error> {
+    pub(super) async fn allocations(&self, entries: Entries) -> Result<BTreeSet<IpAddr>, Error> {
         let free = entries.free.into_iter().map(|allocation| self.free(allocation));
         every(free).await?;
         let release = entries.release.into_iter().map(|(allocation, at)| self.release(allocation, at));
@@ -64,7 +64,7 @@ impl<L: Learn> Actor<'_, L> {
         &self,
         allocation: IPAllocation,
         old: Option<Arc<IPAllocation>>,
-    ) -> Result<Option<Ipv4Addr>, Error> {
+    ) -> Result<Option<IpAddr>, Error> {
         if let Some(old) = old {
             self.free(old).await?;
         }

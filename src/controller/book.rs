@@ -4,7 +4,7 @@
 //! forgotten that holder.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::api::{
     AllocationHolder, Conditioned, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
 };
 use crate::desired::record;
-use crate::types::Revision;
+use crate::types::{Revision, is_same, spelled_out};
 
 /// The network's label on its allocations.
 pub(super) const NETWORK_LABEL: &str = "kube-dhcp.io/network";
@@ -31,7 +31,7 @@ pub(super) struct Book<'a> {
     uid: &'a str,
     slots: u8,
     ports: BTreeMap<&'a str, &'a Arc<Port>>,
-    by_ip: BTreeMap<Ipv4Addr, &'a Arc<IPAllocation>>,
+    by_ip: BTreeMap<IpAddr, &'a Arc<IPAllocation>>,
 }
 
 /// What is to become of allocations.
@@ -78,7 +78,7 @@ impl<'a> Book<'a> {
 
     /// The ledger that the allocations make, and the claims of those that are leaving: of everybody who
     /// is gone, and of `unwanted` addresses.
-    pub(super) fn ledger(&self, unwanted: &BTreeSet<Ipv4Addr>) -> (Ledger, Vec<Claim>) {
+    pub(super) fn ledger(&self, unwanted: &BTreeSet<IpAddr>) -> (Ledger, Vec<Claim>) {
         let (mut ledger, mut leaving) = (Ledger::default(), Vec::new());
         for (ip, allocation) in &self.by_ip {
             let holder = self.holder(allocation).filter(|_| !unwanted.contains(ip));
@@ -100,7 +100,7 @@ impl<'a> Book<'a> {
     /// that is what agents serve.
     fn unwritten(&self, ledger: &mut Ledger) {
         // Of nearly all Ports there is nothing to take down.
-        let lacks = |ip: &str| ip.parse().is_ok_and(|ip: Ipv4Addr| !self.by_ip.contains_key(&ip));
+        let lacks = |ip: &str| ip.parse().is_ok_and(|ip: IpAddr| !self.by_ip.contains_key(&ip));
         let unwritten = |port: &&Arc<Port>| {
             port.status.iter().flat_map(|status| &status.addresses).any(|address| lacks(&address.ip))
         };
@@ -155,9 +155,9 @@ impl<'a> Book<'a> {
     }
 
     /// Addresses that somebody has and, by this ledger, is not to have.
-    pub(super) fn unwanted(&self, ledger: &Ledger) -> BTreeSet<Ipv4Addr> {
+    pub(super) fn unwanted(&self, ledger: &Ledger) -> BTreeSet<IpAddr> {
         let held: BTreeMap<_, _> = ledger.iter().filter(|(_, a)| a.released.is_none()).collect();
-        let lost = |(ip, allocation): (&Ipv4Addr, &&Arc<IPAllocation>)| {
+        let lost = |(ip, allocation): (&IpAddr, &&Arc<IPAllocation>)| {
             let holder = self.holder(allocation)?;
             let stays = held.get(ip).is_some_and(|held| same(&held.holder, &holder));
             (!stays).then_some(*ip)
@@ -180,7 +180,7 @@ impl<'a> Book<'a> {
             }
         }
         for allocation in &self.snapshot.allocations {
-            let ip: Option<Ipv4Addr> = allocation.spec.ip.parse().ok();
+            let ip: Option<IpAddr> = allocation.spec.ip.parse().ok();
             if !ip.is_some_and(|ip| kept.contains(&ip)) {
                 self.leave(allocation, quarantine, now, &mut entries);
             }
@@ -234,7 +234,7 @@ impl<'a> Book<'a> {
             return true;
         }
         if spec.holder.r#type == HolderType::ServerSlot {
-            let has = server.spec.addresses.iter().any(|address| address.ip == spec.ip);
+            let has = server.spec.addresses.iter().any(|address| is_same(&address.ip, &spec.ip));
             return !has && (server.spec.state == ServerState::Withdrawn || is_current(server));
         }
         reached(server).is_some_and(|reached| reached >= at)
@@ -274,16 +274,16 @@ impl<'a> Book<'a> {
     }
 
     /// Its place among its holder's addresses, as the Port's status has them.
-    fn position(&self, ip: Ipv4Addr, holder: &Holder) -> usize {
+    fn position(&self, ip: IpAddr, holder: &Holder) -> usize {
         let Holder::Port { name, .. } = holder else { return 0 };
         let status = self.ports.get(name.as_str()).and_then(|port| port.status.as_ref());
         let place = status.and_then(|s| s.addresses.iter().position(|a| a.ip.parse() == Ok(ip)));
         place.unwrap_or(usize::MAX)
     }
 
-    fn allocation(&self, ip: Ipv4Addr, subnet_name: &str, holder: &Holder) -> IPAllocation {
+    fn allocation(&self, ip: IpAddr, subnet_name: &str, holder: &Holder) -> IPAllocation {
         let network = &self.snapshot.name;
-        let holder = self.written(holder);
+        let (ip, holder) = (spelled_out(ip), self.written(holder));
         let mut labels = BTreeMap::from([
             (NETWORK_LABEL.to_owned(), network.name.clone()),
             ("app.kubernetes.io/managed-by".to_owned(), "kube-dhcp".to_owned()),
@@ -291,7 +291,7 @@ impl<'a> Book<'a> {
         labels.extend(holder.uid.clone().map(|uid| (HOLDER_LABEL.to_owned(), uid)));
         IPAllocation {
             metadata: ObjectMeta {
-                name: Some(format!("{}.{ip}", network.name)),
+                name: Some(format!("{}.{}", network.name, ip.replace(':', "-"))),
                 namespace: Some(network.namespace.clone()),
                 labels: Some(labels),
                 ..ObjectMeta::default()
@@ -300,7 +300,7 @@ impl<'a> Book<'a> {
                 network_name: network.name.clone(),
                 network_uid: self.uid.to_owned(),
                 subnet_name: subnet_name.to_owned(),
-                ip: ip.to_string(),
+                ip,
                 holder,
                 released: None,
             },
@@ -331,7 +331,7 @@ impl<'a> Book<'a> {
 }
 
 /// A server's addresses, and its slot's where it uses others in their place.
-fn used_by(server: &DHCPServer) -> impl Iterator<Item = (Ipv4Addr, &str, Holder)> {
+fn used_by(server: &DHCPServer) -> impl Iterator<Item = (IpAddr, &str, Holder)> {
     let slot = server.spec.slot;
     server.spec.addresses.iter().flat_map(move |address| {
         let own = address.in_place_of.as_ref().unwrap_or(&address.ip);
@@ -347,7 +347,7 @@ fn used_by(server: &DHCPServer) -> impl Iterator<Item = (Ipv4Addr, &str, Holder)
 const PATIENCE: Duration = Duration::from_secs(3);
 
 fn has(port: &Port, ip: &str) -> bool {
-    port.status.as_ref().is_some_and(|status| status.addresses.iter().any(|address| address.ip == ip))
+    port.status.as_ref().is_some_and(|status| status.addresses.iter().any(|address| is_same(&address.ip, ip)))
 }
 
 fn same(a: &Holder, b: &Holder) -> bool {

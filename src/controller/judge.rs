@@ -14,6 +14,7 @@ use super::predecessor::{held, predecessor, predecessor_of};
 use super::world::Snapshot;
 use crate::api::{Conditioned, DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
 use crate::desired::{Accepted, Inputs, Servers, accept};
+use crate::node::Family;
 use crate::place::{Candidate, Feature, Missing, Need, Placed, Standing, Step, place};
 
 /// What the administrator decided for all networks.
@@ -100,9 +101,13 @@ fn without_network(snapshot: &Snapshot, settings: Settings, now: Timestamp) -> J
     judged
 }
 
-fn features(servers: u8) -> BTreeSet<Feature> {
+fn features(servers: u8, families: &BTreeSet<Family>) -> BTreeSet<Feature> {
     let several = (servers > 1).then_some(Feature::SeveralServers);
-    std::iter::once(Feature::IPv4).chain(several).collect()
+    let of = |family: &Family| match family {
+        Family::V4 => Feature::IPv4,
+        Family::V6 => Feature::IPv6,
+    };
+    families.iter().map(of).chain(several).collect()
 }
 
 /// How often servers that are to confirm something are looked at.
@@ -117,7 +122,7 @@ impl Judged {
         (holders, all): (&[Candidate], impl FnOnce() -> Vec<Candidate>),
         settings: Settings,
     ) {
-        if self.accepted.problem.is_some() || !self.accepted.has_dhcp {
+        if self.accepted.problem.is_some() || self.accepted.families.is_empty() {
             self.withdraw_all(snapshot, uid);
             return;
         }
@@ -128,7 +133,7 @@ impl Judged {
             servers: slots,
             physical: &spec.physical_network_ref.name,
             vlan: spec.segmentation.vlan.map(|vlan| vlan.id),
-            features: &features(slots),
+            features: &features(slots, &self.accepted.families),
             selector: spec.dhcp.node_selector.as_ref(),
         };
         let mut placement = place(&need, holders, &placed, settings.reschedule_after);

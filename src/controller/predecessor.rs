@@ -3,7 +3,7 @@
 //! Called by `judge` and `statuses`. Pure. Whoever has the slot next asks the segment.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::book::is_torn_down;
@@ -12,11 +12,11 @@ use super::world::Snapshot;
 use crate::api::{DHCPServer, ServerState};
 
 /// By slot, the addresses at which a predecessor still answers, as the slot's server says.
-pub(super) fn held(snapshot: &Snapshot, uid: &str) -> BTreeMap<u8, BTreeSet<Ipv4Addr>> {
-    let mut all: BTreeMap<u8, BTreeSet<Ipv4Addr>> = BTreeMap::new();
+pub(super) fn held(snapshot: &Snapshot, uid: &str) -> BTreeMap<u8, BTreeSet<IpAddr>> {
+    let mut all: BTreeMap<u8, BTreeSet<IpAddr>> = BTreeMap::new();
     for server in active(snapshot, uid).filter(|server| predecessor_of(snapshot, server).is_some()) {
         let held = server.status.iter().flat_map(|status| &status.held_addresses);
-        let held: BTreeSet<Ipv4Addr> = held.filter_map(|held| held.ip.parse().ok()).collect();
+        let held: BTreeSet<IpAddr> = held.filter_map(|held| held.ip.parse().ok()).collect();
         if !held.is_empty() {
             all.entry(server.spec.slot).or_default().extend(held);
         }

@@ -4,7 +4,7 @@
 //! API server has is given.
 
 use std::collections::BTreeSet;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -60,7 +60,7 @@ impl Statuses {
 pub(super) fn statuses(
     snapshot: &Snapshot,
     judged: &Judged,
-    unmade: &BTreeSet<Ipv4Addr>,
+    unmade: &BTreeSet<IpAddr>,
     now: Timestamp,
 ) -> Statuses {
     let reports = Reports::new(snapshot, judged);
@@ -128,7 +128,7 @@ impl<'a> Reports<'a> {
             active.iter().copied().filter(|server| answers(snapshot, server).is_ok()).collect();
         let why = why(snapshot, judged, &active);
         let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
-        Self { active, ready, why, ports, subnets, needed: judged.accepted.has_dhcp }
+        Self { active, ready, why, ports, subnets, needed: !judged.accepted.families.is_empty() }
     }
 
     fn subnets(
@@ -289,7 +289,7 @@ fn was_ready(port: &Port) -> bool {
 fn port_status(
     port: &Port,
     judged: &Judged,
-    unmade: &BTreeSet<Ipv4Addr>,
+    unmade: &BTreeSet<IpAddr>,
     reports: &Reports<'_>,
     now: Timestamp,
 ) -> PortStatus {

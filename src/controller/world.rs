@@ -98,7 +98,7 @@ pub(super) struct World {
     port_deletions: BTreeMap<String, Revision>,
     /// Up to which the Ports are known.
     pub ports_revision: Revision,
-    freed: BTreeMap<NetworkUid, BTreeMap<std::net::Ipv4Addr, Freed>>,
+    freed: BTreeMap<NetworkUid, BTreeMap<std::net::IpAddr, Freed>>,
     frees: u64,
     /// Agents whose Lease expired, and for how long.
     dead: BTreeMap<String, Duration>,

@@ -4,7 +4,7 @@
 //! Called by the controller. The same judgement as a node's without a cluster, up to where a node is
 //! needed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::network::policy;
 use super::{
@@ -12,6 +12,7 @@ use super::{
 };
 use crate::allocate::{Claim, Holder, Ledger};
 use crate::api::ServerAddress;
+use crate::node::Family;
 use crate::reason::Problem;
 
 /// What is true of them.
@@ -21,8 +22,8 @@ pub struct Accepted {
     pub problem: Option<Problem>,
     /// What guests are told.
     pub mtu: Option<u16>,
-    /// Whether there is a subnet with DHCP.
-    pub has_dhcp: bool,
+    /// Of its subnets with DHCP; none: there is nothing to serve.
+    pub families: BTreeSet<Family>,
     /// By name.
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
@@ -45,17 +46,18 @@ pub fn accept(
         Err(problem) => return refused(inputs, problem, ledger),
     };
     let domain = policy.domain.as_ref();
-    let (mut subnets, mut views) = subnet::admit(inputs, ledger);
+    let (mut subnets, mut views) = subnet::admit(inputs, policy.mtu, ledger);
     let mut ports = port::admit(inputs, domain, ledger);
     let allotted = allocate(&mut subnets, &views, &mut ports, ledger, servers, leaving);
     describe(&subnets, &mut views, ledger);
     let view = |guest: &port::Guest| (guest.name.clone(), guest.view(&subnets, domain));
     ports.views.extend(ports.guests.iter().map(view));
-    let served = subnets.iter().any(|subnet| subnet.scope && subnet.server.is_some());
+    let served = subnets.iter().filter(|subnet| subnet.scope && subnet.server.is_some());
+    let families: BTreeSet<_> = served.map(subnet::Served::family).collect();
     Accepted {
-        problem: nothing_to_serve(inputs, &subnets).filter(|_| !served),
+        problem: nothing_to_serve(inputs, &subnets).filter(|_| families.is_empty()),
         mtu: policy.mtu,
-        has_dhcp: served,
+        families,
         slots: allotted.addresses(servers, &subnets),
         subnets: views,
         ports: ports.views,

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use super::{Inputs, NodeConfig};
 use crate::api::{ForwardingType, NamespacesFrom, Network, Permission, PhysicalNetwork};
-use crate::dhcp_options::ipv4_options;
+use crate::dhcp_options::options;
 use crate::reason::{Problem, Reason};
 use crate::selector::{labels_of_namespace, selects};
 use crate::service::Options;
@@ -97,7 +97,7 @@ pub(super) fn admit(node: &NodeConfig, inputs: &Inputs) -> Result<Admitted, Prob
         mtu: policy.mtu,
         domain: policy.domain,
         forwarders: forwarders(node, network)?,
-        options: ipv4_options(&network.spec.options, "spec.options").0,
+        options: options(&network.spec.options, "spec.options", None).0,
     })
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::subnet::{Served, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
 use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
-use crate::dhcp_options::{crowded, ipv4_options};
+use crate::dhcp_options::{crowded, options};
+use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Reservation};
 use crate::types::{DomainName, HostName, MacAddr};
@@ -115,19 +116,19 @@ impl Guest {
             hostname: spec.hostname.as_deref().map(|name| parsed("spec.hostname", name)).transpose()?,
             nameless: names.iter().find_map(|name| name.clone().err()),
             dns_names: names.into_iter().flatten().collect(),
-            options: ipv4_options(&spec.options, "spec.options").0,
+            options: options(&spec.options, "spec.options", None).0,
             key: key("p", port.metadata.uid.as_deref()),
             doubt: doubt(port),
         })
     }
 
-    fn hostname(&self, ip: Ipv4Addr) -> HostName {
+    fn hostname(&self, ip: IpAddr) -> HostName {
         self.hostname.clone().unwrap_or_else(|| HostName::of_address(ip))
     }
 
     /// The names of each of its addresses: the full one first, for reverse look-ups.
-    pub(super) fn names(&self, domain: Option<&DomainName>) -> Vec<(Ipv4Addr, Vec<DomainName>)> {
-        let names = |ip: Ipv4Addr| {
+    pub(super) fn names(&self, domain: Option<&DomainName>) -> Vec<(IpAddr, Vec<DomainName>)> {
+        let names = |ip: IpAddr| {
             let short = self.hostname(ip);
             let full = domain.and_then(|domain| domain.child(&short).ok());
             let names = full.into_iter().chain([DomainName::from(&short)]);
@@ -136,17 +137,30 @@ impl Guest {
         self.given.addresses.iter().map(|(ip, _)| (*ip, names(*ip))).collect()
     }
 
-    /// The address that DHCP offers: its first in a subnet with DHCP.
-    fn offered(&self, subnets: &[Served]) -> Option<Ipv4Addr> {
+    /// The addresses that DHCP gives, of those in a subnet with DHCP; the first is offered.
+    fn offered(&self, subnets: &[Served], family: Family) -> Vec<IpAddr> {
         let served = |name: &str| subnets.iter().any(|s| s.pool.subnet_name == name && s.server.is_some());
-        self.given.addresses.iter().find(|(_, subnet)| served(subnet)).map(|(ip, _)| *ip)
+        let all = self.given.addresses.iter().filter(|(ip, _)| Family::of(*ip) == family);
+        all.filter(|(_, subnet)| served(subnet)).map(|(ip, _)| *ip).collect()
     }
 
-    pub(super) fn reservation(&self, subnets: &[Served]) -> Option<Reservation> {
-        let mac = self.mac.filter(|_| self.dhcp)?;
-        let ip = self.offered(subnets)?;
-        let (key, options) = (self.key.clone(), self.options.clone());
-        Some(Reservation { key, mac, ip, hostname: self.hostname(ip), options })
+    /// One for each family that it is answered in.
+    pub(super) fn reservations(&self, subnets: &[Served]) -> Vec<Reservation> {
+        let Some(mac) = self.mac.filter(|_| self.dhcp) else { return Vec::new() };
+        let of = |family| {
+            let offered = self.offered(subnets, family);
+            let (ip, more) = offered.split_first()?;
+            Some(Reservation {
+                key: self.key.clone(),
+                mac,
+                ip: *ip,
+                // A DHCPv4 client has but one.
+                more: if family == Family::V4 { Vec::new() } else { more.to_vec() },
+                hostname: self.hostname(*ip),
+                options: self.options.clone(),
+            })
+        };
+        Family::ALL.into_iter().filter_map(of).collect()
     }
 
     pub(super) fn view(&self, subnets: &[Served], domain: Option<&DomainName>) -> PortView {
@@ -163,7 +177,7 @@ impl Guest {
 
     /// Why DHCP does not answer although it was asked to.
     fn silent(&self, subnets: &[Served]) -> Option<Problem> {
-        if !self.dhcp || self.offered(subnets).is_some() {
+        if !self.dhcp || Family::ALL.iter().any(|family| !self.offered(subnets, *family).is_empty()) {
             return None;
         }
         let has =
@@ -179,7 +193,7 @@ impl Guest {
     }
 
     fn too_long(&self, domain: Option<&DomainName>) -> Option<Problem> {
-        let full = |ip: &Ipv4Addr| domain?.child(&self.hostname(*ip)).err();
+        let full = |ip: &IpAddr| domain?.child(&self.hostname(*ip)).err();
         let error = self.given.addresses.iter().find_map(|(ip, _)| full(ip))?;
         Some(Problem::new(Reason::InvalidValue, format!("spec.hostname, with the Network's domain: {error}")))
     }
@@ -210,11 +224,11 @@ fn unallocated(error: &AllocateError) -> Problem {
 }
 
 fn wishes(port: &Port) -> Result<Vec<Wish>, Problem> {
-    let Some(addresses) = &port.spec.addresses else { return Ok(vec![Wish::Any]) };
+    let Some(addresses) = &port.spec.addresses else { return Ok(Family::ALL.map(Wish::Any).to_vec()) };
     let wish = |(i, address): (usize, &PortAddress)| match (&address.ip, &address.subnet_ref) {
         (Some(ip), _) => Ok(Wish::Exactly(parsed(format_args!("spec.addresses[{i}].ip"), ip)?)),
         (None, Some(subnet)) => Ok(Wish::In(subnet.name.clone())),
-        (None, None) => Ok(Wish::Any),
+        (None, None) => Ok(Wish::Any(Family::V4)),
     };
     addresses.iter().enumerate().map(wish).collect()
 }

@@ -2,7 +2,7 @@
 //!
 //! Called by `desired` where there is a controller.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::port::Guest;
@@ -42,7 +42,7 @@ pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served],
     for subnet in subnets.iter_mut().filter(|subnet| subnet.scope) {
         let name = &subnet.pool.subnet_name;
         let own = server.spec.addresses.iter().find(|address| address.subnet_name == *name);
-        let inside = |ip: &Ipv4Addr| subnet.pool.cidr.contains(ip);
+        let inside = |ip: &IpAddr| subnet.pool.cidr.contains(ip);
         subnet.server = own.and_then(|address| address.ip.parse().ok()).filter(inside);
         let resolvers = own.into_iter().flat_map(|address| &address.resolvers);
         subnet.resolvers = resolvers.filter_map(|ip| ip.parse().ok()).collect();
@@ -50,7 +50,7 @@ pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served],
     let all = ledger.held();
     for guest in guests {
         let held = all.by(&guest.claim.holder).into_iter();
-        let in_subnet = |(ip, name): &(Ipv4Addr, String)| {
+        let in_subnet = |(ip, name): &(IpAddr, String)| {
             subnets.iter().any(|s| s.pool.subnet_name == *name && s.pool.cidr.contains(ip))
         };
         guest.given = Given { addresses: held.filter(in_subnet).collect(), errors: Vec::new() };

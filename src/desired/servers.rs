@@ -4,7 +4,7 @@
 //! Called where addresses are allocated. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
 use super::subnet::Served;
 use crate::allocate::{Allocation, Claim, Given, Holder, Ledger, Wish};
@@ -16,7 +16,7 @@ pub struct Servers {
     /// How many.
     pub slots: u8,
     /// By slot, its addresses at which somebody else answers.
-    pub held: BTreeMap<u8, BTreeSet<Ipv4Addr>>,
+    pub held: BTreeMap<u8, BTreeSet<IpAddr>>,
 }
 
 /// What they got.
@@ -38,7 +38,7 @@ impl Servers {
         let claim = |slot| {
             let holder = Holder::ServerSlot { slot };
             let mut wishes: Vec<_> = with_dhcp.iter().cloned().map(Wish::In).collect();
-            let in_waiting = |(_, held): &(&Ipv4Addr, &Allocation)| {
+            let in_waiting = |(_, held): &(&IpAddr, &Allocation)| {
                 held.released.is_none() && held.holder == holder && waiting.contains(&held.subnet_name)
             };
             wishes.extend(ledger.iter().filter(in_waiting).map(|(ip, _)| Wish::Exactly(*ip)));
@@ -49,7 +49,7 @@ impl Servers {
 
     /// One for each slot of which something is held.
     pub(super) fn temporary_claims(&self, with_dhcp: &[&mut Served]) -> Vec<Claim> {
-        let claim = |(slot, held): (&u8, &BTreeSet<Ipv4Addr>)| {
+        let claim = |(slot, held): (&u8, &BTreeSet<IpAddr>)| {
             let is_held = |subnet: &&&mut Served| held.iter().any(|ip| subnet.pool.cidr.contains(ip));
             let wish = |subnet: &&mut Served| Wish::In(subnet.pool.subnet_name.clone());
             let wishes = with_dhcp.iter().filter(is_held).map(wish).collect();
@@ -90,6 +90,6 @@ impl Allotted {
     }
 }
 
-fn in_subnet(given: &Given, name: &str) -> Option<Ipv4Addr> {
+fn in_subnet(given: &Given, name: &str) -> Option<IpAddr> {
     given.addresses.iter().find(|(_, subnet)| subnet == name).map(|(ip, _)| *ip)
 }

@@ -1,45 +1,51 @@
 //! Which subnets of a network are served, and what their guests are told.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
-use ipnet::Ipv4Net;
+use ipnet::IpNet;
 
 use super::network::{Admitted, all_parsed};
-use super::{Inputs, SubnetView};
+use super::{Inputs, SubnetView, options4, options6};
 use crate::allocate::{Ledger, Pool};
 use crate::api::{AddressRange, DhcpMode, GatewayType, HostRoute, Subnet, SubnetDnsType};
-use crate::dhcp_options::{crowded, ipv4_options, route};
+use crate::dhcp_options::{crowded, options};
+use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::{Options, Scope};
-use crate::types::Ipv4Range;
+use crate::types::{IpRange, is_reserved, next_address};
 use crate::validate::{self, parsed};
 
 /// A subnet that is served, or at least allocated from.
 pub(super) struct Served {
     pub(super) pool: Pool,
-    pub(super) gateway: Option<Ipv4Addr>,
+    pub(super) gateway: Option<IpAddr>,
     /// Whether it has DHCP.
     pub(super) scope: bool,
     /// The address of the DHCP server in it.
-    pub(super) server: Option<Ipv4Addr>,
+    pub(super) server: Option<IpAddr>,
     /// The addresses of all of the network's servers in it; empty: there is only this one.
-    pub(super) resolvers: Vec<Ipv4Addr>,
+    pub(super) resolvers: Vec<IpAddr>,
     /// Stands for it in the server's files.
     pub(super) key: String,
-    subnet: std::sync::Arc<Subnet>,
-    routes: Vec<(Ipv4Net, Ipv4Addr)>,
-    dns: Option<Vec<Ipv4Addr>>,
+    pub(super) subnet: std::sync::Arc<Subnet>,
+    pub(super) routes: Vec<(IpNet, IpAddr)>,
+    /// `None`: the network's servers.
+    dns: Option<Vec<IpAddr>>,
     /// What the user wrote.
     options: Options,
 }
 
 /// Those in which somebody has an address go first, then by name: a new one that overlaps harms no old
 /// one.
-pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<String, SubnetView>) {
+pub(super) fn admit(
+    inputs: &Inputs,
+    mtu: Option<u16>,
+    ledger: &Ledger,
+) -> (Vec<Served>, BTreeMap<String, SubnetView>) {
     let known = |name: &str, subnet: &Subnet| {
-        let cidr: Option<Ipv4Net> = subnet.spec.cidr.parse().ok();
-        let inside = |ip: &Ipv4Addr| cidr.is_some_and(|cidr| cidr.contains(ip));
+        let cidr: Option<IpNet> = subnet.spec.cidr.parse().ok();
+        let inside = |ip: &IpAddr| cidr.is_some_and(|cidr| cidr.contains(ip));
         let mut held = ledger.iter().filter(|(_, held)| held.released.is_none());
         held.any(|(ip, held)| held.subnet_name == name && inside(ip))
     };
@@ -49,6 +55,7 @@ pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<
     for (name, subnet) in order {
         let admitted = Served::new(&name, subnet)
             .and_then(|new| new.beside(&served))
+            .and_then(|new| new.within(mtu))
             .and_then(|new| if served.len() < MOST { Ok(new) } else { Err(too_many()) });
         let problem = match admitted {
             Ok(new) => {
@@ -62,6 +69,8 @@ pub(super) fn admit(inputs: &Inputs, ledger: &Ledger) -> (Vec<Served>, BTreeMap<
     served.sort_by(|a, b| a.pool.subnet_name.cmp(&b.pool.subnet_name));
     (served, views)
 }
+
+const IPV6_MTU: u16 = 1_280;
 
 /// A server has an address in each, and a DHCPServer has room for so many.
 const MOST: usize = 64;
@@ -83,9 +92,9 @@ impl Served {
             return Err(problem);
         }
         let spec = &subnet.spec;
-        let cidr: Ipv4Net = parsed("spec.cidr", &spec.cidr)?;
+        let cidr: IpNet = parsed("spec.cidr", &spec.cidr)?;
         let gateway = match (spec.gateway.r#type, &spec.gateway.address) {
-            (GatewayType::Auto, _) => cidr.hosts().next(),
+            (GatewayType::Auto, _) => first_host(cidr),
             (GatewayType::Address, Some(address)) => Some(parsed("spec.gateway.address", address)?),
             _ => None,
         };
@@ -107,7 +116,7 @@ impl Served {
             key: key("s", subnet.metadata.uid.as_deref()),
             subnet: subnet.clone(),
             routes: routes(subnet)?,
-            options: ipv4_options(&spec.options, "spec.options").0,
+            options: options(&spec.options, "spec.options", Some(Family::of(cidr.addr()))).0,
             dns,
         })
     }
@@ -127,6 +136,17 @@ impl Served {
         }
     }
 
+    /// A device with a smaller MTU has no IPv6 (RFC 8200 §5).
+    fn within(self, mtu: Option<u16>) -> Result<Self, Problem> {
+        match mtu.filter(|mtu| *mtu < IPV6_MTU && self.family() == Family::V6) {
+            None => Ok(self),
+            Some(mtu) => {
+                let message = format!("IPv6 needs an MTU of {IPV6_MTU}, and the Network's is {mtu}");
+                Err(Problem::new(Reason::MTUTooSmall, message))
+            }
+        }
+    }
+
     /// Said where the pools have no room for the DHCP server.
     pub(super) fn no_server(&self) -> Problem {
         let message = format!("no address is left in Subnet {} for its DHCP server", self.pool.subnet_name);
@@ -138,87 +158,51 @@ impl Served {
         crowded(&self.options)
     }
 
-    pub(super) fn device_address(&self) -> Option<Ipv4Net> {
-        Ipv4Net::new(self.server?, self.pool.cidr.prefix_len()).ok()
+    pub(super) fn device_address(&self) -> Option<IpNet> {
+        IpNet::new(self.server?, self.pool.cidr.prefix_len()).ok()
+    }
+
+    /// The way out of the namespace, where the server is.
+    pub(super) fn route(&self) -> Option<(Family, IpAddr)> {
+        Some((self.family(), self.gateway.filter(|_| self.server.is_some())?))
+    }
+
+    pub(super) fn family(&self) -> Family {
+        Family::of(self.pool.cidr.addr())
+    }
+
+    /// The DNS servers that its guests are told.
+    pub(super) fn resolvers(&self, server: IpAddr) -> Vec<IpAddr> {
+        let own = || if self.resolvers.is_empty() { vec![server] } else { self.resolvers.clone() };
+        self.dns.clone().unwrap_or_else(own)
     }
 
     /// What its guests get, if it has DHCP. An option that a user wrote comes before one made of fields.
     pub(super) fn scope(&self, network: &Admitted, all: &[Self]) -> Option<Scope> {
         let server = self.server?;
-        let mut options = self.basic_options(network, server);
-        options.extend(self.route_options(all));
-        options.extend(network.options.clone());
+        let family = self.family();
+        let mut options = match family {
+            Family::V4 => options4::fields(self, network, server),
+            Family::V6 => options6::fields(self, network, server),
+        };
+        if family == Family::V4 {
+            options.extend(options4::routes(self, all));
+        }
+        let written = network.options.iter().filter(|(code, _)| code.family() == family);
+        options.extend(written.map(|(code, value)| (*code, value.clone())));
         options.extend(self.options.clone());
         let lease_seconds = self.subnet.spec.dhcp.lease_duration_seconds;
         Some(Scope { key: self.key.clone(), cidr: self.pool.cidr, lease_seconds, options })
     }
-
-    fn basic_options(&self, network: &Admitted, server: Ipv4Addr) -> Options {
-        let dhcp = &self.subnet.spec.dhcp;
-        let own = || if self.resolvers.is_empty() { vec![server] } else { self.resolvers.clone() };
-        let dns = self.dns.clone().unwrap_or_else(own);
-        let mut options = Options::from([
-            (ROUTER, self.gateway.map(|ip| ip.octets().to_vec()).unwrap_or_default()),
-            (DNS_SERVERS, dns.iter().flat_map(Ipv4Addr::octets).collect()),
-        ]);
-        options.extend(network.mtu.map(|mtu| (MTU, mtu.to_be_bytes().to_vec())));
-        options.extend(network.domain.as_ref().map(|domain| (DOMAIN, domain.to_string().into_bytes())));
-        options.extend(dhcp.renewal_seconds.map(|t1| (T1, t1.to_be_bytes().to_vec())));
-        options.extend(dhcp.rebinding_seconds.map(|t2| (T2, t2.to_be_bytes().to_vec())));
-        options
-    }
-
-    /// Routes (RFC 3442), also under Microsoft's number: those to the network's other subnets, the
-    /// user's, and, because who takes this option ignores the router option, the default one. Neutron:
-    /// `_generate_opts_per_subnet`; unlike there, a gateway outside the subnet gets a route of its own.
-    fn route_options(&self, all: &[Self]) -> Options {
-        let on_link = |net| route((net, Ipv4Addr::UNSPECIFIED));
-        let others = all.iter().filter(|other| other.pool.cidr != self.pool.cidr);
-        let others: Vec<_> = others.map(|other| on_link(other.pool.cidr)).collect();
-        // A default route among the user's is in force only where there is no gateway.
-        let own = self.routes.iter().filter(|(net, _)| net.prefix_len() > 0 || self.gateway.is_none());
-        let mut own: Vec<u8> = own.copied().flat_map(route).collect();
-        if let Some(gateway) = self.gateway {
-            if !self.pool.cidr.contains(&gateway) {
-                own.extend(on_link(gateway.into()));
-            }
-            if !others.is_empty() || !own.is_empty() {
-                own.extend(route((Ipv4Net::default(), gateway)));
-            }
-        }
-        if others.is_empty() && own.is_empty() {
-            return Options::new();
-        }
-        let bytes = filled(others, own);
-        Options::from([(CLASSLESS_ROUTES, bytes.clone()), (MS_CLASSLESS_ROUTES, bytes)])
-    }
 }
 
-const ROUTER: u8 = 3;
-const DNS_SERVERS: u8 = 6;
-const DOMAIN: u8 = 15;
-const MTU: u8 = 26;
-const T1: u8 = 58;
-const T2: u8 = 59;
-const CLASSLESS_ROUTES: u8 = 121;
-const MS_CLASSLESS_ROUTES: u8 = 249;
-
-/// The bytes that an option has room for.
-const OPTION: usize = 255;
-
-/// Short cuts to the other subnets as far as there is room; beyond, the gateway is the way.
-fn filled(short_cuts: Vec<Vec<u8>>, own: Vec<u8>) -> Vec<u8> {
-    let mut bytes = Vec::new();
-    for route in short_cuts {
-        if bytes.len() + route.len() + own.len() <= OPTION {
-            bytes.extend(route);
-        }
-    }
-    bytes.extend(own);
-    bytes
+/// Where a router is found that nobody named.
+fn first_host(net: IpNet) -> Option<IpAddr> {
+    let first = net.network();
+    if is_reserved(net, first) { next_address(first) } else { Some(first) }
 }
 
-fn routes(subnet: &Subnet) -> Result<Vec<(Ipv4Net, Ipv4Addr)>, Problem> {
+fn routes(subnet: &Subnet) -> Result<Vec<(IpNet, IpAddr)>, Problem> {
     let route = |(i, route): (usize, &HostRoute)| {
         let field = |name: &str| format!("spec.hostRoutes[{i}].{name}");
         Ok((parsed(field("destination"), &route.destination)?, parsed(field("nextHop"), &route.next_hop)?))
@@ -226,13 +210,13 @@ fn routes(subnet: &Subnet) -> Result<Vec<(Ipv4Net, Ipv4Addr)>, Problem> {
     subnet.spec.host_routes.iter().enumerate().map(route).collect()
 }
 
-fn ranges(subnet: &Subnet, cidr: Ipv4Net) -> Result<Vec<Ipv4Range>, Problem> {
+fn ranges(subnet: &Subnet, cidr: IpNet) -> Result<Vec<IpRange>, Problem> {
     match &subnet.spec.pools {
-        None => Ok(vec![Ipv4Range { first: cidr.network(), last: cidr.broadcast() }]),
+        None => Ok(vec![IpRange::of(cidr)]),
         Some(pools) => {
             let range = |(i, pool): (usize, &AddressRange)| {
                 let field = |name: &str| format!("spec.pools[{i}].{name}");
-                Ok(Ipv4Range {
+                Ok(IpRange {
                     first: parsed(field("first"), &pool.first)?,
                     last: parsed(field("last"), &pool.last)?,
                 })

@@ -1,8 +1,11 @@
 //! Objects in, desired state out.
 
+mod ipv6;
+
 use super::*;
 use crate::node::Action;
 use crate::plan::plan;
+use crate::service::Code;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -99,7 +102,7 @@ fn without_gateway_and_dns_guests_are_told_none() {
     let subnet = json!({"cidr": "10.0.0.0/24", "gateway": {"type": "None"}, "dns": {"type": "None"}});
     let found = run(&inputs(&json!({}), &[("v4", subnet)], &[]));
     assert_eq!(options(&found, 's'), ["3 ", "6 "]);
-    assert_eq!(found.segment.unwrap().device.unwrap().gateway, None);
+    assert_eq!(found.segment.unwrap().device.unwrap().gateways, BTreeMap::new());
 }
 
 #[test]
@@ -310,8 +313,9 @@ fn routes_to_many_subnets_leave_room_for_the_users_own() {
     subnets[0].1["hostRoutes"] = json!(routes);
     let desired = run(&inputs(&json!({}), &subnets, &[]));
     let server = desired.segment.unwrap().server.unwrap();
-    let of_code =
-        |code: u8| server.options.values.iter().filter(move |((_, c), _)| *c == code).map(|(_, value)| value);
+    let of_code = |code: u8| {
+        server.options.values.iter().filter(move |((_, c), _)| *c == Code::V4(code)).map(|(_, value)| value)
+    };
     assert_eq!(of_code(121).count(), 64);
     assert!(of_code(121).all(|value| value.split(':').count() <= 255));
     let all: Vec<_> = (10..44).map(|n| format!("10:ac:{n:02x}:0a:00:00:fe")).collect();

@@ -3,9 +3,13 @@
 //!
 //! The line of a running process is its observed state: as long as it is equal, the process stays.
 
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
+use ipnet::IpNet;
+
+use super::options::hex;
+use super::render::GONE;
 use crate::node::INNER_DEVICE;
 use crate::service::{Scope, Service};
 use crate::types::NetworkUid;
@@ -75,6 +79,10 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.push(path("dhcp-optsdir", layout.options()));
     argv.push(path("hostsdir", layout.names()));
     argv.extend(service.scopes.iter().map(range));
+    if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
+        argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", hex(&service.identity)));
+        argv.push("--quiet-dhcp6".to_owned());
+    }
     if let Some(domain) = &service.domain {
         argv.push(format!("--domain={domain}"));
         argv.push(format!("--local=/{domain}/"));
@@ -105,23 +113,40 @@ const FIXED: [&str; 12] = [
     "--domain-needed",
 ];
 
+/// The enterprise of the servers' DUIDs: reserved, so that nobody else's are like ours.
+const DUID_ENTERPRISE: u32 = 0;
+
+/// The DUID of a network's servers (DUID-EN, RFC 8415 §11.3).
+pub fn server_duid(uid: NetworkUid) -> Vec<u8> {
+    const DUID_EN: u16 = 2;
+    [&DUID_EN.to_be_bytes()[..], &DUID_ENTERPRISE.to_be_bytes(), &uid.bytes()].concat()
+}
+
+/// Without `--enable-ra` a range of IPv6 that is `static` brings no router advertisements.
 fn range(scope: &Scope) -> String {
-    let (net, mask) = (scope.cidr.network(), scope.cidr.netmask());
+    let net = scope.cidr.network();
+    let size = match scope.cidr {
+        IpNet::V4(net) => net.netmask().to_string(),
+        IpNet::V6(net) => net.prefix_len().to_string(),
+    };
     let lease = match scope.lease_seconds {
         u32::MAX => "infinite".to_owned(),
         seconds => seconds.to_string(),
     };
-    format!("--dhcp-range=set:{},tag:known,{net},static,{mask},{lease}", scope.key)
+    let whom = if net.is_ipv4() { "tag:known".to_owned() } else { format!("tag:known,tag:!{GONE}") };
+    format!("--dhcp-range=set:{},{whom},{net},static,{size},{lease}", scope.key)
 }
 
 /// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
 /// has the address is the same.
-pub fn same_range(is: &[String], shall: &[String], ip: Ipv4Addr) -> bool {
+pub fn same_range(is: &[String], shall: &[String], ip: IpAddr) -> bool {
     let has = |arg: &&String| {
         let fields: Vec<_> = arg.strip_prefix("--dhcp-range=").unwrap_or_default().split(',').collect();
-        let [_, _, net, _, mask, _] = fields[..] else { return false };
-        let bits = |text: &str| text.parse::<Ipv4Addr>().map(u32::from);
-        matches!((bits(net), bits(mask)), (Ok(net), Ok(mask)) if u32::from(ip) & mask == net)
+        let [_, .., net, _, size, _] = fields[..] else { return false };
+        let mask = || ipnet::ip_mask_to_prefix(size.parse().ok()?).ok();
+        let length = size.parse().ok().or_else(mask);
+        let net = net.parse().ok().zip(length).and_then(|(net, length)| IpNet::new(net, length).ok());
+        net.is_some_and(|net| net.contains(&ip))
     };
     shall.iter().find(has).is_none_or(|range| is.contains(range))
 }
@@ -140,9 +165,13 @@ mod tests {
             options: BTreeMap::new(),
         };
         let service = Service {
-            scopes: vec![scope("s1", "10.0.0.0/24", 86_400), scope("s2", "10.0.1.0/30", u32::MAX)],
+            scopes: vec![
+                scope("s1", "10.0.0.0/24", 86_400),
+                scope("s2", "10.0.1.0/30", u32::MAX),
+                scope("s3", "2001:db8::/64", 86_400),
+            ],
             domain: Some("vm.example.org".parse().unwrap()),
-            reverse: vec!["10.0.0.0/24".parse().unwrap(), "10.0.1.0/30".parse().unwrap()],
+            reverse: vec!["10.0.0.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
             forwarders: vec!["192.0.2.53".parse().unwrap()],
             ..Service::default()
         };
@@ -152,6 +181,9 @@ mod tests {
         assert!(same_range(&without, &argv, [10, 0, 0, 7].into()));
         assert!(!same_range(&without, &argv, [10, 0, 1, 1].into()));
         assert!(same_range(&argv, &argv, [10, 0, 1, 1].into()));
+        let without: Vec<_> = argv.iter().filter(|arg| !arg.contains("2001:db8::,")).cloned().collect();
+        assert!(!same_range(&without, &argv, "2001:db8::5".parse().unwrap()));
+        assert!(same_range(&argv, &argv, "2001:db8::5".parse().unwrap()));
         insta::assert_snapshot!(argv.join("\n").replace(&uid.to_string(), "UID"), @r"
         dnsmasq
         --conf-file=/dev/null
@@ -174,10 +206,13 @@ mod tests {
         --hostsdir=/state/networks/UID/names
         --dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400
         --dhcp-range=set:s2,tag:known,10.0.1.0,static,255.255.255.252,infinite
+        --dhcp-range=set:s3,tag:known,tag:!gone,2001:db8::,static,64,86400
+        --dhcp-duid=0,00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00
+        --quiet-dhcp6
         --domain=vm.example.org
         --local=/vm.example.org/
         --rev-server=10.0.0.0/24
-        --rev-server=10.0.1.0/30
+        --rev-server=2001:db8::/64
         --server=192.0.2.53
         ");
     }

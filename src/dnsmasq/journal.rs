@@ -4,8 +4,12 @@
 //! in the order they were made. A gap or a foreign file means that nobody knows what dnsmasq read.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
+use super::render::{DHCPV4, DHCPV6, GONE};
 use super::{Host, HostChange, Hosts, OptionKey, OptionSet};
+use crate::node::Family;
+use crate::service::Code;
 use crate::types::MacAddr;
 
 /// The file that is there when dnsmasq starts.
@@ -57,22 +61,47 @@ fn read(files: &BTreeMap<String, String>, mut take: impl FnMut(&str) -> bool) ->
 
 fn host_line(line: &str) -> Option<HostChange> {
     let fields: Vec<_> = line.split(',').collect();
-    let mac: MacAddr = fields.first()?.parse().ok()?;
-    match fields[1..] {
-        ["ignore"] => Some(HostChange::Gone(mac)),
-        [tag, ip, name] => {
+    let (mac, fields) = fields.split_first()?;
+    let mac: MacAddr = mac.parse().ok()?;
+    let (filter, fields) = fields.split_first()?;
+    let family = match *filter {
+        DHCPV4 => Family::V4,
+        DHCPV6 => Family::V6,
+        _ => return None,
+    };
+    let client = (mac, family);
+    match (family, fields) {
+        (Family::V4, ["ignore"]) => Some(HostChange::Gone(client)),
+        (Family::V6, [tag, "ignore"]) if tag.strip_prefix("set:") == Some(GONE) => {
+            Some(HostChange::Gone(client))
+        }
+        (_, [tag, more @ .., ip, name]) => {
             let tag = tag.strip_prefix("set:")?.to_owned();
             let name = name.strip_suffix('.')?.parse().ok()?;
-            Some(HostChange::Set(mac, Host { ip: ip.parse().ok()?, name, tag }))
+            let more: Option<Vec<_>> = more.iter().rev().map(|ip| address(ip, family)).collect();
+            let more = more.filter(|more| family == Family::V6 || more.is_empty())?;
+            Some(HostChange::Set(client, Host { ip: address(ip, family)?, more, name, tag }))
         }
         _ => None,
+    }
+}
+
+/// In IPv6 with brackets.
+fn address(text: &str, family: Family) -> Option<IpAddr> {
+    match family {
+        Family::V4 => text.parse().ok().map(IpAddr::V4),
+        Family::V6 => text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6),
     }
 }
 
 fn option_line(line: &str) -> Option<(OptionKey, String)> {
     let (tag, rest) = line.strip_prefix("tag:")?.split_once(',')?;
     let (code, value) = rest.split_once(',').unwrap_or((rest, ""));
-    Some(((tag.to_owned(), code.parse().ok()?), value.to_owned()))
+    let code = match code.strip_prefix("option6:") {
+        Some(code) => Code::V6(code.parse().ok()?),
+        None => Code::V4(code.parse().ok()?),
+    };
+    Some(((tag.to_owned(), code), value.to_owned()))
 }
 
 #[cfg(test)]
@@ -84,14 +113,21 @@ mod tests {
         entries.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect()
     }
 
-    fn set(mac: u8, ip: u8, name: &str) -> HostChange {
-        let host = Host { ip: [10, 0, 0, ip].into(), name: name.parse().unwrap(), tag: "p1".into() };
-        HostChange::Set(MacAddr::local([0, 0, 0, 0, mac]), host)
+    fn client(mac: u8, family: Family) -> crate::dnsmasq::Client {
+        (MacAddr::local([0, 0, 0, 0, mac]), family)
+    }
+
+    fn set(mac: u8, ips: &str, name: &str) -> HostChange {
+        let mut ips = ips.split(',').map(|ip| ip.parse::<IpAddr>().unwrap());
+        let ip = ips.next().unwrap();
+        let host = Host { ip, more: ips.collect(), name: name.parse().unwrap(), tag: "p1".into() };
+        HostChange::Set(client(mac, Family::of(ip)), host)
     }
 
     #[test]
     fn a_journal_reads_back_as_it_was_written() {
-        let (base, more) = (vec![set(1, 1, "a"), set(2, 2, "b")], vec![set(3, 3, "c")]);
+        let base = vec![set(1, "10.0.0.1", "a"), set(1, "2001:db8::1,2001:db8::2,2001:db8::3", "a")];
+        let more = vec![set(3, "10.0.0.3", "c"), HostChange::Gone(client(1, Family::V6))];
         let files = files(&[("base", &hosts_text(&base)), ("add-000001", &hosts_text(&more))]);
         let (hosts, additions) = read_hosts(&files);
         let mut expected = Hosts::default();
@@ -101,10 +137,26 @@ mod tests {
 
     #[test]
     fn a_spent_address_stays_with_its_first_line() {
-        let files = files(&[("base", &hosts_text(&[set(1, 1, "a"), set(2, 1, "b"), set(1, 1, "c")]))]);
+        let files = files(&[(
+            "base",
+            &hosts_text(&[set(1, "10.0.0.1", "a"), set(2, "10.0.0.1", "b"), set(1, "10.0.0.1", "c")]),
+        )]);
         let (hosts, _) = read_hosts(&files);
         assert_eq!(hosts.entries.len(), 1);
-        assert_eq!(hosts.entries[&MacAddr::local([0, 0, 0, 0, 1])].name.to_string(), "a");
+        assert_eq!(hosts.entries[&client(1, Family::V4)].name.to_string(), "a");
+    }
+
+    #[test]
+    fn an_address_that_a_line_of_ipv6_took_by_its_name_needs_a_fresh_process() {
+        let (hosts, _) = read_hosts(&files(&[("base", &hosts_text(&[set(1, "2001:db8::1", "a")]))]));
+        let HostChange::Set(client, host) = set(2, "10.0.0.1", "b") else { panic!("no host") };
+        let mut wanted = hosts.entries.clone();
+        wanted.insert(client, host);
+        for (name, stuck) in [("a", true), ("b", false), ("a.test", false)] {
+            let names = BTreeMap::from([([10, 0, 0, 1].into(), vec![name.parse().unwrap()])]);
+            let (changes, found) = hosts.changes_to(&wanted, &names);
+            assert_eq!((changes.is_empty(), found), (stuck, stuck), "{name}");
+        }
     }
 
     #[test]
@@ -115,6 +167,10 @@ mod tests {
             files(&[("base", ""), ("add-000002", "")]),
             files(&[("base", ""), ("stranger", "")]),
             files(&[("base", "02:00:00:00:00:01,10.0.0.1\n")]),
+            files(&[("base", "02:00:00:00:00:01,set:p,10.0.0.1,a.\n")]),
+            files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p,10.0.0.1,10.0.0.2,a.\n")]),
+            files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p,[2001:db8::1],a.\n")]),
+            files(&[("base", "02:00:00:00:00:01,tag:dhcpv6,set:p,10.0.0.1,a.\n")]),
         ] {
             assert!(read_hosts(&case).0.foreign, "{case:?}");
         }
@@ -122,14 +178,17 @@ mod tests {
 
     #[test]
     fn options_read_back_and_the_last_line_wins() {
+        let key = |code| ("s1".to_owned(), code);
         let first = BTreeMap::from([
-            (("s1".to_owned(), 3), "10.0.0.1".to_owned()),
-            (("s1".to_owned(), 6), String::new()),
+            (key(Code::V4(3)), "10.0.0.1".to_owned()),
+            (key(Code::V4(6)), String::new()),
+            (key(Code::V6(6)), "[2001:db8::1]".to_owned()),
         ]);
         let files = files(&[("base", &options_text(&first)), ("add-000001", "tag:s1,3,10.0.0.2,10.0.0.3\n")]);
         let (options, _) = read_options(&files);
-        assert_eq!(options.values[&("s1".to_owned(), 3)], "10.0.0.2,10.0.0.3");
-        assert_eq!(options.values[&("s1".to_owned(), 6)], "");
-        assert_eq!(options.lines, 3);
+        assert_eq!(options.values[&key(Code::V4(3))], "10.0.0.2,10.0.0.3");
+        assert_eq!(options.values[&key(Code::V4(6))], "");
+        assert_eq!(options.values[&key(Code::V6(6))], "[2001:db8::1]");
+        assert_eq!(options.lines, 4);
     }
 }

@@ -8,14 +8,18 @@ mod argv;
 mod journal;
 mod log;
 mod options;
+mod options6;
 mod plan;
 mod render;
 mod state;
 
-pub use argv::{Layout, argv, same_range};
+pub use argv::{Layout, argv, same_range, server_duid};
 pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use log::{Refusal, refusals};
 pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};
 pub use render::{hosts_text, lease_file, leases, names_text, options_text, read_names, server};
-pub use state::{Action, Files, Host, HostChange, Hosts, OptionKey, OptionSet, Process, Server, record};
+pub use state::{
+    Action, Client, Files, Host, HostChange, Hosts, Lease, OptionKey, OptionSet, Process, Server,
+    moved_leases, record,
+};

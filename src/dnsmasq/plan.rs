@@ -63,7 +63,7 @@ impl Changes {
         let ports = hosts.values().map(|host| host.tag.as_str());
         let scopes = wanted.options.values.keys().map(|(tag, _)| tag.as_str());
         let tags: BTreeSet<_> = ports.chain(scopes).collect();
-        let (hosts, stuck_hosts) = observed.hosts.changes_to(hosts);
+        let (hosts, stuck_hosts) = observed.hosts.changes_to(hosts, &observed.names);
         let (options, stuck_options) = observed.options.changes_to(&wanted.options.values, &tags);
         Self { hosts, options, stuck: stuck_hosts || stuck_options }
     }
@@ -83,7 +83,7 @@ impl Changes {
         if wanted.names != observed.names {
             actions.push(Action::WriteNames(wanted.names.clone()));
         }
-        actions.extend(after.stale_leases().map(|(mac, ip)| Action::Release(mac, ip)));
+        actions.extend(after.stale_leases().map(|(ip, lease)| Action::Release(ip, lease.clone())));
         actions
     }
 }

@@ -6,8 +6,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 
+use crate::node::Family;
+use crate::service::Code;
 use crate::types::{DomainName, HostName, MacAddr};
 
 /// One dnsmasq, its files and its process.
@@ -20,9 +22,9 @@ pub struct Server {
     /// What it knows of options.
     pub options: OptionSet,
     /// The names it answers for, the first of each address in reverse look-ups.
-    pub names: BTreeMap<Ipv4Addr, Vec<DomainName>>,
+    pub names: BTreeMap<IpAddr, Vec<DomainName>>,
     /// The leases it holds.
-    pub leases: BTreeMap<Ipv4Addr, MacAddr>,
+    pub leases: BTreeMap<IpAddr, Lease>,
 }
 
 /// A running dnsmasq.
@@ -34,32 +36,49 @@ pub struct Process {
     pub current: bool,
 }
 
-/// A port as dnsmasq knows it.
+/// Whom a host's line is about: dnsmasq knows a MAC address in each protocol by itself.
+pub type Client = (MacAddr, Family);
+
+/// A port as dnsmasq knows it, in one protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Host {
-    /// Its only address.
-    pub ip: Ipv4Addr,
-    /// Option 12, and its name while it has a lease.
+    /// The address that it is offered.
+    pub ip: IpAddr,
+    /// Others that it may have besides, in DHCPv6.
+    pub more: Vec<IpAddr>,
+    /// Its host name, and its name while it has a lease.
     pub name: HostName,
     /// The tag by which its options are chosen.
     pub tag: String,
 }
 
+impl Host {
+    /// Whether it may have this address.
+    pub fn may_have(&self, ip: IpAddr) -> bool {
+        self.ip == ip || self.more.contains(&ip)
+    }
+}
+
 /// A line for the hosts' directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HostChange {
-    /// From now on answer this MAC so.
-    Set(MacAddr, Host),
-    /// From now on do not answer this MAC.
-    Gone(MacAddr),
+    /// From now on answer this client so.
+    Set(Client, Host),
+    /// From now on do not answer it.
+    Gone(Client),
 }
 
 impl HostChange {
     /// Whom it is about.
-    pub fn mac(&self) -> MacAddr {
+    pub fn client(&self) -> Client {
         match self {
-            Self::Set(mac, _) | Self::Gone(mac) => *mac,
+            Self::Set(client, _) | Self::Gone(client) => *client,
         }
+    }
+
+    /// Whom it is about, in whichever protocol.
+    pub fn mac(&self) -> MacAddr {
+        self.client().0
     }
 }
 
@@ -67,9 +86,12 @@ impl HostChange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
     /// Who is answered, and how.
-    pub entries: BTreeMap<MacAddr, Host>,
-    /// Addresses that a line already had: in a later line dnsmasq refuses them.
-    pub spent: BTreeSet<Ipv4Addr>,
+    pub entries: BTreeMap<Client, Host>,
+    /// IPv4 addresses that a line already had: in a later line dnsmasq refuses them.
+    pub spent: BTreeSet<IpAddr>,
+    /// Names that a line of IPv6 had: it takes an IPv4 address that stands beside its name in the names'
+    /// file, unless a line has that one already.
+    pub takers: BTreeSet<DomainName>,
     /// How many lines were read.
     pub lines: usize,
     /// Not what we wrote: somebody else's file, a gap, a line that is not ours.
@@ -78,45 +100,59 @@ pub struct Hosts {
 
 impl Hosts {
     /// A journal of one file with just these entries.
-    pub fn fresh(entries: BTreeMap<MacAddr, Host>) -> Self {
-        let spent = entries.values().map(|host| host.ip).collect();
-        Self { lines: entries.len(), entries, spent, foreign: false }
+    pub fn fresh(entries: BTreeMap<Client, Host>) -> Self {
+        let spent = entries.values().map(|host| host.ip).filter(IpAddr::is_ipv4).collect();
+        let takers =
+            entries.values().filter(|host| host.ip.is_ipv6()).map(|host| DomainName::from(&host.name));
+        Self { lines: entries.len(), takers: takers.collect(), entries, spent, foreign: false }
     }
 
     /// Takes a line in, as dnsmasq does: one with a spent address changes nothing.
     pub fn read(&mut self, change: &HostChange) {
         self.lines += 1;
         match change {
-            HostChange::Set(mac, host) => {
-                if self.spent.insert(host.ip) {
-                    self.entries.insert(*mac, host.clone());
+            HostChange::Set(client, host) => {
+                if host.ip.is_ipv6() {
+                    self.takers.insert(DomainName::from(&host.name));
+                } else if !self.spent.insert(host.ip) {
+                    return;
                 }
+                self.entries.insert(*client, host.clone());
             }
-            HostChange::Gone(mac) => {
-                self.entries.remove(mac);
+            HostChange::Gone(client) => {
+                self.entries.remove(client);
             }
         }
     }
 
     /// The lines that lead to `wanted`, removals first, and whether something is left that only a
-    /// fresh process takes.
-    pub fn changes_to(&self, wanted: &BTreeMap<MacAddr, Host>) -> (Vec<HostChange>, bool) {
-        let gone = self.entries.keys().filter(|mac| !wanted.contains_key(mac));
-        let mut changes: Vec<_> = gone.map(|mac| HostChange::Gone(*mac)).collect();
+    /// fresh process takes, while it answers for `names`.
+    pub fn changes_to(
+        &self,
+        wanted: &BTreeMap<Client, Host>,
+        names: &BTreeMap<IpAddr, Vec<DomainName>>,
+    ) -> (Vec<HostChange>, bool) {
+        let gone = self.entries.keys().filter(|client| !wanted.contains_key(client));
+        let mut changes: Vec<_> = gone.map(|client| HostChange::Gone(*client)).collect();
         let mut stuck = self.foreign || self.lines > 2 * wanted.len() + Self::SPARE_LINES;
         let mut new = BTreeSet::new();
-        for (mac, host) in wanted.iter().filter(|(mac, host)| self.entries.get(mac) != Some(host)) {
-            if self.spent.contains(&host.ip) || !new.insert(host.ip) {
+        for (client, host) in wanted.iter().filter(|(client, host)| self.entries.get(client) != Some(host)) {
+            if self.spent.contains(&host.ip) || self.is_taken(host.ip, names) || !new.insert(host.ip) {
                 stuck = true;
                 // The old line would go on answering with the old address.
-                if self.entries.get(mac).is_some_and(|old| old.ip != host.ip) {
-                    changes.push(HostChange::Gone(*mac));
+                if self.entries.get(client).is_some_and(|old| old.ip != host.ip) {
+                    changes.push(HostChange::Gone(*client));
                 }
             } else {
-                changes.push(HostChange::Set(*mac, host.clone()));
+                changes.push(HostChange::Set(*client, host.clone()));
             }
         }
         (changes, stuck)
+    }
+
+    fn is_taken(&self, ip: IpAddr, names: &BTreeMap<IpAddr, Vec<DomainName>>) -> bool {
+        ip.is_ipv4()
+            && names.get(&ip).is_some_and(|names| names.iter().any(|name| self.takers.contains(name)))
     }
 
     /// Dead lines that a process may carry before it is worth starting a fresh one: looking up a host
@@ -124,8 +160,24 @@ impl Hosts {
     const SPARE_LINES: usize = 4_000;
 }
 
+/// A lease that dnsmasq holds, by what its holder is known by.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lease {
+    /// Of DHCPv4.
+    V4(MacAddr),
+    /// Of DHCPv6: the file has no MAC address.
+    V6 {
+        /// Client identifier, in hex with colons.
+        duid: String,
+        /// Identity association.
+        iaid: u32,
+        /// The name of the host's line that it was given by.
+        name: Option<HostName>,
+    },
+}
+
 /// Which option, for whom: a tag and a code.
-pub type OptionKey = (String, u8);
+pub type OptionKey = (String, Code);
 
 /// The options' journal: each value as it is written. A later line wins; none can be taken back.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -170,11 +222,11 @@ impl OptionSet {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Files {
     /// Whom to answer.
-    pub hosts: BTreeMap<MacAddr, Host>,
+    pub hosts: BTreeMap<Client, Host>,
     /// With what.
     pub options: BTreeMap<OptionKey, String>,
     /// Names by address.
-    pub names: BTreeMap<Ipv4Addr, Vec<DomainName>>,
+    pub names: BTreeMap<IpAddr, Vec<DomainName>>,
 }
 
 /// One step for a server.
@@ -191,9 +243,9 @@ pub enum Action {
     /// Add lines to the hosts.
     AddHosts(Vec<HostChange>),
     /// Write the names anew.
-    WriteNames(BTreeMap<Ipv4Addr, Vec<DomainName>>),
+    WriteNames(BTreeMap<IpAddr, Vec<DomainName>>),
     /// Give a lease back in its holder's place.
-    Release(MacAddr, Ipv4Addr),
+    Release(IpAddr, Lease),
     /// With no process: remove all files.
     Remove,
 }
@@ -233,7 +285,10 @@ impl fmt::Display for Action {
                 write!(f, "answer {} hosts anew, {gone} no longer", changes.len() - gone)
             }
             Self::WriteNames(names) => write!(f, "write the names of {} addresses", names.len()),
-            Self::Release(mac, ip) => write!(f, "release the lease of {ip} held by {mac}"),
+            Self::Release(ip, Lease::V4(mac)) => write!(f, "release the lease of {ip} held by {mac}"),
+            Self::Release(ip, Lease::V6 { duid, .. }) => {
+                write!(f, "release the lease of {ip} held by the client {duid}")
+            }
             Self::Remove => write!(f, "remove dnsmasq's files"),
         }
     }
@@ -253,7 +308,7 @@ pub fn record(server: &mut Option<Server>, action: &Action) {
         Action::AddOptions(added) => server.options.read(added),
         Action::AddHosts(changes) => changes.iter().for_each(|change| server.hosts.read(change)),
         Action::WriteNames(names) => server.names.clone_from(names),
-        Action::Release(_, ip) => {
+        Action::Release(ip, _) => {
             server.leases.remove(ip);
         }
         Action::Remove => {}
@@ -262,18 +317,84 @@ pub fn record(server: &mut Option<Server>, action: &Action) {
 
 impl Server {
     fn prepare(&mut self, files: &Files) {
+        let (before, rights) = (Rights::new(&self.hosts.entries), Rights::new(&files.hosts));
+        self.leases.retain(|ip, lease| rights.has(*ip, lease) && !rights.took(*ip, &before));
         self.hosts = Hosts::fresh(files.hosts.clone());
         self.options = OptionSet::fresh(files.options.clone());
         self.names.clone_from(&files.names);
-        let hosts = &self.hosts;
-        self.leases.retain(|ip, mac| hosts.entries.get(mac).is_some_and(|host| host.ip == *ip));
     }
 
-    /// The leases that their holders no longer have a right to.
-    pub fn stale_leases(&self) -> impl Iterator<Item = (MacAddr, Ipv4Addr)> {
-        let stale = |(ip, mac): &(&Ipv4Addr, &MacAddr)| {
-            self.hosts.entries.get(mac).is_none_or(|host| host.ip != **ip)
+    /// The leases that their holders have no right to, or no longer.
+    pub fn stale_leases(&self) -> impl Iterator<Item = (IpAddr, &Lease)> {
+        let rights = Rights::new(&self.hosts.entries);
+        self.leases.iter().filter(move |(ip, lease)| !rights.has(**ip, lease)).map(|(ip, lease)| (*ip, lease))
+    }
+}
+
+/// Of the leases of a server with these hosts those whose address becomes another MAC address's by
+/// `changes`: its new owner would get nothing as long as they are there, and by their name they may be its
+/// own.
+pub fn moved_leases(
+    hosts: &Hosts,
+    changes: &[HostChange],
+    leases: BTreeMap<IpAddr, Lease>,
+) -> BTreeMap<IpAddr, Lease> {
+    let mut after = hosts.clone();
+    for change in changes {
+        after.read(change);
+    }
+    let (before, rights) = (Rights::new(&hosts.entries), Rights::new(&after.entries));
+    leases.into_iter().filter(|(ip, _)| rights.took(*ip, &before)).collect()
+}
+
+/// Who may have which address.
+pub(super) struct Rights<'a> {
+    hosts: &'a BTreeMap<Client, Host>,
+    v6: BTreeMap<IpAddr, (MacAddr, &'a HostName)>,
+}
+
+impl<'a> Rights<'a> {
+    pub(super) fn new(hosts: &'a BTreeMap<Client, Host>) -> Self {
+        let v6 = hosts.iter().filter(|((_, family), _)| *family == Family::V6);
+        let all = |(client, host): (&'a Client, &'a Host)| {
+            std::iter::once(&host.ip).chain(&host.more).map(|ip| (*ip, (client.0, &host.name)))
         };
-        self.leases.iter().filter(stale).map(|(ip, mac)| (*mac, *ip))
+        Self { hosts, v6: v6.flat_map(all).collect() }
+    }
+
+    /// Whether an address of DHCPv6 was another MAC address's before.
+    pub(super) fn took(&self, ip: IpAddr, before: &Self) -> bool {
+        let owner = |rights: &Self| rights.v6.get(&ip).map(|(mac, _)| *mac);
+        owner(self).zip(owner(before)).is_some_and(|(now, before)| now != before)
+    }
+
+    pub(super) fn has(&self, ip: IpAddr, lease: &Lease) -> bool {
+        match lease {
+            Lease::V4(mac) => self.hosts.get(&(*mac, Family::V4)).is_some_and(|host| host.ip == ip),
+            // dnsmasq forgets the name of a lease when another one gets the same.
+            Lease::V6 { name: None, .. } => self.v6.contains_key(&ip),
+            Lease::V6 { name: Some(name), .. } => self.v6.get(&ip).is_some_and(|(_, own)| *own == name),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lease_moves_with_its_address_to_another_mac_and_with_no_other_change() {
+        let mac = |n| MacAddr::local([0, 0, 0, 0, n]);
+        let ip: IpAddr = "2001:db8::5".parse().unwrap();
+        let host = |name: &str| Host { ip, more: Vec::new(), name: name.parse().unwrap(), tag: "p".into() };
+        let client = |n| (mac(n), Family::V6);
+        let hosts = Hosts::fresh(BTreeMap::from([(client(1), host("a"))]));
+        let lease = Lease::V6 { duid: "00:03".into(), iaid: 1, name: Some("a".parse().unwrap()) };
+        let moved = |changes: &[HostChange]| {
+            !moved_leases(&hosts, changes, BTreeMap::from([(ip, lease.clone())])).is_empty()
+        };
+        assert!(moved(&[HostChange::Gone(client(1)), HostChange::Set(client(2), host("a"))]));
+        assert!(!moved(&[HostChange::Set(client(1), host("b"))]));
+        assert!(!moved(&[HostChange::Gone(client(1))]));
     }
 }

@@ -5,7 +5,7 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::Arc;
@@ -19,10 +19,12 @@ use super::ask::Line;
 use super::machine::{blocking, find_dnsmasq, inotify_instances};
 use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
+use super::release::release;
 use super::survey::survey;
 use super::{Applied, Error, Refused, files};
-use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout};
-use crate::types::{MacAddr, NetworkUid};
+use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease};
+use crate::node::Family;
+use crate::types::NetworkUid;
 
 /// The file of names in its directory.
 const NAMES: &str = "names";
@@ -62,6 +64,7 @@ impl Driver {
                 return self.change(uid, move || append(&layout, &layout.options(), &text)).await;
             }
             Action::AddHosts(changes) => {
+                self.free(uid, changes).await?;
                 let text = dnsmasq::hosts_text(changes);
                 return self.change(uid, move || append(&layout, &layout.hosts(), &text)).await;
             }
@@ -69,7 +72,7 @@ impl Driver {
                 let text = dnsmasq::names_text(names);
                 return self.change(uid, move || write_names(&layout, &text)).await;
             }
-            Action::Release(mac, ip) => self.release(uid, *mac, *ip).await?,
+            Action::Release(ip, lease) => self.release(uid, *ip, lease).await?,
             Action::Remove => blocking(move || files::remove(layout.dir())).await?,
         }
         Ok(Applied::default())
@@ -137,20 +140,40 @@ impl Driver {
     /// A DHCP message is read after the query of its round, so the second answer comes after it; the
     /// lease file is written before that. A lease that stays is worth a warning and no more: nobody
     /// else gets the address, and the next start takes it out of the file.
-    async fn release(&self, uid: NetworkUid, mac: MacAddr, ip: Ipv4Addr) -> Result<(), Error> {
+    async fn release(&self, uid: NetworkUid, ip: IpAddr, lease: &Lease) -> Result<(), Error> {
         let process = self.process(uid)?;
         let leases = Layout::new(&self.state, uid).leases();
-        let line = Line::open(&netns::open(uid)?).await?;
+        let netns = netns::open(uid)?;
+        let line = Line::open(&netns).await?;
         for _ in 0..TRIES {
-            if !holds(&leases, mac, ip)? {
+            if !holds(&leases, ip, lease)? {
                 return Ok(());
             }
-            line.release(mac, ip).await?;
+            release(&netns, uid, line.server(ip)?, ip, lease).await?;
             line.barrier(&process).await?;
             line.barrier(&process).await?;
         }
-        if holds(&leases, mac, ip)? {
-            tracing::warn!(network = %uid, %mac, %ip, "dnsmasq keeps a lease that was released");
+        if holds(&leases, ip, lease)? {
+            tracing::warn!(network = %uid, %ip, ?lease, "dnsmasq keeps a lease that was released");
+        }
+        Ok(())
+    }
+
+    /// Releases the leases whose addresses become another MAC address's. Before the lines that say so: after
+    /// them nothing tells whose those leases are.
+    async fn free(&self, uid: NetworkUid, changes: &[HostChange]) -> Result<(), Error> {
+        let of_dhcpv6 = changes.iter().filter(|change| change.client().1 == Family::V6);
+        // Who loses an address and who gets it.
+        if of_dhcpv6.count() < 2 {
+            return Ok(());
+        }
+        let (layout, changes) = (Layout::new(&self.state, uid), changes.to_vec());
+        let moved = blocking(move || {
+            let (hosts, leases) = (hosts(&layout)?, dnsmasq::leases(&files::read(&layout.leases())?));
+            Ok(dnsmasq::moved_leases(&hosts, &changes, leases))
+        });
+        for (ip, lease) in moved.await? {
+            self.release(uid, ip, &lease).await?;
         }
         Ok(())
     }
@@ -207,27 +230,34 @@ fn complaint(output: &Output, log: &Path, offset: u64) -> String {
 
 /// All files as a process finds them that is about to start. None runs.
 fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
-    let hosts: Vec<_> = files.hosts.iter().map(|(mac, host)| HostChange::Set(*mac, host.clone())).collect();
+    let new: Vec<_> =
+        files.hosts.iter().map(|(client, host)| HostChange::Set(*client, host.clone())).collect();
     let written = [
-        (layout.hosts(), FIRST, dnsmasq::hosts_text(&hosts)),
+        (layout.hosts(), FIRST, dnsmasq::hosts_text(&new)),
         (layout.options(), FIRST, dnsmasq::options_text(&files.options)),
         (layout.names(), NAMES, dnsmasq::names_text(&files.names)),
     ];
     // Also the parent: the state directory may have been emptied by hand.
     files::directory(layout.dir().parent().unwrap_or(layout.dir()))?;
     files::directory(layout.dir())?;
+    // While the hosts of the last process are still there to be read.
+    let old = files::read(&layout.leases())?;
+    let kept = dnsmasq::lease_file(&old, &hosts(layout)?.entries, &files.hosts);
+    if kept != old {
+        files::replace(&layout.leases(), &layout.dir().join(NEW), &kept)?;
+    }
     for (directory, name, text) in written {
         files::directory(&directory)?;
         files::empty(&directory, None)?;
         files::replace(&directory.join(name), &layout.dir().join(NEW), &text)?;
     }
-    let old = files::read(&layout.leases())?;
-    let kept = dnsmasq::lease_file(&old, &files.hosts);
-    if kept != old {
-        files::replace(&layout.leases(), &layout.dir().join(NEW), &kept)?;
-    }
     trim_log(&layout.log());
     Ok(())
+}
+
+/// What was written for the process that runs, or ran last.
+fn hosts(layout: &Layout) -> Result<dnsmasq::Hosts, Error> {
+    Ok(dnsmasq::read_hosts(&files::read_directory(&layout.hosts())?.unwrap_or_default()).0)
 }
 
 /// Adds the next file to a journal.
@@ -248,8 +278,8 @@ fn write_names(layout: &Layout, text: &str) -> Result<(), Error> {
     files::empty(&layout.names(), Some(NAMES))
 }
 
-fn holds(leases: &Path, mac: MacAddr, ip: Ipv4Addr) -> Result<bool, Error> {
-    Ok(dnsmasq::leases(&files::read(leases)?).get(&ip) == Some(&mac))
+fn holds(leases: &Path, ip: IpAddr, lease: &Lease) -> Result<bool, Error> {
+    Ok(dnsmasq::leases(&files::read(leases)?).get(&ip) == Some(lease))
 }
 
 /// What dnsmasq said since `log` of lines that it did not take.

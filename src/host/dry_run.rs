@@ -1,7 +1,7 @@
 //! A node that exists in memory only: for `kube-dhcp plan` and for tests of the loop.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
@@ -97,8 +97,8 @@ impl Host for DryRun {
     async fn who_has(
         &self,
         _uid: NetworkUid,
-        _addresses: &BTreeSet<Ipv4Addr>,
-    ) -> Result<BTreeMap<Ipv4Addr, MacAddr>, Error> {
+        _addresses: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, MacAddr>, Error> {
         Ok(BTreeMap::new())
     }
 

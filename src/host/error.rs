@@ -62,7 +62,7 @@ pub enum Error {
     /// Setting below `/proc/sys/net`.
     #[error("cannot set {0}")]
     SetSysctl(String, #[source] io::Error),
-    /// All interfaces, addresses or routes.
+    /// All interfaces, addresses, routes or neighbours.
     #[error("cannot list {0}")]
     List(&'static str, #[source] rtnetlink::Error),
     /// An interface, by name.
@@ -88,10 +88,19 @@ pub enum Error {
     NotABridge(String),
     /// With its prefix.
     #[error("cannot change address {0}")]
-    ChangeAddress(ipnet::Ipv4Net, #[source] rtnetlink::Error),
+    ChangeAddress(ipnet::IpNet, #[source] rtnetlink::Error),
     /// The default route.
     #[error("cannot change the default route")]
     ChangeRoute(#[source] rtnetlink::Error),
+    /// The permanent entries of the DHCP device.
+    #[error("cannot change the neighbour table")]
+    ChangeNeighbours(#[source] io::Error),
+    /// The table in front of the DHCPv6 server.
+    #[error("cannot change the nftables table of those who may ask for DHCPv6")]
+    ChangeFilter(#[source] io::Error),
+    /// A network with IPv6 cannot do without.
+    #[error("this kernel has no nftables, and DHCPv6 needs it: load the module nf_tables")]
+    NoNftables(#[source] io::Error),
     /// iptables or ip6tables, in its own words.
     #[error("{command} failed: {message}")]
     Firewall {

@@ -1,7 +1,7 @@
 //! The real node.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -15,15 +15,19 @@ use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
-use super::{Applied, Error, Host, NodeLink, arp, files, link, machine, observe, route, survey};
+use super::{
+    Applied, Error, Host, NodeLink, files, link, machine, neighbour, nft, observe, probe, route, survey,
+};
 use crate::dnsmasq::Layout;
-use crate::node::{Action, Bridge, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device};
+use crate::node::{Action, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device};
 use crate::types::{MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
 const EVENTS: usize = 65_536;
 
-const ARP_NOTIFY: &str = "/proc/sys/net/ipv4/conf/all/arp_notify";
+/// Have the kernel tell others of a device's addresses.
+const NOTIFY: [&str; 2] =
+    ["/proc/sys/net/ipv4/conf/all/arp_notify", "/proc/sys/net/ipv6/conf/all/ndisc_notify"];
 
 /// The namespaces, links, rules, files and processes of the machine it runs on.
 pub struct LinuxHost {
@@ -174,7 +178,7 @@ impl LinuxHost {
         Ok((handle, index))
     }
 
-    async fn change_address(uid: NetworkUid, net: ipnet::Ipv4Net, add: bool) -> Result<(), Error> {
+    async fn change_address(uid: NetworkUid, net: ipnet::IpNet, add: bool) -> Result<(), Error> {
         let (handle, index) = Self::in_device(uid).await?;
         if add {
             return route::add_address(&handle, index, net).await;
@@ -182,10 +186,28 @@ impl LinuxHost {
         route::remove_address(&handle, index, net).await
     }
 
-    async fn set_gateway(uid: NetworkUid, gateway: Option<Ipv4Addr>) -> Result<(), Error> {
+    async fn set_gateway(uid: NetworkUid, family: Family, gateway: Option<IpAddr>) -> Result<(), Error> {
         let (handle, index) = Self::in_device(uid).await?;
         let subnets = route::addresses(&handle, index).await?;
-        route::set_gateway(&handle, index, &subnets, gateway).await
+        route::set_gateway(&handle, index, &subnets, family, gateway).await
+    }
+
+    async fn change_neighbours(
+        uid: NetworkUid,
+        add: BTreeMap<Ipv6Addr, MacAddr>,
+        remove: BTreeSet<Ipv6Addr>,
+    ) -> Result<(), Error> {
+        let change = move || neighbour::change(&add, &remove).map_err(Error::ChangeNeighbours);
+        netns::open(uid)?.run(change).await?
+    }
+
+    async fn admit_to_dhcpv6(
+        uid: NetworkUid,
+        whole: bool,
+        add: BTreeSet<MacAddr>,
+        remove: BTreeSet<MacAddr>,
+    ) -> Result<(), Error> {
+        netns::open(uid)?.run(move || nft::known::admit(whole, &add, &remove)).await?
     }
 
     /// With its outer device: its end inside would live on with a process that is still there.
@@ -258,7 +280,14 @@ impl Host for LinuxHost {
             Action::SetUp => self.set_up(uid).await?,
             Action::AddAddress(net) => Self::change_address(uid, *net, true).await?,
             Action::RemoveAddress(net) => Self::change_address(uid, *net, false).await?,
-            Action::SetGateway(gateway) => Self::set_gateway(uid, *gateway).await?,
+            Action::SetGateway(family, gateway) => Self::set_gateway(uid, *family, *gateway).await?,
+            Action::ChangeNeighbours { add, remove } => {
+                Self::change_neighbours(uid, add.clone(), remove.clone()).await?;
+            }
+            Action::AdmitToDhcpv6 { whole, add, remove } => {
+                Self::admit_to_dhcpv6(uid, *whole, add.clone(), remove.clone()).await?;
+            }
+            Action::OpenDhcpv6 => netns::open(uid)?.run(nft::known::open).await??,
             Action::DeleteDevice => self.delete_device(uid).await?,
             Action::Server(action) => return self.driver.apply(uid, action).await,
             Action::DeleteNamespace => self.delete_namespace(uid).await?,
@@ -276,27 +305,35 @@ impl Host for LinuxHost {
         self.monitor.links_changed()
     }
 
-    /// The kernel does it for a device whose MAC address is set, also to what it was.
+    /// The kernel does it for a device whose MAC address is set, also to what it was; then it forgets the
+    /// device's neighbours.
     async fn announce(&self, uid: NetworkUid) -> Result<(), Error> {
         let Named::Namespace(netns) = netns::find(uid)? else { return Ok(()) };
-        let wish = || std::fs::write(ARP_NOTIFY, "1").map_err(|e| Error::SetSysctl(ARP_NOTIFY.to_owned(), e));
-        netns.run(wish).await??;
+        let wish = |path| std::fs::write(path, "1").or_else(files::absent_is_fine).map_err(|e| (path, e));
+        let wished = netns.run(move || NOTIFY.into_iter().try_for_each(wish)).await?;
+        wished.map_err(|(path, e)| Error::SetSysctl(path.to_owned(), e))?;
         let handle = netns.connect().await?;
-        match link::get(&handle, INNER_DEVICE).await?.and_then(|device| device.mac) {
-            Some(mac) => link::set_mac(&handle, INNER_DEVICE, mac).await,
-            None => Ok(()),
+        let device = link::get(&handle, INNER_DEVICE).await?;
+        let Some((device, mac)) = device.and_then(|device| Some((device.index, device.mac?))) else {
+            return Ok(());
+        };
+        let neighbours = neighbour::permanent(&handle, device).await?;
+        link::set_mac(&handle, INNER_DEVICE, mac).await?;
+        if neighbours.is_empty() {
+            return Ok(());
         }
+        Self::change_neighbours(uid, neighbours, BTreeSet::new()).await
     }
 
     async fn who_has(
         &self,
         uid: NetworkUid,
-        addresses: &BTreeSet<Ipv4Addr>,
-    ) -> Result<BTreeMap<Ipv4Addr, MacAddr>, Error> {
+        addresses: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, MacAddr>, Error> {
         let netns = netns::open(uid)?;
         let device = link::get(&netns.connect().await?, INNER_DEVICE).await?;
         let own = device.and_then(|device| device.mac).ok_or_else(|| Error::NoLink(INNER_DEVICE.into()))?;
-        arp::who_has(&netns, own, addresses).await
+        probe::who_has(&netns, own, addresses).await
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -99,7 +99,7 @@ pub(super) fn state_directory(path: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Whether the kernel has IPv6 at all.
-pub(super) fn has_ipv6() -> bool {
+pub fn has_ipv6() -> bool {
     Path::new(IPV6).exists()
 }
 

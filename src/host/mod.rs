@@ -4,7 +4,6 @@
 //! never decides what a node should hold. Every action may be repeated, and whatever it was in the
 //! middle of when the agent died is seen by the next observation.
 
-mod arp;
 mod ask;
 mod dnsmasq;
 mod dry_run;
@@ -16,17 +15,21 @@ mod link;
 mod linux;
 mod machine;
 mod monitor;
+mod neighbour;
+mod netlink;
 mod netns;
 mod nft;
 mod observe;
+mod probe;
 mod process;
+mod release;
 mod removal;
 mod route;
 mod survey;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
@@ -38,7 +41,8 @@ pub use dry_run::DryRun;
 pub use error::Error;
 pub use linux::LinuxHost;
 pub use machine::{
-    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, raise_descriptor_limit,
+    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,
+    raise_descriptor_limit,
 };
 
 /// What the loop needs of a node.
@@ -77,8 +81,8 @@ pub trait Host: Send + Sync + 'static {
     fn who_has(
         &self,
         uid: NetworkUid,
-        addresses: &BTreeSet<Ipv4Addr>,
-    ) -> impl Future<Output = Result<BTreeMap<Ipv4Addr, MacAddr>, Error>> + Send;
+        addresses: &BTreeSet<IpAddr>,
+    ) -> impl Future<Output = Result<BTreeMap<IpAddr, MacAddr>, Error>> + Send;
 
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;

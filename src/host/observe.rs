@@ -3,7 +3,7 @@
 //! Writes no file, and starts no process but the legacy iptables.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -13,9 +13,9 @@ use super::link::{self, Link};
 use super::machine::find_dnsmasq;
 use super::netns::{self, LOOPBACK, Netns};
 use super::process::Process;
-use super::{Error, files, firewall, machine, route};
+use super::{Error, files, firewall, machine, neighbour, nft, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
-use crate::node::{Device, INNER_DEVICE, Namespace, Sysctl};
+use crate::node::{Device, Family, INNER_DEVICE, Namespace, Sysctl};
 use crate::types::{DomainName, MacAddr};
 
 /// What is inside a namespace.
@@ -24,8 +24,9 @@ pub(super) struct Inside {
     pub(super) namespace: Namespace,
     device: Option<Link>,
     loopback_up: bool,
-    addresses: BTreeSet<ipnet::Ipv4Net>,
-    gateway: Option<Ipv4Addr>,
+    addresses: BTreeSet<ipnet::IpNet>,
+    gateways: BTreeMap<Family, IpAddr>,
+    neighbours: BTreeMap<Ipv6Addr, MacAddr>,
 }
 
 /// One thread inside, one connection.
@@ -33,17 +34,23 @@ pub(super) async fn inside(netns: &Netns, looker: firewall::Looker) -> Result<In
     let runtime = tokio::runtime::Handle::current();
     let look = move || -> Result<_, Error> {
         let handle = netns::connect(&runtime).map_err(|e| Error::Open("a netlink socket", e))?;
-        Ok((looker.look()?, sysctls()?, handle))
+        let known = if machine::has_ipv6() { nft::known::look()? } else { None };
+        Ok((looker.look()?, sysctls()?, known, handle))
     };
-    let (rules, sysctls, handle) = netns.run(look).await??;
+    let (rules, sysctls, known, handle) = netns.run(look).await??;
     let links = link::all(&handle).await?;
     let loopback_up = links.iter().any(|link| link.index == LOOPBACK && link.up);
     let device = links.into_iter().find(|link| link.name == INNER_DEVICE);
-    let namespace = Namespace { usable: true, sysctls, rules };
+    let namespace = Namespace { usable: true, sysctls, rules, known };
     let mut inside = Inside { namespace, loopback_up, ..Inside::default() };
     if let Some(device) = &device {
         inside.addresses = route::addresses(&handle, device.index).await?;
-        inside.gateway = route::gateway(&handle).await?;
+        let six = inside.addresses.iter().any(|net| net.addr().is_ipv6());
+        inside.gateways = route::gateways(&handle, six).await?;
+        // Most networks have none, and the plan leaves none behind: it asks for less.
+        if six {
+            inside.neighbours = neighbour::permanent(&handle, device.index).await?;
+        }
     }
     Ok(Inside { device, ..inside })
 }
@@ -83,13 +90,13 @@ pub(super) fn device(inside: &Inside, outer: Option<&Link>, bridge: Option<&Link
         bridge: bridge.map(|bridge| bridge.name.clone()),
         up: inner.up && outer.up && inside.loopback_up,
         addresses: inside.addresses.clone(),
-        gateway: inside.gateway,
+        gateways: inside.gateways.clone(),
+        neighbours: inside.neighbours.clone(),
     })
 }
 
 fn half() -> Device {
-    let mac = MacAddr::local([0; 5]);
-    Device { mac, mtu: 0, bridge: None, up: false, addresses: BTreeSet::new(), gateway: None }
+    Device { up: false, ..Device::bare(MacAddr::local([0; 5]), 0) }
 }
 
 /// The outer end and the bridge it is in.
@@ -130,7 +137,7 @@ fn is_current(process: &Process) -> Result<bool, Error> {
     Ok(process.binary == Some(find_dnsmasq()?.1))
 }
 
-type Memory = (Hosts, dnsmasq::OptionSet, BTreeMap<Ipv4Addr, Vec<DomainName>>);
+type Memory = (Hosts, dnsmasq::OptionSet, BTreeMap<IpAddr, Vec<DomainName>>);
 
 /// What the watched directories hold. One that is missing is watched no more, even if it comes back.
 fn memory(layout: &Layout) -> Result<Memory, Error> {
@@ -144,8 +151,8 @@ fn memory(layout: &Layout) -> Result<Memory, Error> {
 
 /// The names in a directory that should hold one file; otherwise something that nobody wants, so that
 /// they are written anew.
-fn names_in(files: &BTreeMap<String, String>) -> BTreeMap<Ipv4Addr, Vec<DomainName>> {
-    let nobody_wants = || BTreeMap::from([(Ipv4Addr::UNSPECIFIED, Vec::new())]);
+fn names_in(files: &BTreeMap<String, String>) -> BTreeMap<IpAddr, Vec<DomainName>> {
+    let nobody_wants = || BTreeMap::from([(Ipv4Addr::UNSPECIFIED.into(), Vec::new())]);
     let mut texts = files.values();
     match (texts.next(), texts.next()) {
         (Some(text), None) => dnsmasq::read_names(text).unwrap_or_else(nobody_wants),

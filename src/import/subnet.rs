@@ -61,13 +61,19 @@ pub(super) fn subnet(
         add(&mut routes, leading.route(&target.id, first_hop, forced), notes);
     }
     let ipv6 = v6.then(|| ipv6(fields, notes));
+    if v6 {
+        for route in std::mem::take(&mut routes) {
+            let value = format!("{} via {}", route.destination, route.next_hop);
+            notes.lost("host_routes", &value.into(), "DHCPv6 has no routes: a router advertises them");
+        }
+    }
     let silent = ipv6.is_some_and(|(_, silent)| silent) || !is_here(fields, on, notes);
     let spec = SubnetSpec {
         network_ref: NetworkRef { name: on.network.clone() },
         cidr: cidr.to_string(),
         gateway,
         pools: pools(fields, cidr, notes),
-        dhcp: SubnetDhcp { mode: mode(fields, silent || on.down), ..config.times.clone() },
+        dhcp: SubnetDhcp { mode: mode(fields, silent || on.down), ..times(config, v6) },
         dns: dns(fields, v6, notes),
         host_routes: routes,
         options: Vec::new(),
@@ -76,6 +82,12 @@ pub(super) fn subnet(
     let mut subnet = Subnet::new(&target.name, spec);
     subnet.metadata = target.metadata(fields, &[("project-id", "project_id")], notes);
     Some((subnet, cidr))
+}
+
+/// In DHCPv6 Neutron's times for renewal are dnsmasq's own, too.
+fn times(config: &Config, v6: bool) -> SubnetDhcp {
+    let times = config.times.clone();
+    if v6 { SubnetDhcp { renewal_seconds: None, rebinding_seconds: None, ..times } } else { times }
 }
 
 /// Unless there is one to the same place.

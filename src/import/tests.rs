@@ -162,7 +162,9 @@ fn router_advertisements_stay_off() {
         assert_eq!(spec["ipv6"], json!({"addressMode": mode, "routerAdvertisements": "None"}));
         assert_eq!(spec["dhcp"]["mode"] != "Disabled", served, "{address} {ra}");
         assert_eq!(said(&imported, "ipv6_ra_mode").len(), usize::from(!ra.is_null()));
-        assert_eq!(said(&imported, "spec.cidr")[0].0, Effect::NotServed);
+        let refused: Vec<_> =
+            said(&imported, "spec.ipv6.addressMode").iter().map(|(effect, _)| *effect).collect();
+        assert_eq!(refused, vec![Effect::NotServed; usize::from(mode != "DHCPv6Stateful")]);
     }
 }
 

@@ -2,9 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use crate::dnsmasq::{self, Host, HostChange, Server};
+use crate::dnsmasq::{self, Client, Host, HostChange, Server};
 use crate::node::{Action, Segment};
-use crate::types::MacAddr;
 
 /// Why `action` leads from `observed` to `desired`.
 pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> String {
@@ -28,9 +27,20 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
         }
         Action::SetMtu(_) => is(device.map_or_else(String::new, |d| d.mtu.to_string())),
         Action::SetUp => is("down".into()),
-        Action::SetGateway(_) => {
-            is(device.and_then(|d| d.gateway).map_or("unset, or about to go".into(), |ip| ip.to_string()))
+        Action::SetGateway(family, _) => {
+            let gateway = device.and_then(|d| d.gateways.get(family));
+            is(gateway.map_or("unset, or about to go".into(), ToString::to_string))
         }
+        Action::ChangeNeighbours { add, remove } => {
+            let all = add.keys().chain(remove).collect::<Vec<_>>();
+            format!("the kernel knows {} otherwise", some(&all))
+        }
+        Action::AdmitToDhcpv6 { whole: true, .. } => "there is none, or not a whole one".to_owned(),
+        Action::AdmitToDhcpv6 { add, remove, .. } => {
+            let all = add.iter().chain(remove).collect::<Vec<_>>();
+            format!("it is otherwise with {}", some(&all))
+        }
+        Action::OpenDhcpv6 => "no guest is to be kept away".to_owned(),
         Action::Server(action) => why_server(desired, observed, action),
         Action::DeleteNamespace => "the network is not wanted here".to_owned(),
     }
@@ -70,32 +80,46 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
     if known.hosts.foreign || known.options.foreign {
         return "its files are not as they were written".to_owned();
     }
-    let spent = |(mac, host): &(&MacAddr, &Host)| {
-        known.hosts.entries.get(mac) != Some(host) && known.hosts.spent.contains(&host.ip)
+    let spent = |(client, host): &(&Client, &Host)| {
+        known.hosts.entries.get(client) != Some(host) && known.hosts.spent.contains(&host.ip)
     };
     match wanted.hosts.entries.iter().find(spent) {
-        Some((mac, host)) => format!("it has read {} before, and takes no new line for it ({mac})", host.ip),
+        Some(((mac, _), host)) => {
+            format!("it has read {} before, and takes no new line for it ({mac})", host.ip)
+        }
         None => "an option is withdrawn, or too many old lines are in memory".to_owned(),
     }
 }
 
-/// The first few.
 fn macs(changes: &[HostChange]) -> String {
-    let first: Vec<_> = changes.iter().take(3).map(|change| change.mac().to_string()).collect();
-    let more = changes.len().saturating_sub(first.len());
+    let macs: Vec<_> = changes.iter().map(HostChange::mac).collect();
+    format!("dnsmasq knows {} otherwise", some(&macs))
+}
+
+/// The first few.
+fn some<T: ToString>(all: &[T]) -> String {
+    let first: Vec<_> = all.iter().take(3).map(ToString::to_string).collect();
+    let more = all.len().saturating_sub(first.len());
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("dnsmasq knows {}{more} otherwise", first.join(", "))
+    format!("{}{more}", first.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::dnsmasq::{Hosts, Process};
+    use crate::node::Family;
     use crate::plan::plan;
+    use crate::types::MacAddr;
+
+    fn client(n: u8) -> Client {
+        (MacAddr::local([0, 0, 0, 0, n]), Family::V4)
+    }
 
     fn segment(ip: u8) -> Segment {
-        let host = Host { ip: [10, 0, 0, ip].into(), name: "a".parse().unwrap(), tag: "p".into() };
-        let hosts = Hosts::fresh([(MacAddr::local([0, 0, 0, 0, ip]), host)].into());
+        let (name, tag) = ("a".parse().unwrap(), "p".into());
+        let host = Host { ip: [10, 0, 0, ip].into(), more: Vec::new(), name, tag };
+        let hosts = Hosts::fresh([(client(ip), host)].into());
         let process = Some(Process { argv: vec!["dnsmasq".into()], current: true });
         Segment { server: Some(Server { process, hosts, ..Server::default() }), ..Segment::default() }
     }
@@ -111,7 +135,7 @@ mod tests {
         let mut moved = segment(1);
         let hosts = &mut moved.server.as_mut().unwrap().hosts.entries;
         let host = hosts.pop_first().unwrap().1;
-        hosts.insert(MacAddr::local([0, 0, 0, 0, 9]), host);
+        hosts.insert(client(9), host);
         let stop = "it has read 10.0.0.1 before, and takes no new line for it (02:00:00:00:00:09)";
         assert!(reasons(&moved, &observed).contains(&stop.to_owned()));
         let mut other = segment(1);

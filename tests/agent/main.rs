@@ -28,5 +28,6 @@ mod mistakes;
 mod names;
 mod observed;
 mod reasons;
+mod six;
 mod sizes;
 mod tenants;

@@ -1,7 +1,7 @@
 //! A machine with a directory of manifests and a state directory, and what `kube-dhcp` says of it.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::agent::{Agent, Launch};
-use crate::lab::{self, Answer, Guest, Lab, Mac, PATIENCE, eventually};
+use crate::lab::{self, Answer, Answer6, Guest, Guest6, Lab, Mac, PATIENCE, eventually};
 
 pub const BIN: &str = env!("CARGO_BIN_EXE_kube-dhcp");
 
@@ -115,6 +115,25 @@ impl Site {
         assert_eq!(ack.yiaddr(), address);
         assert!(ack.checksum_ok, "a bad UDP checksum");
         ack
+    }
+
+    /// The same in DHCPv6.
+    pub fn until_leased6(&self, guest: &Guest6<'_>, address: Ipv6Addr) -> Answer6 {
+        patiently(&format!("{} is advertised {address}", guest.mac()), |instead| {
+            let advertise = guest.solicit();
+            *instead = format!("{:?}\n{}", advertise.as_ref().map(Answer6::given), self.logs());
+            advertise.filter(|advertise| advertise.addresses() == [address]).map(drop)
+        });
+        let reply = guest.sarr();
+        assert_eq!(reply.addresses(), [address]);
+        reply
+    }
+
+    pub fn until_silent6(&self, guest: &Guest6<'_>) {
+        patiently(&format!("{} meets silence in DHCPv6", guest.mac()), |instead| {
+            *instead = self.logs();
+            guest.silent().then_some(())
+        });
     }
 
     pub fn until_silent(&self, guest: &Guest<'_>) {
@@ -296,10 +315,11 @@ impl Status {
         })
     }
 
-    /// The addresses that a Port was given.
+    /// The IPv4 addresses that a Port was given.
     pub fn addresses(&self, port: &str) -> Vec<Ipv4Addr> {
         let list = self.object("Port", port).and_then(|object| object["status"]["addresses"].as_array());
-        list.into_iter().flatten().map(|a| a["ip"].as_str().unwrap().parse().unwrap()).collect()
+        let all = list.into_iter().flatten().map(|a| a["ip"].as_str().unwrap().parse().unwrap());
+        all.filter_map(|ip| if let IpAddr::V4(ip) = ip { Some(ip) } else { None }).collect()
     }
 
     /// The address of a network's DHCP server in its first subnet.

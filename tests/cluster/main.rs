@@ -37,6 +37,7 @@ mod release;
 mod serve;
 mod single;
 mod site;
+mod six;
 mod sizes;
 mod traffic;
 mod uninstall;

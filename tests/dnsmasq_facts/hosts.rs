@@ -1,7 +1,7 @@
 //! Host lines in a watched directory: what takes effect when, and what is refused.
 
 use crate::lab::{Ask, Dnsmasq, Guest, Lab, Mac, MessageType, Setup, raw};
-use crate::{gone, guest, host, ip, machine, offered};
+use crate::{gone, guest, host, ip, machine, offered, plain_host};
 
 const DUPLICATE: &str = "duplicate dhcp-host IP address";
 
@@ -33,12 +33,12 @@ fn a_removal_silences_discover_init_reboot_renew_and_inform_at_once() {
 }
 
 #[test]
-fn a_plain_ignore_is_enough_for_ipv4() {
+fn a_plain_ignore_is_enough_for_ipv4_after_a_plain_line() {
     let lab = machine();
-    let (dnsmasq, guest) = one_port(&lab);
+    let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default(), &plain_host(1, 11));
+    let guest = guest(&lab, 1);
     guest.dora();
-    let mac = Mac::nth(1);
-    dnsmasq.apply("hosts", "1-gone", &format!("{mac},ignore\n{mac},tag:dhcpv6,set:gone,ignore\n"));
+    dnsmasq.apply("hosts", "1-gone", &format!("{},ignore\n", Mac::nth(1)));
     assert!(guest.silent());
     assert!(guest.init_reboot(ip(11)).is_none());
     assert!(guest.renew(ip(11), dnsmasq.address()).is_none());
@@ -46,6 +46,14 @@ fn a_plain_ignore_is_enough_for_ipv4() {
     assert!(guest.inform(ip(11)).is_none());
     dnsmasq.apply("hosts", "1-new", &host(1, 13));
     assert_eq!(guest.dora().yiaddr(), ip(13));
+}
+
+#[test]
+fn a_plain_line_does_nothing_where_one_has_a_tag() {
+    let lab = machine();
+    let (dnsmasq, guest) = one_port(&lab);
+    dnsmasq.apply("hosts", "1-gone", &format!("{},ignore\n", Mac::nth(1)));
+    assert_eq!(guest.dora().yiaddr(), ip(11));
 }
 
 #[test]
@@ -229,7 +237,7 @@ fn a_trailing_dot_makes_every_label_a_name() {
     let names = ["vm1", "ignore", "infinite", "123", "10d", "5", "1w", "ff", "0a", "a-b", "s"];
     let wire = guest(&lab, 1);
     for (n, name) in (1..).zip(names) {
-        let line = format!("{},set:p1,10.0.0.{},{name}.\n", Mac::nth(n), 100 + n);
+        let line = format!("{},tag:!dhcpv6,set:p1,10.0.0.{},{name}.\n", Mac::nth(n), 100 + n);
         dnsmasq.apply("hosts", name, &line);
         let ack = lab.twin(&wire, Mac::nth(n)).dora();
         assert_eq!(ack.text(12).as_deref(), Some(name));

@@ -44,10 +44,9 @@ fn an_old_lease_on_an_address_keeps_its_new_owner_out() {
 }
 
 #[test]
-fn a_release_is_heard_before_the_gone_lines_not_after() {
-    for (removal, heard) in
-        [(String::new(), true), (gone(1), false), (format!("{},ignore\n", Mac::nth(1)), true)]
-    {
+fn a_release_is_heard_unless_the_gone_line_has_a_tag_that_the_range_excludes() {
+    let with_tag = gone(1).replace("tag:!dhcpv6,", "tag:!dhcpv6,set:gone,");
+    for (removal, heard) in [(String::new(), true), (with_tag, false), (gone(1), true)] {
         let lab = machine();
         let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default(), &host(1, 11));
         guest(&lab, 1).dora();
@@ -61,7 +60,7 @@ fn a_release_is_heard_before_the_gone_lines_not_after() {
 fn a_strangers_lease_is_released_once_its_mac_is_known_and_ignored() {
     let lab = machine();
     let dnsmasq = start_on(&lab, &host(2, 12), &(lease_line(Mac::nth(1), ip(11)) + "\n"));
-    dnsmasq.apply("hosts", "1", &format!("{},ignore\n", Mac::nth(1)));
+    dnsmasq.apply("hosts", "1", &gone(1));
     release_from_inside(&lab, &dnsmasq, Mac::nth(1), ip(11));
     assert_eq!(dnsmasq.leases(), "");
 }

@@ -17,6 +17,7 @@ mod pair;
 mod process;
 mod ranges;
 mod rendering;
+mod six;
 mod strangers;
 
 use std::fmt::Write as _;
@@ -33,13 +34,18 @@ fn machine() -> Lab {
 
 /// The line of the `n`-th port with the address 10.0.0.`last`, as the driver writes it.
 fn host(n: u32, last: u8) -> String {
-    format!("{},set:p{n},10.0.0.{last},vm{n}.\n", Mac::nth(n))
+    format!("{},tag:!dhcpv6,set:p{n},10.0.0.{last},vm{n}.\n", Mac::nth(n))
 }
 
-/// The file that takes a port away.
+/// The same without a word of a protocol.
+fn plain_host(n: u32, last: u8) -> String {
+    host(n, last).replace("tag:!dhcpv6,", "")
+}
+
+/// The file that takes a port away, as the driver writes it.
 fn gone(n: u32) -> String {
     let mac = Mac::nth(n);
-    format!("{mac},set:gone,ignore\n{mac},tag:dhcpv6,set:gone,ignore\n")
+    format!("{mac},tag:!dhcpv6,ignore\n{mac},tag:dhcpv6,set:gone,ignore\n")
 }
 
 fn ip(last: u8) -> Ipv4Addr {
@@ -65,7 +71,7 @@ const MANY_RANGE: &str = "set:s1,tag:known,tag:!gone,10.0.0.0,static,255.255.0.0
 /// Host lines of ports 1 to `count`.
 fn many_hosts(count: u32) -> String {
     (1..=count).fold(String::new(), |mut text, n| {
-        writeln!(text, "{},set:p{n},{},vm{n}.", Mac::nth(n), many_ip(n)).unwrap();
+        writeln!(text, "{},tag:!dhcpv6,set:p{n},{},vm{n}.", Mac::nth(n), many_ip(n)).unwrap();
         text
     })
 }

@@ -37,7 +37,7 @@ fn each_of_two_subnets_on_a_device_has_its_own_options_and_lease_time() {
         "set:s1,tag:known,tag:!gone,10.0.0.0,static,255.255.255.0,3600",
         "set:s2,tag:known,tag:!gone,10.1.0.0,static,255.255.255.0,7200",
     ]);
-    let two = format!("{},set:p2,10.1.0.12,vm2.\n", Mac::nth(2));
+    let two = format!("{},tag:!dhcpv6,set:p2,10.1.0.12,vm2.\n", Mac::nth(2));
     let dnsmasq = Dnsmasq::with_hosts(&lab, setup, &(host(1, 11) + &two));
     dnsmasq.apply("options", "all", "tag:s1,3,10.0.0.1\ntag:s2,3,10.1.0.1\n");
     let (one, two) = (guest(&lab, 1).dora(), guest(&lab, 2).dora());

@@ -230,6 +230,10 @@ fn a_search_list_takes_names_and_compresses_them() {
     let rig = Rig::new(&lab);
     rig.set(&[(SEARCH, "a.test,b.a.test".to_owned())]);
     assert_eq!(rig.delivered(SEARCH).unwrap(), b"\x01a\x04test\0\x01b\xc0\0");
+    for (value, sent) in [("10b", &b"\x0210\0"[..]), ("10b.", b"\x0310b\0"), ("s.", b"\x01s\0")] {
+        rig.set(&[(SEARCH, value.to_owned())]);
+        assert_eq!(rig.delivered(SEARCH).unwrap(), sent, "{value}");
+    }
     rig.set(&[(SEARCH, "03:61:62:63:00".to_owned())]);
     assert_ne!(rig.delivered(SEARCH).unwrap(), b"\x03abc\0");
 }

@@ -15,9 +15,10 @@ use kube_dhcp::plan::{plan, why};
 use kube_dhcp::reason::{Problem, Reason};
 use kube_dhcp::source::Object;
 
-use crate::model::Model;
+use crate::model::{Code, Model};
+use crate::net::Net;
 use crate::scene::{STATE, Scene, Subject};
-use crate::wanted::{net, wanted};
+use crate::wanted::wanted;
 
 /// One input, and which of its fields are not as they should be; `None`: nobody knows.
 #[derive(Clone, Debug)]
@@ -80,27 +81,34 @@ impl Court {
     fn unharmed(&self, model: &Model, desired: &Desired, inputs: &[Input]) -> Result<(), String> {
         let (alone, was) = &self.alone;
         let more = inputs.iter().any(|input| is_in_network(desired, &input.subject.name));
-        for (mac, host) in &alone.hosts {
-            same(&format!("host {mac}"), &model.hosts.get(mac), &Some(host))?;
+        for (client, host) in &alone.hosts {
+            same(&format!("host {client:?}"), &model.hosts.get(client), &Some(host))?;
         }
         for (ip, names) in &alone.names {
             same(&format!("names of {ip}"), &model.names.get(ip), &Some(names))?;
         }
+        let known = |model: &Model| model.known.clone().unwrap_or_default();
+        if !known(model).is_superset(&known(alone)) {
+            return Err(format!("a bystander is not heard: {:?}", model.known));
+        }
+        for (ip, mac) in &alone.neighbours {
+            same(&format!("neighbour {ip}"), &model.neighbours.get(ip), &Some(mac))?;
+        }
         let keys: BTreeSet<_> = alone.options.keys().map(|(tag, _)| tag).collect();
         let of = |model: &Model| -> BTreeMap<_, _> {
-            let own = model
-                .options
-                .iter()
-                .filter(|((tag, code), _)| keys.contains(tag) && !(more && matches!(code, 121 | 249)));
+            let own = model.options.iter().filter(|((tag, code), _)| {
+                keys.contains(tag) && !(more && matches!(code, Code::V4(121 | 249)))
+            });
             own.map(|(key, bytes)| (key.clone(), bytes.clone())).collect()
         };
         same("options", &of(model), &of(alone))?;
         for (name, view) in &was.ports {
             same(&format!("Port {name}"), &desired.ports.get(name), &Some(view))?;
         }
-        let (is, was) = (&desired.subnets["by-v4"], &was.subnets["by-v4"]);
         let said = |view: &SubnetView| (view.problem.clone(), view.gateway, view.total);
-        same("Subnet by-v4", &said(is), &said(was))
+        ["by-v4", "by-v6"].iter().try_for_each(|name| {
+            same(&format!("Subnet {name}"), &said(&desired.subnets[*name]), &said(&was.subnets[*name]))
+        })
     }
 
     fn accepted_by_a_controller(&self, scene: &Scene) -> Result<(), String> {
@@ -134,6 +142,8 @@ fn difference(model: &Model, wanted: &Model) -> String {
         ("hosts", format!("{:?}", model.hosts), format!("{:?}", wanted.hosts)),
         ("options", format!("{:?}", model.options), format!("{:?}", wanted.options)),
         ("names", format!("{:?}", model.names), format!("{:?}", wanted.names)),
+        ("known", format!("{:?}", model.known), format!("{:?}", wanted.known)),
+        ("neighbours", format!("{:?}", model.neighbours), format!("{:?}", wanted.neighbours)),
     ] {
         if is != shall {
             let _ = write!(said, "\n  {part}: {is}\n  wanted: {shall}");
@@ -150,23 +160,26 @@ pub fn files(server: &Server) -> [String; 3] {
 }
 
 fn model(desired: &Desired) -> Result<Option<Model>, String> {
-    let Some(server) = desired.segment.as_ref().and_then(|segment| segment.server.as_ref()) else {
-        return Ok(None);
-    };
+    let Some(segment) = &desired.segment else { return Ok(None) };
+    let server = segment.server.as_ref().unwrap();
     let [hosts, options, names] = files(server);
-    Model::read(&server.process.as_ref().unwrap().argv, &hosts, &options, &names).map(Some)
+    let mut model = Model::read(&server.process.as_ref().unwrap().argv, &hosts, &options, &names)?;
+    let known = segment.namespace.as_ref().and_then(|namespace| namespace.known.as_ref());
+    model.known = known.map(|macs| macs.iter().map(ToString::to_string).collect());
+    let neighbours = segment.device.iter().flat_map(|device| &device.neighbours);
+    model.neighbours = neighbours.map(|(ip, mac)| (*ip, mac.to_string())).collect();
+    Ok(Some(model))
 }
 
 /// An address is in the subnet that it is said to be of, and of no other, and has one holder.
 fn addresses_are_somebodys(desired: &Desired, scene: &Scene) -> Result<(), String> {
     let nets: Vec<_> = scene.subnets.values().filter(|subnet| is_in_network(desired, &subnet.name)).collect();
     let nets: Vec<_> =
-        nets.iter().map(|s| (s.name.as_str(), net(s.spec["cidr"].as_str().unwrap()))).collect();
-    let has = |(net, length): (u32, u32), ip: u32| length == 0 || (ip ^ net) >> (32 - length) == 0;
+        nets.iter().map(|s| (s.name.as_str(), Net::new(s.spec["cidr"].as_str().unwrap()))).collect();
     let mut seen = BTreeSet::new();
     let of_ports = desired.ports.values().flat_map(|view| &view.addresses);
     for (ip, subnet) in of_ports.filter(|(_, subnet)| nets.iter().any(|(name, _)| name == subnet)) {
-        let in_nets: Vec<_> = nets.iter().filter(|(_, net)| has(*net, (*ip).into())).map(|n| n.0).collect();
+        let in_nets: Vec<_> = nets.iter().filter(|(_, net)| net.contains(*ip)).map(|n| n.0).collect();
         if in_nets != [subnet.as_str()] || !seen.insert(*ip) || desired.server_addresses.contains(ip) {
             return Err(format!("{ip} of Subnet {subnet} is in {in_nets:?}, or has two holders"));
         }

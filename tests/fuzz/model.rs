@@ -1,35 +1,51 @@
 //! What a dnsmasq is told, read from its files by rules of our own: none of the program's code is used.
 
-use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use crate::model_options::option;
+
+/// An option's number in its protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Code {
+    V4(u8),
+    V6(u16),
+}
 
 /// Options by tag and code.
-pub type Options = BTreeMap<(String, u8), Vec<u8>>;
+pub type Options = BTreeMap<(String, Code), Vec<u8>>;
 
-/// The command line and the files of one dnsmasq.
+/// A line for one MAC address in one protocol.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Host {
+    pub tag: String,
+    /// The one that is offered, and others that may be had.
+    pub ips: Vec<IpAddr>,
+    pub name: String,
+}
+
+/// The command line and the files of one dnsmasq, and what is around it.
 #[derive(Debug, Default, PartialEq)]
 pub struct Model {
     pub argv: Vec<String>,
-    /// MAC address → tag, address, name.
-    pub hosts: BTreeMap<String, (String, Ipv4Addr, String)>,
+    /// By MAC address, and whether it is of DHCPv6.
+    pub hosts: BTreeMap<(String, bool), Host>,
     pub options: Options,
-    pub names: BTreeMap<Ipv4Addr, Vec<String>>,
+    pub names: BTreeMap<IpAddr, Vec<String>>,
+    /// The MAC addresses that DHCPv6 hears; `None`: all.
+    pub known: Option<BTreeSet<String>>,
+    pub neighbours: BTreeMap<Ipv6Addr, String>,
 }
 
 /// As dnsmasq reads a line: at most so many bytes, else it is two.
 const LINE: usize = 1_024;
 
-/// Codes under which dnsmasq takes addresses, or texts, and nothing else.
-const ADDRESSES: [u8; 22] =
-    [3, 6, 7, 9, 16, 21, 32, 33, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 74, 150, 255];
-const TEXTS: [u8; 9] = [15, 17, 18, 40, 64, 66, 67, 100, 101];
-
 impl Model {
     pub fn read(argv: &[String], hosts: &str, options: &str, names: &str) -> Result<Self, String> {
         let mut model = Self { argv: argv.to_vec(), ..Self::default() };
         for line in lines(hosts)? {
-            let (mac, host) = host(line).ok_or_else(|| format!("no host: {line:?}"))?;
-            if model.hosts.insert(mac, host).is_some() {
+            let (client, host) = host(line).ok_or_else(|| format!("no host: {line:?}"))?;
+            if model.hosts.insert(client, host).is_some() {
                 return Err(format!("two lines for one MAC address: {line:?}"));
             }
         }
@@ -61,99 +77,54 @@ fn lines(text: &str) -> Result<Vec<&str>, String> {
     }
 }
 
-/// `02:00:00:00:00:01,set:p1,10.0.0.5,name.`
-fn host(line: &str) -> Option<(String, (String, Ipv4Addr, String))> {
-    let [mac, tag, ip, name] = line.split(',').collect::<Vec<_>>()[..] else { return None };
+/// `02:00:00:00:00:01,tag:!dhcpv6,set:p1,10.0.0.5,name.`, or
+/// `02:00:00:00:00:01,tag:dhcpv6,set:p1,[2001:db8::6],[2001:db8::5],name.`
+fn host(line: &str) -> Option<((String, bool), Host)> {
+    let fields: Vec<_> = line.split(',').collect();
+    let [mac, protocol, tag, ips @ .., name] = &fields[..] else { return None };
     let octets: Vec<_> = mac.split(':').collect();
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     if octets.len() != 6 || !octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex)) {
         return None;
     }
-    let tag = tag.strip_prefix("set:").filter(|tag| is_tag(tag))?;
-    let name = name.strip_suffix('.').filter(|name| is_label(name))?;
-    Some((mac.to_owned(), (tag.to_owned(), address(ip)?, name.to_owned())))
-}
-
-/// `tag:p1,67,"ipxe.efi"`
-fn option(line: &str) -> Option<((String, u8), Vec<u8>)> {
-    let (tag, rest) = line.strip_prefix("tag:")?.split_once(',')?;
-    let (code, value) = match rest.split_once(',') {
-        Some((code, value)) => (code, Some(value)),
-        None => (rest, None),
+    let six = match *protocol {
+        "tag:dhcpv6" => true,
+        "tag:!dhcpv6" => false,
+        _ => return None,
     };
-    let code: u8 = code.parse().ok().filter(|number: &u8| number.to_string() == code)?;
-    let bytes = match (code, value) {
-        (3 | 6, None) => Vec::new(),
-        (58 | 59, Some(value)) => value.parse::<u32>().ok()?.to_be_bytes().to_vec(),
-        (119, Some(value)) => names_on_the_wire(value)?,
-        (_, Some(value)) if ADDRESSES.contains(&code) => addresses(value)?,
-        (_, Some(value)) if TEXTS.contains(&code) => quoted(value)?,
-        (_, Some(value)) => raw(value)?,
-        (_, None) => return None,
+    let ip = |text: &&str| {
+        if six { bracketed(text).map(IpAddr::V6) } else { address(text).filter(IpAddr::is_ipv4) }
     };
-    (is_tag(tag) && bytes.len() <= 255).then(|| ((tag.to_owned(), code), bytes))
-}
-
-fn addresses(value: &str) -> Option<Vec<u8>> {
-    // 0.0.0.0 would become the server's own.
-    let ips = value.split(',').map(|text| address(text).filter(|ip| !ip.is_unspecified()));
-    Some(ips.collect::<Option<Vec<_>>>()?.iter().flat_map(Ipv4Addr::octets).collect())
-}
-
-/// A text in quotes, in which a backslash takes the next one as it is. dnsmasq takes the last letter of
-/// one that is "s" or "i" after hyphens for a unit.
-fn quoted(value: &str) -> Option<Vec<u8>> {
-    let inner = value.strip_prefix('"')?.strip_suffix('"')?;
-    let (mut text, mut rest) = (Vec::new(), inner.bytes());
-    while let Some(byte) = rest.next() {
-        text.push(match byte {
-            b'"' => return None,
-            b'\\' => rest.next().filter(|b| matches!(b, b'"' | b'\\'))?,
-            byte => byte,
-        });
+    // Of several it offers the last; DHCPv4 has but one.
+    let ips: Vec<IpAddr> = ips.iter().rev().map(ip).collect::<Option<_>>()?;
+    if ips.is_empty() || (!six && ips.len() > 1) {
+        return None;
     }
-    let unit = matches!(text[..], [ref hyphens @ .., b's' | b'i'] if hyphens.iter().all(|b| *b == b'-'));
-    (!unit).then_some(text)
-}
-
-/// `10b`, or pairs of hex digits with colons, two pairs at least.
-fn raw(value: &str) -> Option<Vec<u8>> {
-    if let Some(number) = value.strip_suffix('b').filter(|_| !value.contains(':')) {
-        return number.parse().ok().map(|byte: u8| vec![byte]).filter(|byte| byte[0].to_string() == number);
-    }
-    let pairs: Vec<_> = value.split(':').collect();
-    let pair = |pair: &&str| (pair.len() == 2).then(|| u8::from_str_radix(pair, 16).ok()).flatten();
-    (pairs.len() > 1).then(|| pairs.iter().map(pair).collect()).flatten()
-}
-
-fn names_on_the_wire(value: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::new();
-    for name in value.split(',') {
-        for label in name.split('.') {
-            let plain = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_');
-            let length = u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length))?;
-            if !label.bytes().all(plain) {
-                return None;
-            }
-            bytes.push(length);
-            bytes.extend_from_slice(label.as_bytes());
-        }
-        bytes.push(0);
-    }
-    Some(bytes)
+    let tag = tag.strip_prefix("set:").filter(|tag| is_tag(tag))?.to_owned();
+    let name = name.strip_suffix('.').filter(|name| is_label(name))?.to_owned();
+    Some((((*mac).to_owned(), six), Host { tag, ips, name }))
 }
 
 /// `10.0.0.5 name.of.it`
-fn name(line: &str) -> Option<(Ipv4Addr, String)> {
+fn name(line: &str) -> Option<(IpAddr, String)> {
     let (ip, name) = line.split_once(' ')?;
     (name.len() <= 253 && name.split('.').all(is_label)).then_some((address(ip)?, name.to_owned()))
 }
 
-fn address(text: &str) -> Option<Ipv4Addr> {
-    text.parse().ok().filter(|ip: &Ipv4Addr| ip.to_string() == text)
+/// In its one spelling.
+pub fn address(text: &str) -> Option<IpAddr> {
+    text.parse().ok().filter(|ip: &IpAddr| ip.to_string() == text)
 }
 
-fn is_tag(text: &str) -> bool {
+/// Without brackets an IPv6 address is something else in most places.
+pub fn bracketed(text: &str) -> Option<Ipv6Addr> {
+    match address(text.strip_prefix('[')?.strip_suffix(']')?)? {
+        IpAddr::V6(ip) => Some(ip),
+        IpAddr::V4(_) => None,
+    }
+}
+
+pub fn is_tag(text: &str) -> bool {
     let digits = text.strip_prefix(['p', 's']).unwrap_or_default();
     digits.len() == 20 && digits.bytes().all(|b| b.is_ascii_hexdigit() && !b.is_ascii_uppercase())
 }

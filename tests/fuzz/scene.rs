@@ -67,11 +67,17 @@ impl Scene {
             ports: BTreeMap::new(),
         };
         scene.add(Subject::of("Subnet", "by-v4", &json!({"networkRef": lan, "cidr": "10.0.0.0/24"})));
-        let ntp = json!([{"name": "ntp-server", "values": ["192.0.2.1"], "family": "IPv4"}]);
+        let six =
+            json!({"networkRef": lan, "cidr": "2001:db8:b::/64", "ipv6": {"addressMode": "DHCPv6Stateful"}});
+        scene.add(Subject::of("Subnet", "by-v6", &six));
+        let ntp = json!([
+            {"name": "ntp-server", "values": ["192.0.2.1"], "family": "IPv4"},
+            {"name": "ntp-server", "values": ["2001:db8:f::1"]},
+        ]);
         for (name, spec) in [
             (
                 "a-by",
-                json!({"macAddress": "02:00:00:00:00:0a", "addresses": [{"ip": "10.0.0.10"}], "hostname": "by-a", "options": ntp}),
+                json!({"macAddress": "02:00:00:00:00:0a", "addresses": [{"ip": "10.0.0.10"}, {"ip": "2001:db8:b::10"}, {"ip": "2001:db8:b::11"}], "hostname": "by-a", "options": ntp}),
             ),
             ("m-by", json!({"macAddress": "02:00:00:00:00:0b"})),
             (

@@ -1,14 +1,16 @@
 //! What a dnsmasq is to be told, from the objects as they were written and who of them was accepted.
 
-use std::net::Ipv4Addr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kube_dhcp::desired::Desired;
 use serde_json::Value;
 
 use crate::court::is_in_network;
-use crate::model::Model;
+use crate::model::{Code, Host, Model};
+use crate::net::{Net, octets};
 use crate::scene::{STATE, Scene, Subject, UID};
-use crate::wanted_options::{option, routes};
+use crate::wanted_options::{option, routes, wire_name};
 
 const FIXED: [&str; 12] = [
     "dnsmasq",
@@ -37,40 +39,47 @@ const FILES: [(&str, &str); 6] = [
 /// A subnet that was accepted.
 struct Subnet<'a> {
     subject: &'a Subject,
-    network: u32,
-    length: u32,
-    gateway: Option<Ipv4Addr>,
-    server: Option<Ipv4Addr>,
+    net: Net,
+    gateway: Option<IpAddr>,
+    server: Option<IpAddr>,
 }
 
 impl<'a> Subnet<'a> {
     fn new(subject: &'a Subject) -> Self {
-        let (network, length) = net(text(&subject.spec["cidr"]));
+        let net = Net::new(text(&subject.spec["cidr"]));
         let gateway = match subject.spec["gateway"]["type"].as_str() {
             Some("None") => None,
             Some("Address") => Some(text(&subject.spec["gateway"]["address"]).parse().unwrap()),
-            _ => Some(Ipv4Addr::from(network + u32::from(length < 31))),
+            _ => Some(net.first()),
         };
-        Self { subject, network, length, gateway, server: None }
+        Self { subject, net, gateway, server: None }
     }
 
     fn has_dhcp(&self) -> bool {
         self.subject.spec["dhcp"]["mode"] != "Disabled"
     }
 
-    fn cidr(&self) -> String {
-        format!("{}/{}", Ipv4Addr::from(self.network), self.length)
-    }
-
     fn range(&self) -> String {
-        let (key, net) = (self.subject.key('s'), Ipv4Addr::from(self.network));
-        let mask = Ipv4Addr::from(mask(self.length));
+        let (key, net, size) = (self.subject.key('s'), self.net.ip, self.net.size());
+        let not_gone = if self.net.is_ipv6() { ",tag:!gone" } else { "" };
         let lease = match self.subject.spec["dhcp"]["leaseDurationSeconds"].as_u64() {
             None => "86400".to_owned(),
             Some(4_294_967_295) => "infinite".to_owned(),
             Some(seconds) => seconds.to_string(),
         };
-        format!("--dhcp-range=set:{key},tag:known,{net},static,{mask},{lease}")
+        format!("--dhcp-range=set:{key},tag:known{not_gone},{net},static,{size},{lease}")
+    }
+
+    /// The DNS servers that its guests are told.
+    fn resolvers(&self) -> Vec<u8> {
+        let dns = &self.subject.spec["dns"];
+        match dns["type"].as_str() {
+            Some("None") => Vec::new(),
+            Some("Addresses") => {
+                list(&dns["addresses"]).flat_map(|ip| octets(text(ip).parse().unwrap())).collect()
+            }
+            _ => octets(self.server.unwrap()),
+        }
     }
 }
 
@@ -82,19 +91,9 @@ fn list(value: &Value) -> impl Iterator<Item = &Value> {
     value.as_array().into_iter().flatten()
 }
 
-/// Network and prefix length.
-pub fn net(cidr: &str) -> (u32, u32) {
-    let (ip, length) = cidr.split_once('/').unwrap();
-    let (ip, length): (Ipv4Addr, u32) = (ip.parse().unwrap(), length.parse().unwrap());
-    (u32::from(ip) & mask(length), length)
-}
-
-fn mask(length: u32) -> u32 {
-    u32::MAX.checked_shl(32 - length).unwrap_or(0)
-}
-
-fn quads<'a>(ips: impl Iterator<Item = &'a Value>) -> Vec<u8> {
-    ips.flat_map(|ip| text(ip).parse::<Ipv4Addr>().unwrap().octets()).collect()
+fn v4(ip: IpAddr) -> Ipv4Addr {
+    let IpAddr::V4(ip) = ip else { panic!("{ip} is given to an IPv4 guest") };
+    ip
 }
 
 /// See the module.
@@ -113,7 +112,36 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     for port in scene.ports.values() {
         one_port(scene, port, desired, &subnets, &mut model);
     }
+    before_dhcpv6(&subnets, &mut model);
     model
+}
+
+/// Whom it hears, and whom it need not look for.
+fn before_dhcpv6(subnets: &[Subnet<'_>], model: &mut Model) {
+    let six = model.hosts.keys().filter(|(_, six)| *six).map(|(mac, _)| mac.clone());
+    let guests: BTreeSet<_> = six.collect();
+    let own = UID.replace('-', "").get(..10).map(|seed| with_colons(&format!("02{seed}"))).unwrap();
+    for subnet in subnets {
+        if let Some(IpAddr::V6(server)) = subnet.server {
+            model.known.get_or_insert_with(|| guests.clone());
+            model.neighbours.insert(server, own.clone());
+        }
+    }
+    model.neighbours.extend(guests.into_iter().map(|mac| (link_local(&mac), mac)));
+}
+
+fn with_colons(hex: &str) -> String {
+    let pairs: Vec<_> = (0..hex.len()).step_by(2).map(|at| &hex[at..at + 2]).collect();
+    pairs.join(":")
+}
+
+/// RFC 4291, appendix A.
+fn link_local(mac: &str) -> Ipv6Addr {
+    let octets: Vec<_> = mac.split(':').map(|octet| u8::from_str_radix(octet, 16).unwrap()).collect();
+    let (half, rest) = octets.split_at(3);
+    let mut bytes = [&[0xfe, 0x80, 0, 0, 0, 0, 0, 0], half, &[0xff, 0xfe], rest].concat();
+    bytes[8] ^= 2;
+    Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap())
 }
 
 fn domain(scene: &Scene) -> Option<String> {
@@ -125,10 +153,14 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     argv.push("--interface=dhcp0".to_owned());
     argv.extend(FILES.map(|(option, file)| format!("--{option}={STATE}/networks/{UID}/{file}")));
     argv.extend(subnets.iter().filter(|s| s.server.is_some()).map(Subnet::range));
+    if subnets.iter().any(|s| s.server.is_some_and(|ip| ip.is_ipv6())) {
+        let duid = with_colons(&UID.replace('-', ""));
+        argv.extend([format!("--dhcp-duid=0,{duid}"), "--quiet-dhcp6".to_owned()]);
+    }
     if let Some(domain) = domain(scene) {
         argv.extend([format!("--domain={domain}"), format!("--local=/{domain}/")]);
     }
-    argv.extend(subnets.iter().map(|subnet| format!("--rev-server={}", subnet.cidr())));
+    argv.extend(subnets.iter().map(|subnet| format!("--rev-server={}", subnet.net)));
     let forwarding = &scene.network.spec["dns"]["forwarding"];
     match forwarding["type"].as_str() {
         Some("None") => {}
@@ -143,76 +175,106 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
 }
 
 fn scope(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>], model: &mut Model) {
-    let (spec, network) = (&subnet.subject.spec, &scene.network.spec);
     let key = subnet.subject.key('s');
-    let mut put = |code: u8, bytes: Vec<u8>| drop(model.options.insert((key.clone(), code), bytes));
-    put(3, subnet.gateway.map(|ip| ip.octets().to_vec()).unwrap_or_default());
-    put(
-        6,
-        match spec["dns"]["type"].as_str() {
-            Some("None") => Vec::new(),
-            Some("Addresses") => quads(list(&spec["dns"]["addresses"])),
-            _ => subnet.server.unwrap().octets().to_vec(),
-        },
-    );
+    let mut put = |code, bytes| drop(model.options.insert((key.clone(), code), bytes));
+    if subnet.net.is_ipv6() {
+        scope_six(scene, subnet, &mut put);
+    } else {
+        scope_four(scene, subnet, all, &mut put);
+    }
+    let six = subnet.net.is_ipv6();
+    for written in list(&scene.network.spec["options"]) {
+        let sent = option(written, None).unwrap_or_else(|| panic!("accepted: {written}"));
+        let of_family = sent.into_iter().filter(|(code, _)| matches!(code, Code::V6(_)) == six);
+        of_family.for_each(|(code, bytes)| put(code, bytes));
+    }
+    for written in list(&subnet.subject.spec["options"]) {
+        let sent = option(written, Some(six)).unwrap_or_else(|| panic!("accepted: {written}"));
+        for (code, bytes) in sent {
+            put(code, bytes);
+        }
+    }
+}
+
+fn scope_six(scene: &Scene, subnet: &Subnet<'_>, put: &mut impl FnMut(Code, Vec<u8>)) {
+    put(Code::V6(23), subnet.resolvers());
+    if let Some(domain) = domain(scene) {
+        put(Code::V6(24), wire_name(&domain).unwrap());
+    }
+}
+
+fn scope_four(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>], put: &mut impl FnMut(Code, Vec<u8>)) {
+    let (spec, network) = (&subnet.subject.spec, &scene.network.spec);
+    put(Code::V4(3), subnet.gateway.map(octets).unwrap_or_default());
+    put(Code::V4(6), subnet.resolvers());
     if let Some(mtu) = network["mtu"].as_u64() {
-        put(26, u16::try_from(mtu).unwrap().to_be_bytes().to_vec());
+        put(Code::V4(26), u16::try_from(mtu).unwrap().to_be_bytes().to_vec());
     }
     // Those two dnsmasq cannot send as an option; it sends its --domain instead.
     if let Some(domain) = domain(scene).filter(|domain| !["s", "i"].contains(&domain.as_str())) {
-        put(15, domain.into_bytes());
+        put(Code::V4(15), domain.into_bytes());
     }
     for (code, field) in [(58, "renewalSeconds"), (59, "rebindingSeconds")] {
         if let Some(seconds) = spec["dhcp"][field].as_u64() {
-            put(code, u32::try_from(seconds).unwrap().to_be_bytes().to_vec());
+            put(Code::V4(code), u32::try_from(seconds).unwrap().to_be_bytes().to_vec());
         }
     }
-    let others = all.iter().filter(|other| other.cidr() != subnet.cidr());
-    let on_link: Vec<_> = others.map(|other| (other.network, other.length)).collect();
+    let others = all.iter().filter(|other| other.net != subnet.net && !other.net.is_ipv6());
+    let on_link: Vec<_> = others.map(|other| other.net).collect();
     let own: Vec<_> = list(&spec["hostRoutes"])
-        .map(|route| (net(text(&route["destination"])), text(&route["nextHop"]).parse().unwrap()))
+        .map(|route| (Net::new(text(&route["destination"])), text(&route["nextHop"]).parse().unwrap()))
         .collect();
-    let routes = routes(&on_link, &own, subnet.gateway, (subnet.network, subnet.length));
+    let routes = routes(&on_link, &own, subnet.gateway.map(v4), subnet.net);
     if !routes.is_empty() {
-        put(121, routes.clone());
-        put(249, routes);
-    }
-    for written in list(&network["options"]).chain(list(&spec["options"])) {
-        let (code, bytes) = option(written).unwrap_or_else(|| panic!("accepted: {written}"));
-        put(code, bytes);
+        put(Code::V4(121), routes.clone());
+        put(Code::V4(249), routes);
     }
 }
 
 fn one_port(scene: &Scene, port: &Subject, desired: &Desired, subnets: &[Subnet<'_>], model: &mut Model) {
     let Some(view) = desired.ports.get(&port.name).filter(|view| view.problem.is_none()) else { return };
     let spec = &port.spec;
-    let hostname = |ip: &Ipv4Addr| {
-        let own = spec["hostname"].as_str().map(str::to_lowercase);
-        own.unwrap_or_else(|| format!("host-{}", ip.to_string().replace('.', "-")))
-    };
     let domain = domain(scene);
     let below = |name: &String| {
         domain.as_ref().is_some_and(|domain| name == domain || name.ends_with(&format!(".{domain}")))
     };
     let plain = |name: &String| name.len() <= 253 && name.split('.').all(is_label);
     for (ip, _) in &view.addresses {
-        let full = domain.as_ref().map(|domain| format!("{}.{domain}", hostname(ip)));
+        let short = hostname(spec, *ip);
+        let full = domain.as_ref().map(|domain| format!("{short}.{domain}"));
         let mut names: Vec<_> = full.filter(|name| name.len() <= 253).into_iter().collect();
-        names.push(hostname(ip));
+        names.push(short);
         let more = list(&spec["dnsNames"]).map(|name| text(name).to_ascii_lowercase());
         names.extend(more.filter(|name| plain(name) && below(name)));
         model.names.insert(*ip, names);
     }
     let served = |name: &String| subnets.iter().any(|s| s.subject.name == *name && s.server.is_some());
-    let offered = view.addresses.iter().find(|(_, subnet)| served(subnet));
-    let mac = spec["macAddress"].as_str().filter(|_| spec["dhcp"] != "Disabled");
-    if let (Some(mac), Some((ip, _))) = (mac, offered) {
-        model.hosts.insert(mac.to_lowercase(), (port.key('p'), *ip, hostname(ip)));
-        for written in list(&spec["options"]) {
-            let (code, bytes) = option(written).unwrap_or_else(|| panic!("accepted: {written}"));
+    let Some(mac) = spec["macAddress"].as_str().filter(|_| spec["dhcp"] != "Disabled") else { return };
+    let mut answered = false;
+    for six in [false, true] {
+        let of_family = view.addresses.iter().filter(|(ip, subnet)| ip.is_ipv6() == six && served(subnet));
+        // A DHCPv4 client has one address.
+        let most = if six { usize::MAX } else { 1 };
+        let ips: Vec<_> = of_family.map(|(ip, _)| *ip).take(most).collect();
+        let Some(first) = ips.first() else { continue };
+        let host = Host { tag: port.key('p'), name: hostname(spec, *first), ips };
+        model.hosts.insert((mac.to_lowercase(), six), host);
+        answered = true;
+    }
+    for written in list(&spec["options"]).filter(|_| answered) {
+        for (code, bytes) in option(written, None).unwrap_or_else(|| panic!("accepted: {written}")) {
             model.options.insert((port.key('p'), code), bytes);
         }
     }
+}
+
+fn hostname(spec: &Value, ip: IpAddr) -> String {
+    let own = spec["hostname"].as_str().map(str::to_lowercase);
+    own.unwrap_or_else(|| {
+        let name = format!("host-{}", ip.to_string().replace(['.', ':'], "-"));
+        // `2001:db8::` has an end that no name has.
+        if name.ends_with('-') { name + "0" } else { name }
+    })
 }
 
 fn is_label(text: &str) -> bool {

@@ -1,8 +1,12 @@
-//! Options as they were written to what is sent, by a table of our own (RFC 2132, 3442, 3397).
+//! Options as they were written to what is sent, by a table of our own (RFC 2132, 3442, 3397; of DHCPv6 RFC 3319, 3646,
+//! 3898, 4075, 4833, 5908, 5970, 8415).
 
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde_json::Value;
+
+use crate::model::Code;
+use crate::net::{Net, octets};
 
 const NAMED: [(&str, u8, &str); 34] = [
     ("time-offset", 2, "Int32"),
@@ -41,26 +45,67 @@ const NAMED: [(&str, u8, &str); 34] = [
     ("tftp-server-address", 150, "IP"),
 ];
 
-/// Code and bytes; `None`: it cannot be sent.
-pub fn option(written: &Value) -> Option<(u8, Vec<u8>)> {
-    let (code, form) = match written["name"].as_str() {
-        Some("server-ip-address") => (255, "IP"),
-        Some(name) => NAMED.iter().find(|row| row.0 == name).map(|row| (row.1, row.2))?,
-        None => {
-            let code = u8::try_from(written["code"].as_u64()?).ok()?;
-            (code, written["encoding"].as_str().unwrap_or("Text"))
-        }
-    };
+/// Of DHCPv6.
+const NAMED_SIX: [(&str, u16, &str); 14] = [
+    ("sip-server-domain", 21, "Names"),
+    ("sip-server", 22, "IP"),
+    ("domain-search", 24, "Names"),
+    ("nis-server", 27, "IP"),
+    ("nis+-server", 28, "IP"),
+    ("nis-domain", 29, "Names"),
+    ("nis+-domain", 30, "Names"),
+    ("sntp-server", 31, "IP"),
+    ("information-refresh-time", 32, "Uint32"),
+    ("posix-timezone", 41, "Text"),
+    ("tzdb-timezone", 42, "Text"),
+    ("ntp-server", 56, "NTP"),
+    ("bootfile-url", 59, "Text"),
+    ("bootfile-param", 60, "Texts"),
+];
+
+/// Codes and bytes, of the protocol of a Subnet if it is one's; `None`: it cannot be sent.
+pub fn option(written: &Value, six: Option<bool>) -> Option<Vec<(Code, Vec<u8>)>> {
     let values: Vec<_> = written["values"].as_array()?.iter().filter_map(Value::as_str).collect();
-    Some((code, bytes(form, &values)?))
+    let six = six.or(written["family"].as_str().map(|family| family == "IPv6"));
+    let Some(name) = written["name"].as_str() else {
+        let (code, form) = (written["code"].as_u64()?, written["encoding"].as_str().unwrap_or("Text"));
+        let code = if six? { Code::V6(code.try_into().ok()?) } else { Code::V4(code.try_into().ok()?) };
+        return Some(vec![(code, bytes(code, form, &values)?)]);
+    };
+    let of_four = match name {
+        "server-ip-address" => Some((Code::V4(255), "IP")),
+        _ => NAMED.iter().find(|row| row.0 == name).map(|row| (Code::V4(row.1), row.2)),
+    };
+    let of_six = NAMED_SIX.iter().find(|row| row.0 == name).map(|row| (Code::V6(row.1), row.2));
+    // Addresses say themselves where they belong.
+    let of_addresses = values.first().map(|ip| ip.contains(':')).filter(|_| {
+        let both = of_four.zip(of_six);
+        both.is_some_and(|(four, _)| four.1 == "IP")
+    });
+    let six = six.or(of_addresses);
+    let of_four = of_four.filter(|_| six != Some(true));
+    let of_six = of_six.filter(|_| six != Some(false));
+    let sent = of_four.into_iter().chain(of_six);
+    let sent = sent.map(|(code, form)| Some((code, bytes(code, form, &values)?)));
+    sent.collect::<Option<Vec<_>>>().filter(|sent| !sent.is_empty())
 }
 
-fn bytes(form: &str, values: &[&str]) -> Option<Vec<u8>> {
+fn bytes(code: Code, form: &str, values: &[&str]) -> Option<Vec<u8>> {
     let mut all = Vec::new();
     for value in values {
         match form {
             "Text" => all.extend_from_slice(value.as_bytes()),
-            "IP" => all.extend(value.parse::<Ipv4Addr>().ok()?.octets()),
+            "Texts" => {
+                all.extend(u16::try_from(value.len()).ok()?.to_be_bytes());
+                all.extend_from_slice(value.as_bytes());
+            }
+            "IP" if matches!(code, Code::V4(_)) => all.extend(value.parse::<Ipv4Addr>().ok()?.octets()),
+            "IP" => all.extend(value.parse::<Ipv6Addr>().ok()?.octets()),
+            "NTP" => {
+                let ip = value.parse::<Ipv6Addr>().ok()?.octets();
+                all.extend([0, if ip[0] == 0xff { 2 } else { 1 }, 0, 16]);
+                all.extend(ip);
+            }
             "Uint8" => all.push(value.parse().ok()?),
             "Uint16" => all.extend(value.parse::<u16>().ok()?.to_be_bytes()),
             "Uint32" => all.extend(value.parse::<u32>().ok()?.to_be_bytes()),
@@ -71,40 +116,42 @@ fn bytes(form: &str, values: &[&str]) -> Option<Vec<u8>> {
                     all.push(u8::from_str_radix(value.get(at..at + 2)?, 16).ok()?);
                 }
             }
-            _ => {
-                for label in value.split('.') {
-                    all.push(u8::try_from(label.len()).ok()?);
-                    all.extend(label.to_ascii_lowercase().bytes());
-                }
-                all.push(0);
-            }
+            _ => all.extend(wire_name(value)?),
         }
     }
     Some(all)
 }
 
-type Net = (u32, u32);
+/// RFC 1035.
+pub fn wire_name(name: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    for label in name.split('.') {
+        bytes.push(u8::try_from(label.len()).ok()?);
+        bytes.extend(label.to_ascii_lowercase().bytes());
+    }
+    bytes.push(0);
+    Some(bytes)
+}
 
 /// Classless routes: what is on the link as far as there is room, the tenant's own, the default one.
 pub fn routes(on_link: &[Net], own: &[(Net, Ipv4Addr)], gateway: Option<Ipv4Addr>, subnet: Net) -> Vec<u8> {
-    let route = |(net, length): Net, hop: Ipv4Addr| {
-        let mut bytes = vec![u8::try_from(length).unwrap()];
-        bytes.extend(&net.to_be_bytes()[..length.div_ceil(8) as usize]);
+    let route = |net: Net, hop: Ipv4Addr| {
+        let mut bytes = vec![u8::try_from(net.length).unwrap()];
+        bytes.extend(&octets(net.ip)[..net.length.div_ceil(8) as usize]);
         bytes.extend(hop.octets());
         bytes
     };
-    let own = own.iter().filter(|((_, length), _)| *length > 0 || gateway.is_none());
+    let own = own.iter().filter(|(net, _)| net.length > 0 || gateway.is_none());
     let mut last: Vec<u8> = own.flat_map(|(net, hop)| route(*net, *hop)).collect();
     let mut some = !on_link.is_empty() || !last.is_empty();
     if let Some(gateway) = gateway {
-        let (net, length) = subnet;
-        let outside = length > 0 && (u32::from(gateway) ^ net) >> (32 - length) != 0;
+        let outside = !subnet.contains(gateway.into());
         if outside {
-            last.extend(route((gateway.into(), 32), Ipv4Addr::UNSPECIFIED));
+            last.extend(route(Net { ip: gateway.into(), length: 32 }, Ipv4Addr::UNSPECIFIED));
         }
         some |= outside;
         if some {
-            last.extend(route((0, 0), gateway));
+            last.extend(route(Net { ip: Ipv4Addr::UNSPECIFIED.into(), length: 0 }, gateway));
         }
     }
     if !some {

@@ -2,7 +2,7 @@
 #![allow(unreachable_pub, reason = "it is a library to the tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use std::time::Duration;
 use crate::inside::sh;
 use kube_dhcp::dnsmasq::{self};
 use kube_dhcp::host::{Applied, Host, LinuxHost};
-use kube_dhcp::node::{Action, Bridge, Device, Namespace, Rule, Segment, Sysctl, namespace_name};
+use kube_dhcp::node::{Action, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl, namespace_name};
 use kube_dhcp::plan::plan;
-use kube_dhcp::service::{Reservation, Scope, Service};
+use kube_dhcp::service::{Code, Reservation, Scope, Service};
 use kube_dhcp::types::{MacAddr, NetworkUid};
 
 pub const STATE: &str = "/run/state";
@@ -27,19 +27,20 @@ pub fn mac(n: u16) -> MacAddr {
     MacAddr::local([0, 0, 0, a, b])
 }
 
-pub fn ip(n: u16) -> Ipv4Addr {
+pub fn ip(n: u16) -> IpAddr {
     let [a, b] = n.to_be_bytes();
-    Ipv4Addr::new(10, 0, a, b)
+    IpAddr::from([10, 0, a, b])
 }
 
 pub fn port(n: u16) -> Reservation {
     let hostname = format!("vm{n}").parse().unwrap();
-    Reservation { key: format!("p{n}"), mac: mac(n), ip: ip(n), hostname, options: BTreeMap::new() }
+    let (more, options) = (Vec::new(), BTreeMap::new());
+    Reservation { key: format!("p{n}"), mac: mac(n), ip: ip(n), more, hostname, options }
 }
 
 pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
     let reservations: Vec<_> = ports.into_iter().map(port).collect();
-    let options = BTreeMap::from([(3, vec![10, 0, 0, 1])]);
+    let options = BTreeMap::from([(Code::V4(3), vec![10, 0, 0, 1])]);
     let cidr = "10.0.0.0/16".parse().unwrap();
     let names = reservations.iter().map(|port| (port.ip, vec![(&port.hostname).into()])).collect();
     Service {
@@ -52,14 +53,13 @@ pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
 
 pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let rules = Rule::ALL.into();
-    let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules };
+    let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules, known: None };
+    let [a, b, c, d, ..] = uid.bytes();
     let device = Device {
-        mac: MacAddr::local([1, uid.bytes()[0], uid.bytes()[1], uid.bytes()[2], uid.bytes()[3]]),
-        mtu: 1400,
         bridge: Some(BRIDGE.into()),
-        up: true,
         addresses: BTreeSet::from(["10.0.0.250/16".parse().unwrap(), "10.9.0.2/24".parse().unwrap()]),
-        gateway: Some(Ipv4Addr::new(10, 0, 0, 1)),
+        gateways: [(Family::V4, [10, 0, 0, 1].into())].into(),
+        ..Device::bare(MacAddr::local([1, a, b, c, d]), 1400)
     };
     let layout = dnsmasq::Layout::new(Path::new(STATE), uid);
     let (server, refused) = dnsmasq::server(service, &layout);

@@ -7,5 +7,6 @@ mod costs;
 mod fixture;
 #[path = "../inside/mod.rs"]
 mod inside;
+mod ipv6;
 mod network;
 mod server;

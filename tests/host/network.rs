@@ -5,9 +5,9 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::inside::{inside, sh};
-use kube_dhcp::dnsmasq::{self, Action as Step};
+use kube_dhcp::dnsmasq::{self, Action as Step, Lease};
 use kube_dhcp::host::{Host, LinuxHost};
-use kube_dhcp::node::{Action, Bridge, namespace_name, outer_device};
+use kube_dhcp::node::{Action, Bridge, Family, namespace_name, outer_device};
 
 use crate::fixture::*;
 
@@ -24,7 +24,10 @@ fn a_network_comes_serves_and_goes() {
             assert_eq!(sh(&format!("ip -6 address show {device}")), "");
         }
         assert!(lease(2), "no lease");
-        assert_eq!(observe(&host, uid(1)).await.server.unwrap().leases, BTreeMap::from([(ip(2), mac(2))]));
+        assert_eq!(
+            observe(&host, uid(1)).await.server.unwrap().leases,
+            BTreeMap::from([(ip(2), Lease::V4(mac(2)))])
+        );
 
         host.sweep_bridges(&BTreeSet::new()).await.unwrap();
         assert!(Path::new("/sys/class/net/br0").exists(), "a bridge with a port was removed");
@@ -105,7 +108,8 @@ fn a_gateway_outside_the_subnets_comes_and_goes() {
         let host = LinuxHost::new(Path::new(STATE)).unwrap();
         let mut wanted = desired(uid(1), &service([1]));
         for gateway in [Some(Ipv4Addr::new(192, 0, 2, 1)), Some(Ipv4Addr::new(192, 0, 2, 9)), None] {
-            wanted.device.as_mut().unwrap().gateway = gateway;
+            let gateways = gateway.map(|ip| (Family::V4, ip.into()));
+            wanted.device.as_mut().unwrap().gateways = gateways.into_iter().collect();
             settle(&host, uid(1), &wanted).await;
         }
         assert_eq!(in_netns(uid(1), "ip route").lines().count(), 2);
@@ -132,7 +136,8 @@ fn what_cannot_be_done_says_why() {
             hosts: (1..=2000)
                 .map(|n| {
                     let p = port(n);
-                    (p.mac, dnsmasq::Host { ip: p.ip, name: p.hostname, tag: p.key })
+                    let host = dnsmasq::Host { ip: p.ip, more: p.more, name: p.hostname, tag: p.key };
+                    ((p.mac, Family::V4), host)
                 })
                 .collect(),
             ..dnsmasq::Files::default()

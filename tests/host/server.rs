@@ -5,9 +5,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::inside::{inside, sh};
-use kube_dhcp::dnsmasq::{self, Action as Step};
+use kube_dhcp::dnsmasq::{self, Action as Step, Lease};
 use kube_dhcp::host::{Host, LinuxHost};
-use kube_dhcp::node::Action;
+use kube_dhcp::node::{Action, Family};
 
 use crate::fixture::*;
 
@@ -37,7 +37,8 @@ fn a_spent_address_is_refused_and_said_so() {
         settle(&host, uid(1), &desired(uid(1), &service(1..=2))).await;
         let entry = |n: u16, ip| {
             let port = port(n);
-            dnsmasq::HostChange::Set(port.mac, dnsmasq::Host { ip, name: port.hostname, tag: port.key })
+            let host = dnsmasq::Host { ip, more: port.more, name: port.hostname, tag: port.key };
+            dnsmasq::HostChange::Set((port.mac, Family::V4), host)
         };
         let changes = vec![entry(3, ip(3)), entry(4, ip(1)), entry(5, ip(5))];
         let applied = apply(&host, uid(1), &Action::Server(Step::AddHosts(changes))).await;
@@ -57,11 +58,11 @@ fn changes_are_taken_and_leases_released_without_a_restart() {
         assert!(lease(1) && lease(2) && !lease(4));
         let wanted = desired(uid(1), &service(2..=4));
         let actions = settle(&host, uid(1), &wanted).await;
-        assert!(actions.contains(&Action::Server(Step::Release(mac(1), ip(1)))), "{actions:?}");
+        assert!(actions.contains(&Action::Server(Step::Release(ip(1), Lease::V4(mac(1))))), "{actions:?}");
         assert_eq!(dnsmasqs(), process, "restarted");
         assert!(lease(4) && !lease(1));
         let leases = observe(&host, uid(1)).await.server.unwrap().leases;
-        assert_eq!(leases, BTreeMap::from([(ip(2), mac(2)), (ip(4), mac(4))]));
+        assert_eq!(leases, BTreeMap::from([2, 4].map(|n| (ip(n), Lease::V4(mac(n))))));
     });
 }
 

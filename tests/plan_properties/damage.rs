@@ -1,10 +1,10 @@
 //! What happens to a node without our doing.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use kube_dhcp::dnsmasq::Server;
+use kube_dhcp::dnsmasq::{Client, Host, Lease, Server};
 use kube_dhcp::node::{Action, Family, Rule, Segment, Sysctl};
-use kube_dhcp::types::MacAddr;
+use kube_dhcp::types::{HostName, MacAddr};
 use proptest::prelude::*;
 
 /// One thing.
@@ -17,6 +17,10 @@ pub enum Damage {
     Address,
     ExtraAddress,
     Route,
+    RouteV6,
+    Neighbours,
+    Filter,
+    Guests,
     Mtu,
     Device,
     Namespace,
@@ -29,6 +33,7 @@ pub enum Damage {
     Names,
     ForeignLease,
     Leases,
+    NamelessLeases,
     Directory,
 }
 
@@ -42,6 +47,10 @@ pub fn damage() -> impl Strategy<Value = Damage> {
         D::Address,
         D::ExtraAddress,
         D::Route,
+        D::RouteV6,
+        D::Neighbours,
+        D::Filter,
+        D::Guests,
         D::Mtu,
         D::Device,
         D::Namespace,
@@ -54,6 +63,7 @@ pub fn damage() -> impl Strategy<Value = Damage> {
         D::Names,
         D::ForeignLease,
         D::Leases,
+        D::NamelessLeases,
         D::Directory,
     ])
 }
@@ -85,6 +95,14 @@ pub fn suffer(segment: &mut Segment, damage: Damage) {
                 namespace.sysctls.remove(&Sysctl::NonlocalBind);
             }
         }
+        Damage::Filter => segment.record(&Action::OpenDhcpv6),
+        Damage::Guests => {
+            let known = segment.namespace.as_mut().and_then(|namespace| namespace.known.as_mut());
+            if let Some(known) = known {
+                known.pop_first();
+                known.insert(MacAddr::local([8; 5]));
+            }
+        }
         other => {
             suffer_device(segment, other);
             suffer_server(segment.server.as_mut(), other);
@@ -108,7 +126,15 @@ fn suffer_device(segment: &mut Segment, damage: Damage) {
         Damage::ExtraAddress => {
             device.addresses.insert("10.9.9.9/24".parse().unwrap());
         }
-        Damage::Route => device.gateway = Some(Ipv4Addr::new(10, 9, 9, 9)),
+        Damage::Route => drop(device.gateways.insert(Family::V4, [10, 9, 9, 9].into())),
+        Damage::RouteV6 => {
+            let stranger = "fe80::99".parse().unwrap();
+            device.gateways.entry(Family::V6).and_modify(|ip| *ip = stranger).or_insert(stranger);
+        }
+        Damage::Neighbours => {
+            device.neighbours.pop_first();
+            device.neighbours.insert("fe80::99".parse().unwrap(), MacAddr::local([8; 5]));
+        }
         Damage::Mtu => device.mtu = 0,
         _ => {}
     }
@@ -123,12 +149,35 @@ fn suffer_server(server: Option<&mut Server>, damage: Damage) {
         Damage::Options => server.options.foreign = true,
         Damage::Names => server.names.clear(),
         Damage::ForeignLease => {
-            server.leases.insert(Ipv4Addr::new(10, 0, 0, 99), MacAddr::local([9; 5]));
+            let stranger = MacAddr::local([9; 5]);
+            server.leases.insert([10, 0, 0, 99].into(), Lease::V4(stranger));
+            server.leases.insert(Ipv6Addr::LOCALHOST.into(), lease6(stranger, None));
         }
         Damage::Leases => {
             let hosts = server.hosts.entries.iter();
-            server.leases = hosts.map(|(mac, host)| (host.ip, *mac)).collect();
+            server.leases = hosts.flat_map(|(client, host)| leases(*client, host)).collect();
+        }
+        Damage::NamelessLeases => {
+            let leases = server.leases.values_mut();
+            leases.for_each(|lease| match lease {
+                Lease::V6 { name, .. } => *name = None,
+                Lease::V4(_) => {}
+            });
         }
         _ => {}
     }
+}
+
+/// All that a host's line gives.
+fn leases((mac, family): Client, host: &Host) -> Vec<(IpAddr, Lease)> {
+    let ips = std::iter::once(host.ip).chain(host.more.iter().copied());
+    let lease = |ip| match family {
+        Family::V4 => (ip, Lease::V4(mac)),
+        Family::V6 => (ip, lease6(mac, Some(&host.name))),
+    };
+    ips.map(lease).collect()
+}
+
+fn lease6(mac: MacAddr, name: Option<&HostName>) -> Lease {
+    Lease::V6 { duid: format!("00:03:00:01:{mac}"), iaid: 1, name: name.cloned() }
 }

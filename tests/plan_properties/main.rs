@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, reason = "a broken test must fail loudly")]
 
 mod damage;
+mod six;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,26 +19,32 @@ use proptest::sample::Index;
 use serde_json::{Value, json};
 
 use damage::{Damage, damage, suffer};
+use six::{Six, six};
 use world::{World, wanted, world, world_beside};
 
 /// On the way to a world: whether restarts are allowed, how far the plan comes, what happens then.
-type Step = (World, bool, Index, Vec<Damage>);
+type Step = ((World, Six), bool, Index, Vec<Damage>);
 
 fn step() -> impl Strategy<Value = Step> {
-    (world(), any::<bool>(), any::<Index>(), prop::collection::vec(damage(), 0..3))
+    ((world(), six()), any::<bool>(), any::<Index>(), prop::collection::vec(damage(), 0..3))
+}
+
+/// What shall be there.
+fn segment((world, six): &(World, Six), ledger: &mut Ledger) -> Option<Segment> {
+    wanted(world, ledger).segment.map(|segment| six.add_to(segment))
 }
 
 /// Where a node is after all this.
 fn after(steps: &[Step], ledger: &mut Ledger) -> Segment {
-    let mut segment = Segment::default();
+    let mut is = Segment::default();
     for (world, may_restart, cut, damages) in steps {
-        let actions = plan(wanted(world, ledger).segment.as_ref(), &segment, *may_restart).actions;
-        actions.iter().take(cut.index(actions.len() + 1)).for_each(|action| segment.record(action));
+        let actions = plan(segment(world, ledger).as_ref(), &is, *may_restart).actions;
+        actions.iter().take(cut.index(actions.len() + 1)).for_each(|action| is.record(action));
         for damage in damages {
-            suffer(&mut segment, *damage);
+            suffer(&mut is, *damage);
         }
     }
-    segment
+    is
 }
 
 /// One whole pass.
@@ -61,6 +68,10 @@ fn assert_in_order(actions: &[Action]) {
     }
     assert!(in_order("add-options", "add-hosts") && in_order("add-hosts", "release-lease"), "{actions:?}");
     assert!(in_order("prepare-dnsmasq", "start-dnsmasq"), "{actions:?}");
+    // Nobody who is not known is ever heard, and nobody who is hears nothing.
+    for server in ["prepare-dnsmasq", "start-dnsmasq", "add-hosts", "release-lease"] {
+        assert!(in_order("admit-to-dhcpv6", server) && in_order("change-neighbours", server), "{actions:?}");
+    }
 }
 
 fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
@@ -91,12 +102,12 @@ proptest! {
     #[test]
     fn a_plan_that_was_cut_anywhere_is_finished_by_the_next(
         steps in prop::collection::vec(step(), 0..4),
-        last in world(),
+        last in (world(), six()),
         may_restart: bool,
     ) {
         let mut ledger = Ledger::default();
         let before = after(&steps, &mut ledger);
-        let wanted = wanted(&last, &mut ledger).segment;
+        let wanted = segment(&last, &mut ledger);
         let actions = plan(wanted.as_ref(), &before, may_restart).actions;
         assert_in_order(&actions);
         for cut in 0..=actions.len() {
@@ -110,25 +121,24 @@ proptest! {
     #[test]
     fn without_a_restart_no_server_is_stopped_and_what_is_left_is_told(
         steps in prop::collection::vec(step(), 0..3),
-        last in world(),
+        last in (world(), six()),
+        six in six(),
     ) {
         let mut ledger = Ledger::default();
-        let mut segment = after(&steps, &mut ledger);
-        let wanted = wanted(&last, &mut ledger).segment;
-        pass(wanted.as_ref(), &mut segment);
-        let next = world_beside(&last);
-        let wanted = world::wanted(&next, &mut ledger).segment;
-        let first = plan(wanted.as_ref(), &segment, false);
+        let mut is = after(&steps, &mut ledger);
+        pass(segment(&last, &mut ledger).as_ref(), &mut is);
+        let wanted = segment(&(world_beside(&last.0), six), &mut ledger);
+        let first = plan(wanted.as_ref(), &is, false);
         let stops = first.actions.contains(&Action::Server(dnsmasq::Action::Stop));
         prop_assert!(wanted.is_none() || !stops, "{first:?}");
-        first.actions.iter().for_each(|action| segment.record(action));
-        let second = plan(wanted.as_ref(), &segment, false);
+        first.actions.iter().for_each(|action| is.record(action));
+        let second = plan(wanted.as_ref(), &is, false);
         prop_assert!(second.actions.is_empty(), "{second:?}");
         prop_assert_eq!(second.postponed, first.postponed);
         if first.postponed {
-            pass(wanted.as_ref(), &mut segment);
+            pass(wanted.as_ref(), &mut is);
         }
-        assert_reached(wanted.as_ref(), &segment);
+        assert_reached(wanted.as_ref(), &is);
     }
 
     #[test]
@@ -146,8 +156,15 @@ fn text() -> impl Strategy<Value = String> {
 
 /// As a source that checks nothing would hand them over.
 fn assert_rendered(network: &Value, texts: &[String], code: u8) {
-    let options = json!([{"code": code, "values": [texts[1]], "family": "IPv4"}]);
-    let subnet = json!({"networkRef": {"name": "n"}, "cidr": "10.0.0.0/24"});
+    let options = json!([
+        {"code": code, "values": [texts[1]], "family": "IPv4"},
+        {"code": code, "values": [texts[1]], "family": "IPv6"},
+    ]);
+    let net = json!({"name": "n"});
+    let subnets = BTreeMap::from([
+        (0, json!({"networkRef": net, "cidr": "10.0.0.0/24"})),
+        (1, json!({"networkRef": net, "cidr": "2001:db8::/64", "ipv6": {"addressMode": "DHCPv6Stateful"}})),
+    ]);
     let named = |more: Value| {
         let mut spec = json!({"networkRef": {"name": "n"}});
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
@@ -166,14 +183,13 @@ fn assert_rendered(network: &Value, texts: &[String], code: u8) {
         (4, named(json!({"macAddress": "02:00:00:00:00:04", "addresses": [{"ip": texts[5]}]}))),
         (5, named(json!({"macAddress": "02:00:00:00:00:05"}))),
     ]);
-    let desired =
-        wanted(&Some((network.clone(), BTreeMap::from([(0, subnet)]), ports)), &mut Ledger::default());
+    let desired = wanted(&Some((network.clone(), subnets, ports)), &mut Ledger::default());
     // A Network with a domain that is none is not served at all.
     let Some(server) = desired.segment.and_then(|segment| segment.server) else { return };
     let hosts: Vec<_> = server.hosts.entries.iter().collect();
     let changes: Vec<_> =
         hosts.iter().map(|(mac, host)| dnsmasq::HostChange::Set(**mac, (*host).clone())).collect();
-    assert_lines(&dnsmasq::hosts_text(&changes), hosts.len(), |line| line.split(',').count() == 4);
+    assert_lines(&dnsmasq::hosts_text(&changes), hosts.len(), |line| line.split(',').count() == 5);
     let values = &server.options.values;
     assert_lines(&dnsmasq::options_text(values), values.len(), |line| line.starts_with("tag:"));
     let count = server.names.values().map(Vec::len).sum();

@@ -57,37 +57,62 @@ fn network() -> impl Strategy<Value = Value> {
     })
 }
 
+/// CIDR, gateways inside and outside, DNS server: of IPv4 the first two, of IPv6 the others.
+const SUBNETS: [[&str; 4]; 4] = [
+    ["10.0.0.0/24", "10.0.0.9", "192.168.99.1", "192.0.2.53"],
+    ["10.0.1.0/24", "10.0.1.9", "192.168.99.1", "192.0.2.53"],
+    ["2001:db8::/64", "2001:db8::9", "fe80::1", "2001:db8:f::53"],
+    ["2001:db8:1::/80", "2001:db8:1::9", "2001:db8:99::1", "2001:db8:f::53"],
+];
+
 fn subnet(n: u8) -> impl Strategy<Value = Value> {
+    let [cidr, inside, outside, resolver] = SUBNETS[usize::from(n)];
     (0..4u8, any::<bool>()).prop_map(move |(gateway, dns)| {
-        let mut spec = json!({"networkRef": {"name": "n"}, "cidr": format!("10.0.{n}.0/24")});
+        let mut spec = json!({"networkRef": {"name": "n"}, "cidr": cidr});
         spec["gateway"] = match gateway {
             0 => json!({"type": "Auto"}),
             1 => json!({"type": "None"}),
-            2 => json!({"type": "Address", "address": format!("10.0.{n}.9")}),
-            _ => json!({"type": "Address", "address": "192.168.99.1"}),
+            2 => json!({"type": "Address", "address": inside}),
+            _ => json!({"type": "Address", "address": outside}),
         };
         if dns {
-            spec["dns"] = json!({"type": "Addresses", "addresses": ["192.0.2.53"]});
+            spec["dns"] = json!({"type": "Addresses", "addresses": [resolver]});
+        }
+        if cidr.contains(':') {
+            spec["ipv6"] = json!({"addressMode": "DHCPv6Stateful"});
         }
         spec
     })
 }
 
+fn address((subnet, host): (u8, u8)) -> Value {
+    let [cidr, ..] = SUBNETS[usize::from(subnet)];
+    let (net, _) = cidr.split_once('/').unwrap();
+    let net = if cidr.contains(':') { net } else { net.trim_end_matches('0') };
+    json!({"ip": format!("{net}{host}")})
+}
+
 /// MACs and addresses are few, so that ports swap, share and take over.
 fn port() -> impl Strategy<Value = Value> {
-    let parts =
-        (0..4u8, prop::option::of((0..2u8, 20..23u8)), 0..3u8, prop::option::of(1..3u8), any::<bool>());
-    parts.prop_map(|(mac, address, hostname, ntp, dhcp)| {
+    let addresses = prop::collection::vec((0..4u8, 20..23u8), 1..4);
+    let parts = (
+        0..4u8,
+        prop::option::of(addresses),
+        0..3u8,
+        prop::option::of((1..3u8, any::<bool>())),
+        any::<bool>(),
+    );
+    parts.prop_map(|(mac, addresses, hostname, ntp, dhcp)| {
         let mut spec = json!({"networkRef": {"name": "n"}, "macAddress": format!("02:00:00:00:00:0{mac}")});
-        if let Some((subnet, host)) = address {
-            spec["addresses"] = json!([{"ip": format!("10.0.{subnet}.{host}")}]);
+        if let Some(addresses) = addresses {
+            spec["addresses"] = addresses.into_iter().map(address).collect();
         }
         if hostname > 0 {
             spec["hostname"] = format!("vm{hostname}").into();
         }
-        if let Some(ntp) = ntp {
-            let value = format!("192.0.2.{ntp}");
-            spec["options"] = json!([{"name": "ntp-server", "values": [value], "family": "IPv4"}]);
+        if let Some((ntp, six)) = ntp {
+            let value = if six { format!("2001:db8:f::{ntp}") } else { format!("192.0.2.{ntp}") };
+            spec["options"] = json!([{"name": "ntp-server", "values": [value]}]);
         }
         if !dhcp {
             spec["dhcp"] = "Disabled".into();
@@ -97,10 +122,11 @@ fn port() -> impl Strategy<Value = Value> {
 }
 
 pub fn world() -> impl Strategy<Value = World> {
-    let subnets = (prop::option::weighted(0.9, subnet(0)), prop::option::of(subnet(1)));
-    let subnets = subnets.prop_map(|(a, b)| {
-        let both = [(0, a), (1, b)].into_iter();
-        both.filter_map(|(n, spec)| Some((n, spec?))).collect::<BTreeMap<u8, Value>>()
+    let subnets = [(0, 0.9), (1, 0.5), (2, 0.5), (3, 0.3)];
+    let subnets = subnets.map(|(n, share)| prop::option::weighted(share, subnet(n)));
+    let subnets = subnets.prop_map(|all| {
+        let all = (0..).zip(all).filter_map(|(n, spec)| Some((n, spec?)));
+        all.collect::<BTreeMap<u8, Value>>()
     });
     let ports = prop::collection::btree_map(0..5u8, port(), 0..5);
     prop::option::weighted(0.9, (network(), subnets, ports))
@@ -112,7 +138,8 @@ pub fn world_beside(world: &World) -> World {
     for (n, port) in &mut ports {
         port["options"] = json!([{"name": "ntp-server", "values": ["192.0.2.9"], "family": "IPv4"}]);
         if n % 2 == 0 {
-            port["addresses"] = json!([{"ip": format!("10.0.0.{}", 100 + n)}]);
+            port["addresses"] =
+                json!([{"ip": format!("10.0.0.{}", 100 + n)}, {"ip": format!("2001:db8::{n}:1")}]);
         }
     }
     Some((network, subnets, ports))

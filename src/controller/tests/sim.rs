@@ -4,7 +4,7 @@
 mod agents;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub(super) struct Sim {
     pub(super) allocations: BTreeMap<String, IPAllocation>,
     pub(super) dead: BTreeSet<String>,
     /// What each server gives to whom at present, by node: address to the Port's UID.
-    pub(super) serving: BTreeMap<String, BTreeMap<Ipv4Addr, String>>,
+    pub(super) serving: BTreeMap<String, BTreeMap<IpAddr, String>>,
     pub(super) events: Vec<String>,
     /// The namespace ends: nothing can be made in it any more.
     ends: bool,
@@ -234,7 +234,7 @@ impl Sim {
 
     /// Nobody may get what a server still gives to somebody else; but with a warning what only dead ones give.
     fn given(&self, allocation: &IPAllocation, early: bool) {
-        let ip: Ipv4Addr = allocation.spec.ip.parse().unwrap();
+        let ip: IpAddr = allocation.spec.ip.parse().unwrap();
         let (holder, ports) = (&allocation.spec.holder, &self.ports);
         for (server, serving) in &self.serving {
             let Some(uid) = serving.get(&ip) else { continue };

@@ -27,7 +27,7 @@ pub(in crate::controller) struct Snapshot {
     pub allocations: Vec<Arc<IPAllocation>>,
     pub deletions: BTreeMap<String, Revision>,
     pub ports_revision: Revision,
-    pub freed: BTreeMap<std::net::Ipv4Addr, Freed>,
+    pub freed: BTreeMap<std::net::IpAddr, Freed>,
     pub agents: BTreeMap<String, Standing>,
     /// Of all agents that are mapped to its physical network none can serve it beside others.
     pub one_server_only: bool,

@@ -1,7 +1,7 @@
 //! The half of the cluster that are agents and their nodes.
 
 use std::collections::BTreeMap;
-use std::net::Ipv4Addr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ impl Sim {
         }
     }
 
-    fn hosts(&self) -> BTreeMap<Ipv4Addr, String> {
+    fn hosts(&self) -> BTreeMap<IpAddr, String> {
         let addresses = |port: &Port| {
             let uid = port.metadata.uid.clone().unwrap();
             let status = port.status.clone();

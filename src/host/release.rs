@@ -1,0 +1,130 @@
+//! Giving a lease back in its holder's place.
+//!
+//! Called by `dnsmasq`, from inside the namespace. There is no answer that tells: the lease file does.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+
+use super::Error;
+use super::netns::Netns;
+use crate::dnsmasq::{self, Lease};
+use crate::types::{MacAddr, NetworkUid};
+
+/// RFC 2131 §4.1, RFC 8415 §7.2.
+const V4_SERVER: u16 = 67;
+const V6_SERVER: u16 = 547;
+const V6_CLIENT: u16 = 546;
+
+/// Tells the `server` of network `uid` that the lease of `ip` is given back. From `server` itself: whose
+/// address dnsmasq has no neighbour entry for, it waits for.
+pub(super) async fn release(
+    netns: &Netns,
+    uid: NetworkUid,
+    server: IpAddr,
+    ip: IpAddr,
+    lease: &Lease,
+) -> Result<(), Error> {
+    let (from, to, message) = match (lease, server, ip) {
+        (Lease::V4(mac), IpAddr::V4(own), IpAddr::V4(ip)) => (0, V4_SERVER, v4_message(*mac, ip, own)),
+        (Lease::V6 { duid, iaid, .. }, IpAddr::V6(_), IpAddr::V6(ip)) => {
+            (V6_CLIENT, V6_SERVER, v6_message(&octets(duid), *iaid, ip, &dnsmasq::server_duid(uid)))
+        }
+        _ => return Err(Error::NoAddress),
+    };
+    let send = move || -> io::Result<()> {
+        let socket = UdpSocket::bind(SocketAddr::new(server, from))?;
+        socket.send_to(&message, SocketAddr::new(server, to)).map(drop)
+    };
+    netns.run(send).await?.map_err(|e| Error::Open("a line to dnsmasq", e))
+}
+
+/// RFC 2131 §4.4.6, with no client identifier: dnsmasq then goes by the MAC.
+fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
+    const BOOTREQUEST: u8 = 1;
+    const ETHERNET: u8 = 1;
+    const FIXED_LENGTH: usize = 236;
+    let mut message = vec![0; FIXED_LENGTH];
+    message[..3].copy_from_slice(&[BOOTREQUEST, ETHERNET, 6]);
+    message[12..16].copy_from_slice(&ip.octets());
+    message[28..34].copy_from_slice(&mac.octets());
+    // The magic cookie, then options: message type 7, server identifier, end.
+    message.extend([99, 130, 83, 99, 53, 1, 7, 54, 4]);
+    message.extend(server.octets());
+    message.push(255);
+    // The least that some servers take for a whole message.
+    message.resize(300, 0);
+    message
+}
+
+/// RFC 8415 §18.2.7: the identity association with the address, both identifiers.
+fn v6_message(duid: &[u8], iaid: u32, ip: Ipv6Addr, server: &[u8]) -> Vec<u8> {
+    const RELEASE: u8 = 8;
+    const CLIENT_ID: u16 = 1;
+    const SERVER_ID: u16 = 2;
+    const IA_NA: u16 = 3;
+    const ADDRESS: u16 = 5;
+    const ELAPSED: u16 = 8;
+    let times = [0; 8];
+    let address = option(ADDRESS, &[&ip.octets()[..], &times].concat());
+    let association = [&iaid.to_be_bytes()[..], &times, &address].concat();
+    [
+        vec![RELEASE, 0, 0, 0],
+        option(CLIENT_ID, duid),
+        option(SERVER_ID, server),
+        option(IA_NA, &association),
+        option(ELAPSED, &[0, 0]),
+    ]
+    .concat()
+}
+
+fn option(code: u16, value: &[u8]) -> Vec<u8> {
+    // An identifier has at most 130 octets.
+    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
+    [&code.to_be_bytes()[..], &length.to_be_bytes(), value].concat()
+}
+
+/// Of hex with colons.
+fn octets(text: &str) -> Vec<u8> {
+    text.split(':').filter_map(|octet| u8::from_str_radix(octet, 16).ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
+    use dhcproto::{Decodable, Decoder, v6};
+
+    #[test]
+    fn the_release_is_as_the_holder_would_send_it() {
+        let (mac, ip) = (MacAddr::local([1, 2, 3, 4, 5]), Ipv4Addr::new(10, 0, 0, 5));
+        let server = Ipv4Addr::new(10, 0, 0, 2);
+        let bytes = v4_message(mac, ip, server);
+        let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert_eq!(message.ciaddr(), ip);
+        assert_eq!(message.chaddr(), mac.octets());
+        let options = message.opts();
+        assert_eq!(
+            options.get(OptionCode::MessageType),
+            Some(&DhcpOption::MessageType(MessageType::Release))
+        );
+        assert_eq!(options.get(OptionCode::ServerIdentifier), Some(&DhcpOption::ServerIdentifier(server)));
+        assert_eq!(options.get(OptionCode::ClientIdentifier), None);
+    }
+
+    #[test]
+    fn that_of_dhcpv6_too() {
+        let (ip, server) = ("2001:db8::5".parse().unwrap(), [0, 2, 0, 0, 0, 0, 7]);
+        let bytes = v6_message(&octets("00:03:00:01:02:00:00:00:00:01"), 9, ip, &server);
+        let message = v6::Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        assert_eq!(message.msg_type(), v6::MessageType::Release);
+        let options = message.opts();
+        let client = vec![0, 3, 0, 1, 2, 0, 0, 0, 0, 1];
+        assert_eq!(options.get(v6::OptionCode::ClientId), Some(&v6::DhcpOption::ClientId(client)));
+        assert_eq!(options.get(v6::OptionCode::ServerId), Some(&v6::DhcpOption::ServerId(server.to_vec())));
+        let Some(v6::DhcpOption::IANA(association)) = options.get(v6::OptionCode::IANA) else { panic!() };
+        let Some(v6::DhcpOption::IAAddr(address)) = association.opts.get(v6::OptionCode::IAAddr) else {
+            panic!()
+        };
+        assert_eq!((association.id, address.addr), (9, ip));
+    }
+}

@@ -1,0 +1,138 @@
+//! The steps that a plan is made of, and their names.
+//!
+//! What each does to a [`Segment`](super::Segment) is told by its `record`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::net::{IpAddr, Ipv6Addr};
+
+use ipnet::IpNet;
+
+use super::{Bridge, Family, Rule, Sysctl};
+use crate::dnsmasq;
+use crate::types::MacAddr;
+
+/// One step towards the desired state of one network.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Action {
+    /// Make the named namespace, its loopback up; a file in the place of its name goes first.
+    CreateNamespace,
+    /// Set one kernel setting in the namespace.
+    SetSysctl(Sysctl),
+    /// Add a rule to the namespace's firewall.
+    AddRule(Rule),
+    /// Have this bridge: make it if it may be made, else fail.
+    RequireBridge(Bridge),
+    /// Make the veth pair, the outer end a port of the bridge, both ends up.
+    CreateDevice {
+        /// Of the inner end.
+        mac: MacAddr,
+        /// Of both ends.
+        mtu: u32,
+        /// Interface name.
+        bridge: String,
+    },
+    /// Make the outer end a port of this bridge.
+    AttachDevice(String),
+    /// Set the MTU of both ends.
+    SetMtu(u32),
+    /// Set both ends up.
+    SetUp,
+    /// Add an address to the inner end.
+    AddAddress(IpNet),
+    /// Remove an address of the inner end.
+    RemoveAddress(IpNet),
+    /// Have this default route of this family, on-link if the gateway is in no subnet of the device;
+    /// `None`: no default route.
+    SetGateway(Family, Option<IpAddr>),
+    /// Change the permanent neighbour entries of the inner end.
+    ChangeNeighbours {
+        /// New ones, and those with another MAC address.
+        add: BTreeMap<Ipv6Addr, MacAddr>,
+        /// Those that go.
+        remove: BTreeSet<Ipv6Addr>,
+    },
+    /// Change who may speak to the DHCPv6 server.
+    AdmitToDhcpv6 {
+        /// Put the whole filter there, in the place of whatever there is of it; else it is there, and
+        /// only its guests change.
+        whole: bool,
+        /// Who may from now on.
+        add: BTreeSet<MacAddr>,
+        /// Who may no more.
+        remove: BTreeSet<MacAddr>,
+    },
+    /// Let everybody speak to the DHCPv6 server: no filter.
+    OpenDhcpv6,
+    /// Remove the veth pair.
+    DeleteDevice,
+    /// Something for the server.
+    Server(dnsmasq::Action),
+    /// Remove the namespace and its name.
+    DeleteNamespace,
+}
+
+impl Action {
+    /// A short name, for metrics and logs.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CreateNamespace => "create-namespace",
+            Self::SetSysctl(_) => "set-sysctl",
+            Self::AddRule(_) => "add-rule",
+            Self::RequireBridge(_) => "require-bridge",
+            Self::CreateDevice { .. } => "create-device",
+            Self::AttachDevice(_) => "attach-device",
+            Self::SetMtu(_) => "set-mtu",
+            Self::SetUp => "set-up",
+            Self::AddAddress(_) => "add-address",
+            Self::RemoveAddress(_) => "remove-address",
+            Self::SetGateway(..) => "set-gateway",
+            Self::ChangeNeighbours { .. } => "change-neighbours",
+            Self::AdmitToDhcpv6 { .. } => "admit-to-dhcpv6",
+            Self::OpenDhcpv6 => "open-dhcpv6",
+            Self::DeleteDevice => "delete-device",
+            Self::Server(action) => action.kind(),
+            Self::DeleteNamespace => "delete-namespace",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CreateNamespace => write!(f, "create the network namespace"),
+            Self::SetSysctl(sysctl) => write!(f, "set net/{} to {}", sysctl.path(), sysctl.value()),
+            Self::AddRule(Rule::SelectedOther) => {
+                write!(f, "add the rule that drops NAKs to guests of another server")
+            }
+            Self::AddRule(Rule::Checksum(family)) => {
+                write!(f, "add the checksum rule for UDP port {}", family.client_port())
+            }
+            Self::RequireBridge(Bridge { name, ours: true }) => write!(f, "create bridge {name}"),
+            Self::RequireBridge(Bridge { name, ours: false }) => write!(f, "wait for bridge {name}"),
+            Self::CreateDevice { mac, mtu, bridge } => {
+                write!(f, "create the DHCP device {mac} (MTU {mtu}) in bridge {bridge}")
+            }
+            Self::AttachDevice(bridge) => write!(f, "put the DHCP device into bridge {bridge}"),
+            Self::SetMtu(mtu) => write!(f, "set the device's MTU to {mtu}"),
+            Self::SetUp => write!(f, "set the device up"),
+            Self::AddAddress(address) => write!(f, "add address {address}"),
+            Self::RemoveAddress(address) => write!(f, "remove address {address}"),
+            Self::SetGateway(_, Some(gateway)) => write!(f, "set the default route to {gateway}"),
+            Self::SetGateway(family, None) => write!(f, "remove the {family} default route"),
+            Self::ChangeNeighbours { add, remove } => {
+                write!(f, "set {} permanent neighbours and remove {}", add.len(), remove.len())
+            }
+            Self::AdmitToDhcpv6 { whole: true, add, .. } => {
+                write!(f, "put a filter before the DHCPv6 server that admits {} guests", add.len())
+            }
+            Self::AdmitToDhcpv6 { whole: false, add, remove } => {
+                write!(f, "admit {} guests to the DHCPv6 server and shut out {}", add.len(), remove.len())
+            }
+            Self::OpenDhcpv6 => write!(f, "remove the filter before the DHCPv6 server"),
+            Self::DeleteDevice => write!(f, "delete the DHCP device"),
+            Self::Server(action) => action.fmt(f),
+            Self::DeleteNamespace => write!(f, "delete the network namespace"),
+        }
+    }
+}
