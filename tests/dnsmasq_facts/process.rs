@@ -255,7 +255,7 @@ fn deaf_for(dnsmasq: &Dnsmasq<'_>, guest: &crate::lab::Guest<'_>) -> Duration {
     // Asked during the start, a socket may have kept the question: what counts is the first OFFER.
     guest.discover_until_answered(Duration::from_micros(300), Duration::from_secs(5));
     let took = start.elapsed();
-    // It first answers the questions that waited meanwhile.
-    assert!(guest.ask_for(&Ask::new(MessageType::Discover), PATIENCE).is_some());
+    // It first answers the questions that waited meanwhile; while its socket is full of them, it loses others.
+    guest.discover_until_answered(Duration::from_millis(100), PATIENCE);
     took
 }
