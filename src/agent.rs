@@ -8,6 +8,7 @@ mod beacon;
 mod context;
 mod execute;
 mod kept;
+mod ledger_file;
 mod next;
 mod outbox;
 mod predecessor;
@@ -38,7 +39,8 @@ use crate::types::{NetworkUid, ObjectName};
 
 pub use context::Config;
 use context::Context;
-pub(crate) use context::{ledger_path, segments_path};
+pub(crate) use context::segments_path;
+pub(crate) use ledger_file::read as read_ledger;
 pub use signal::Readiness;
 use signal::Signal;
 use worker::Worker;

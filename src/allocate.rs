@@ -4,6 +4,7 @@
 //! of it, not what it holds. An address is free when it was never used, lowest first; when none is
 //! left, the one that was released longest ago.
 
+mod change;
 mod held;
 mod holder;
 mod pool;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use crate::node::Family;
 use crate::types::is_reserved;
 
+pub use change::Change;
 pub use held::Held;
 pub use holder::Holder;
 pub use pool::Pool;

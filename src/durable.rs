@@ -49,11 +49,13 @@ pub fn write(path: &Path, value: &impl Serialize, survives: Survives) -> Result<
         file.sync_data().map_err(error)?;
     }
     fs::rename(&beside, path).map_err(error)?;
-    if survives == Survives::PowerFailure {
-        // The rename itself is only on the disk when the directory is.
-        File::open(parent).and_then(|directory| directory.sync_all()).map_err(error)?;
-    }
-    Ok(())
+    if survives == Survives::PowerFailure { sync_directory_of(path) } else { Ok(()) }
+}
+
+/// That `path` is there, or a rename to it, is only on the disk when its directory is.
+pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
+    let directory = File::open(path.parent().unwrap_or(Path::new(".")));
+    directory.and_then(|directory| directory.sync_all()).map_err(|e| Error::Write(path.to_owned(), e))
 }
 
 /// The value in `path`; `None` where there is no such file.

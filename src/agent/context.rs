@@ -12,9 +12,9 @@ use tokio::sync::Notify;
 use tracing::warn;
 
 use super::Error;
+use super::ledger_file;
 use super::outbox::Outbox;
 use super::signal::Readiness;
-use crate::allocate::Ledger;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::cluster::client::Connection;
 use crate::conditions::{self, AllDone};
@@ -211,22 +211,22 @@ impl<H> Context<H> {
     /// The networks that our own files speak of: one may be gone but for these.
     pub(super) fn remembered(&self) -> BTreeSet<NetworkUid> {
         let state = &self.config.node.state;
-        let in_use = |uid: &NetworkUid| match durable::read::<Ledger>(&ledger_path(state, *uid)) {
+        let in_use = |uid: &NetworkUid| match ledger_file::read(state, *uid) {
             Ok(ledger) => ledger.is_some_and(|ledger| ledger.iter().any(|(_, held)| held.released.is_none())),
             Err(_) => true,
         };
-        let ledgers = uids_in(&ledgers(state)).into_iter().map(|(uid, _)| uid).filter(in_use);
-        uids_in(&report::directory(state)).into_iter().map(|(uid, _)| uid).chain(ledgers).collect()
+        let ledgers = ledger_file::all(state).into_iter().map(|(uid, _)| uid).filter(in_use);
+        reported(&report::directory(state)).into_iter().chain(ledgers).collect()
     }
 
     /// Forgets who had which address of networks that are gone for long.
     pub(super) fn expire_ledgers(&self) {
         let known: BTreeSet<_> = self.store().uids().map(str::to_owned).collect();
         let expired = |modified: SystemTime| modified.elapsed().is_ok_and(|age| age > REMEMBERED);
-        for (uid, modified) in uids_in(&ledgers(&self.config.node.state)) {
+        for (uid, modified) in ledger_file::all(&self.config.node.state) {
             if !known.contains(&uid.to_string())
                 && expired(modified)
-                && let Err(e) = durable::remove(&ledger_path(&self.config.node.state, uid))
+                && let Err(e) = ledger_file::remove(&self.config.node.state, uid)
             {
                 warn!(error = &e as &(dyn std::error::Error + 'static), "cannot forget a network");
             }
@@ -320,13 +320,10 @@ const PENS: usize = 8;
 /// How long a network that is gone may come back and find everybody at their addresses.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// The networks that have a file in a directory of ours, and when it was written.
-fn uids_in(directory: &Path) -> Vec<(NetworkUid, SystemTime)> {
-    let entry = |entry: std::fs::DirEntry| {
-        let uid = entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok()?;
-        Some((uid, entry.metadata().ok()?.modified().ok()?))
-    };
-    std::fs::read_dir(directory).into_iter().flatten().flatten().filter_map(entry).collect()
+/// The networks that a report speaks of.
+fn reported(directory: &Path) -> Vec<NetworkUid> {
+    let uid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok();
+    std::fs::read_dir(directory).into_iter().flatten().flatten().filter_map(uid).collect()
 }
 
 /// Enough to overlap the kernel's waits, few enough that a start does not starve what runs.
@@ -335,15 +332,6 @@ const HEAVY: usize = 8;
 /// Who has which segment.
 pub(crate) fn segments_path(state: &Path) -> PathBuf {
     state.join("segments.json")
-}
-
-/// Who has, and had, which address of a network.
-pub(crate) fn ledger_path(state: &Path, uid: NetworkUid) -> PathBuf {
-    ledgers(state).join(format!("{uid}.json"))
-}
-
-fn ledgers(state: &Path) -> PathBuf {
-    state.join("allocations")
 }
 
 /// The conditions that were reported for an object.

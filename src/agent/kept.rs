@@ -2,33 +2,33 @@
 //!
 //! Used by its worker. What we chose for somebody is on the disk before anybody is told.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::allocate::Ledger;
+use crate::allocate::{Change, Ledger};
 use crate::desired::{Desired, Inputs, NodeConfig, desired};
-use crate::durable::{self, Survives};
+use crate::durable;
 use crate::fair::Gate;
 use crate::reason::{Problem, Reason};
 use crate::types::NetworkUid;
 
-use super::context::ledger_path;
+use super::ledger_file::LedgerFile;
 
 /// Who has, and had, which address.
 #[derive(Debug)]
 pub(super) struct Kept {
     uid: NetworkUid,
-    path: PathBuf,
+    file: LedgerFile,
     ledger: Option<Ledger>,
-    /// The file does not have it yet.
-    unkept: bool,
+    /// What the file does not have yet.
+    unkept: Vec<Change>,
     pens: Gate,
     namespace: String,
 }
 
 impl Kept {
     pub(super) fn new(state: &Path, uid: NetworkUid, pens: Gate, namespace: &str) -> Self {
-        let path = ledger_path(state, uid);
-        Self { uid, path, ledger: None, unkept: false, pens, namespace: namespace.to_owned() }
+        let file = LedgerFile::new(state, uid);
+        Self { uid, file, ledger: None, unkept: Vec::new(), pens, namespace: namespace.to_owned() }
     }
 
     /// What shall be. An address that we chose is on the disk then; one that was asked for by name is
@@ -52,34 +52,39 @@ impl Kept {
         };
         let mut ledger = before.clone();
         let desired = desired(node, self.uid, inputs, &mut ledger);
-        self.unkept |= ledger != before;
-        let must = self.unkept && ledger.has_chosen(&before, |port, ip| inputs.asks_for(port, ip));
+        let known = self.unkept.len();
+        self.unkept.extend(ledger.changes_since(&before));
+        let must =
+            !self.unkept.is_empty() && ledger.has_chosen(&before, |port, ip| inputs.asks_for(port, ip));
         self.ledger = Some(ledger);
         if must && let Err(problem) = self.keep().await {
             self.ledger = Some(before);
+            self.unkept.truncate(known);
             return (desired, Err(problem));
         }
         (desired, Ok(()))
     }
 
     fn read(&self) -> Result<Ledger, Problem> {
-        let ledger = durable::read(&self.path);
+        let ledger = self.file.read();
         let unreadable = |e: durable::Error| Problem::new(Reason::StateUnreadable, super::chain(&e));
         Ok(ledger.map_err(unreadable)?.unwrap_or_default())
     }
 
-    /// Writes the ledger, if the file does not have it. Not on a thread that others need.
+    /// Writes what the file does not have. Not on a thread that others need.
     pub(super) async fn keep(&mut self) -> Result<(), Problem> {
-        let Some(ledger) = self.ledger.clone().filter(|_| self.unkept) else { return Ok(()) };
-        let path = self.path.clone();
+        let Some(ledger) = self.ledger.clone().filter(|_| !self.unkept.is_empty()) else { return Ok(()) };
+        let (mut file, changes) = (self.file.clone(), self.unkept.clone());
         let _pen = self.pens.enter(&self.namespace).await;
-        let write = move || durable::write(&path, &ledger, Survives::PowerFailure);
-        match tokio::task::spawn_blocking(write).await {
-            Ok(Ok(())) => self.unkept = false,
-            Ok(Err(e)) => return Err(Problem::new(Reason::HostFailed, super::chain(&e))),
-            // Only while the runtime ends.
-            Err(_) => {}
-        }
+        let write = move || {
+            let written = file.write(&ledger, &changes);
+            (file, written)
+        };
+        // Fails only while the runtime ends.
+        let Ok((file, written)) = tokio::task::spawn_blocking(write).await else { return Ok(()) };
+        self.file = file;
+        written.map_err(|e| Problem::new(Reason::HostFailed, super::chain(&e)))?;
+        self.unkept.clear();
         Ok(())
     }
 
@@ -88,16 +93,12 @@ impl Kept {
     pub(super) fn release(&mut self) -> Result<(), durable::Error> {
         let mut ledger: Ledger = match self.ledger.take() {
             Some(ledger) => ledger,
-            None => durable::read(&self.path)?.unwrap_or_default(),
+            None => self.file.read()?.unwrap_or_default(),
         };
-        self.unkept = false;
+        self.unkept.clear();
         if ledger.is_empty() {
-            return durable::remove(&self.path);
+            return self.file.remove();
         }
-        if ledger.release_all() {
-            durable::write(&self.path, &ledger, Survives::PowerFailure)
-        } else {
-            Ok(())
-        }
+        if ledger.release_all() { self.file.write_whole(&ledger) } else { Ok(()) }
     }
 }

@@ -6,7 +6,6 @@ use anyhow::{Context, Result};
 use serde::Serialize;
 
 use super::table::Table;
-use crate::allocate::Ledger;
 use crate::cli::{Output, PlanArgs};
 use crate::desired::{Desired, NodeConfig, desired};
 use crate::durable;
@@ -78,8 +77,7 @@ impl Planned {
     ) -> Result<Option<NetworkUid>> {
         let Some(inputs) = store.inputs(name) else { return Ok(None) };
         let uid: NetworkUid = inputs.network.metadata.uid.as_deref().unwrap_or_default().parse()?;
-        let path = crate::agent::ledger_path(&node.state, uid);
-        let mut ledger: Ledger = durable::read(&path)?.unwrap_or_default();
+        let mut ledger = crate::agent::read_ledger(&node.state, uid)?.unwrap_or_default();
         let desired = desired(node, uid, &inputs, &mut ledger);
         self.troubles(name, &desired);
         self.mend(host, uid, &name.to_string(), &desired).await?;

@@ -17,7 +17,7 @@ use tokio::sync::mpsc as async_mpsc;
 
 use super::files::{Files, Look, SETTLE};
 use super::hints::{Hint, Watch};
-use super::last_good::{self, Keeper, LastGood};
+use super::last_good::{self, Delay, Keeper, LastGood};
 use super::schema::{self, Validator};
 use super::state::State;
 use super::{Batch, Source};
@@ -30,6 +30,9 @@ const REWATCH: Duration = Duration::from_millis(200);
 
 /// A file that lost its name gets this long for another one, lest its objects go and come back.
 const RENAME: Duration = Duration::from_millis(1);
+
+/// A burst of changes is written once, after it was served.
+const DELAY: Delay = Delay { every: Duration::ZERO, after: Duration::from_millis(100) };
 
 /// The file in the state directory that holds the last good objects.
 const LAST_GOOD: &str = "manifests.json";
@@ -76,7 +79,7 @@ impl Directory {
             files: Files::resume(dir, &kept),
             state: State::restore(kept.objects, &validator),
             validator,
-            keeper: Keeper::start(path, Duration::ZERO).map_err(Error::Thread)?,
+            keeper: Keeper::start(path, DELAY).map_err(Error::Thread)?,
             watch: Watch::new(dir, hints.clone()),
             open: BTreeSet::new(),
             due: BTreeMap::new(),

@@ -356,7 +356,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let device = fs::metadata(dir.path()).unwrap().dev();
         let kept = serde_json::json!([{"key": {"kind": "Port", "namespace": "a", "name": "x"}, "file": "x.yaml",
-            "generation": 1, "value": {}}]);
+            "generation": 1, "value": "{}"}]);
         let kept: Vec<crate::source::last_good::Kept> = serde_json::from_value(kept).unwrap();
         let validator = Validator::new().unwrap();
         let readable = |device, kept: &Vec<_>| {

@@ -18,7 +18,7 @@ use super::{Object, ObjectKey};
 use crate::durable::{self, Survives};
 
 /// The format of the file.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 
 /// As `nice` counts.
 const LEAST_PRIORITY: i32 = 19;
@@ -91,6 +91,22 @@ fn parse(text: &[u8]) -> Result<LastGood, serde_json::Error> {
     Ok(content)
 }
 
+/// When objects are written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Delay {
+    /// From one time to the next, at least.
+    pub(crate) every: Duration,
+    /// After they came: who serves what changed has the disk to itself.
+    pub(crate) after: Duration,
+}
+
+impl Delay {
+    fn next(self, last: Option<Instant>) -> Instant {
+        let soonest = Instant::now() + self.after;
+        last.map_or(soonest, |last| soonest.max(last + self.every))
+    }
+}
+
 /// Writes the objects, on a thread of its own; when dropped, waits until they are written.
 #[derive(Debug)]
 pub(crate) struct Keeper<T> {
@@ -101,13 +117,13 @@ pub(crate) struct Keeper<T> {
 }
 
 impl<T: Serialize + Send + 'static> Keeper<T> {
-    /// Writes to `path`, at most once in a time of `every`.
-    pub(crate) fn start(path: PathBuf, every: Duration) -> io::Result<Self> {
+    /// Writes to `path` as late as `delay` says.
+    pub(crate) fn start(path: PathBuf, delay: Delay) -> io::Result<Self> {
         let (objects, receiver) = mpsc::channel();
         let (tell, written) = watch::channel(0);
         let thread = thread::Builder::new()
             .name("last-good".to_owned())
-            .spawn(move || write_all(&path, every, &receiver, &tell))?;
+            .spawn(move || write_all(&path, delay, &receiver, &tell))?;
         Ok(Self { objects: Some(objects), thread: Some(thread), last: 0, written })
     }
 
@@ -142,7 +158,7 @@ impl<T> Drop for Keeper<T> {
 
 fn write_all<T: Serialize>(
     path: &Path,
-    every: Duration,
+    delay: Delay,
     receiver: &Receiver<(u64, T)>,
     tell: &watch::Sender<u64>,
 ) {
@@ -155,7 +171,7 @@ fn write_all<T: Serialize>(
             None => receiver.recv().map_err(|_| RecvTimeoutError::Disconnected),
         };
         let next = match next {
-            Ok(objects) => Ok(newest(receiver, objects, last.map(|last| last + every))),
+            Ok(objects) => Ok(newest(receiver, objects, delay.next(last))),
             next => next,
         };
         match next {
@@ -177,8 +193,8 @@ fn write_all<T: Serialize>(
 }
 
 /// The last of what comes until then, or until nothing more will come.
-fn newest<T>(receiver: &Receiver<T>, mut objects: T, until: Option<Instant>) -> T {
-    while let Some(wait) = until.and_then(|until| until.checked_duration_since(Instant::now())) {
+fn newest<T>(receiver: &Receiver<T>, mut objects: T, until: Instant) -> T {
+    while let Some(wait) = until.checked_duration_since(Instant::now()) {
         match receiver.recv_timeout(wait) {
             Ok(newer) => objects = newer,
             Err(_) => break,
@@ -208,6 +224,15 @@ mod tests {
     use super::*;
     use crate::source::Kind;
 
+    #[test]
+    fn it_is_written_neither_at_once_nor_too_often() {
+        let delay = Delay { every: Duration::from_secs(60), after: Duration::from_secs(10) };
+        let (now, second) = (Instant::now(), Duration::from_secs(1));
+        assert!((now + 10 * second..now + 11 * second).contains(&delay.next(None)));
+        assert_eq!(delay.next(Some(now)), now + 60 * second);
+        assert!(delay.next(now.checked_sub(59 * second)) >= now + 10 * second);
+    }
+
     fn kept(name: &str) -> Kept {
         Kept {
             key: ObjectKey { kind: Kind::Port, namespace: "default".into(), name: name.into() },
@@ -223,7 +248,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("manifests.json");
         assert!(load(&path).unwrap().objects.is_empty());
-        let mut keeper = Keeper::start(path.clone(), Duration::ZERO).unwrap();
+        let mut keeper = Keeper::start(path.clone(), Delay::default()).unwrap();
         keeper.keep(LastGood::new(None, vec![kept("a")]));
         keeper.keep(LastGood::new(Some(7), vec![kept("a"), kept("b")]));
         let (last, written) = (keeper.last(), keeper.written());
@@ -238,8 +263,8 @@ mod tests {
 
     #[test]
     fn a_corrupt_file_is_put_aside() {
-        let wrong_type = json!({"format": 1, "objects": [{"key": kept("a").key, "file": "a", "generation": 1, "value": {"spec": 1}}]});
-        for text in ["{", r#"{"format": 2, "objects": []}"#, &wrong_type.to_string()] {
+        let wrong_type = json!({"format": FORMAT, "objects": [{"key": kept("a").key, "file": "a", "generation": 1, "value": "{\"spec\": 1}"}]});
+        for text in ["{", r#"{"format": 1, "objects": []}"#, &wrong_type.to_string()] {
             let dir = tempfile::tempdir().unwrap();
             let path = dir.path().join("manifests.json");
             fs::write(&path, text).unwrap();

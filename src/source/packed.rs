@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::Value;
 
@@ -28,13 +29,16 @@ impl From<&Value> for Packed {
 
 impl Serialize for Packed {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        self.unpack().serialize(serializer)
+        // As a string: all of a directory's objects are written for each change, and none is parsed for it.
+        serializer.serialize_str(&self.0)
     }
 }
 
 impl<'de> Deserialize<'de> for Packed {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Ok(Self::from(&Value::deserialize(deserializer)?))
+        let text = String::deserialize(deserializer)?;
+        let value: Value = serde_json::from_str(&text).map_err(D::Error::custom)?;
+        Ok(Self::from(&value))
     }
 }
 

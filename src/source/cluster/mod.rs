@@ -21,7 +21,7 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
-use super::last_good::Keeper;
+use super::last_good::{Delay, Keeper};
 use super::{Batch, Event, Kind, Object, ObjectKey, Origin, PortsOf, Problem, Source};
 use crate::api::{DHCPServer, Network, Port, Subnet};
 use crate::cluster::client::Connection;
@@ -33,8 +33,9 @@ use mirror::{Mirror, News, WatchKey};
 
 /// How long the API server may take to say everything before the copy is served from.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// The copy is written this long after the one before, at the earliest.
-const COPY_EVERY: Duration = Duration::from_secs(1);
+/// The copy is written this long after the one before, at the earliest; at once where it was not: what is
+/// taken back waits for it.
+const DELAY: Delay = Delay { every: Duration::from_secs(1), after: Duration::ZERO };
 const QUEUE: usize = 1_024;
 /// Changes that are told together at most.
 const GATHER: usize = 4_096;
@@ -94,7 +95,7 @@ impl Cluster {
             identify: identifying,
             copy: copy::load(&path, node)?,
             copy_at: Instant::now() + PATIENCE,
-            keeper: Keeper::start(path.clone(), COPY_EVERY).map_err(Error::Thread)?,
+            keeper: Keeper::start(path.clone(), DELAY).map_err(Error::Thread)?,
             path,
             origin: None,
             problems: Vec::new(),
