@@ -20,6 +20,7 @@ mod changes;
 mod clients;
 mod crash;
 mod endings;
+mod examples;
 mod hostile;
 mod leftovers;
 mod many;
