@@ -79,7 +79,7 @@ fn until_leases(site: &Site, part: &str, count: usize) {
 }
 
 /// For where the last change needs another process, which is there only after a while.
-fn until_nothing_to_do(site: &Site) {
+pub fn until_nothing_to_do(site: &Site) {
     patiently("nothing is left to do", |instead| {
         *instead = site.run(&site.launch().arguments("plan"));
         instead.starts_with("Nothing to do.").then_some(())
