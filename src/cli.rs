@@ -34,6 +34,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show what the agent of this machine serves, and why the rest is not.
     Status(StatusArgs),
+    /// Show who holds which address of the networks of this machine; needs no agent that runs.
+    Leases(LeasesArgs),
     /// Move all servers of a node elsewhere, and wait until that is done; it stays empty until `uncordon`.
     Drain(DrainArgs),
     /// Let a node that was drained have servers again.
@@ -183,6 +185,30 @@ pub struct StatusArgs {
     /// The agent's state directory.
     #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
     pub state_dir: PathBuf,
+
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
+}
+
+/// Flags of `leases`.
+#[derive(Debug, Args)]
+pub struct LeasesArgs {
+    /// The agent's state directory.
+    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
+    pub state_dir: PathBuf,
+
+    /// Only those of networks in this Kubernetes namespace.
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
+
+    /// Only those of Networks of this name.
+    #[arg(long, value_name = "NAME")]
+    pub network: Option<String>,
+
+    /// Only those of addresses of Ports of this name.
+    #[arg(long, value_name = "NAME")]
+    pub port: Option<String>,
 
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

@@ -7,7 +7,9 @@ mod controller;
 mod crds;
 mod drain;
 mod import;
+mod leases;
 mod plan;
+mod running;
 mod status;
 mod table;
 
@@ -16,6 +18,7 @@ pub use controller::controller;
 pub use crds::crds;
 pub use drain::{drain, uncordon};
 pub use import::import;
+pub use leases::leases;
 pub use plan::plan;
 pub use status::status;
 

@@ -7,10 +7,10 @@ use jiff::{SpanRound, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
+use super::running::running;
 use super::table::Table;
 use crate::api::find;
 use crate::cli::{Output, StatusArgs};
-use crate::dnsmasq::Layout;
 use crate::durable;
 use crate::report::{self, NetworkReport, NodeReport};
 use crate::source::Origin;
@@ -56,7 +56,9 @@ fn read(state: &Path) -> Result<Status> {
             continue;
         };
         match durable::read::<NetworkReport>(&report::network_path(state, uid)) {
-            Ok(Some(report)) => networks.push(Network { pid: pid(state, uid), report }),
+            Ok(Some(report)) => {
+                networks.push(Network { pid: running(state, uid).map(|running| running.pid), report });
+            }
             Ok(None) => {}
             // The others are all the more worth seeing.
             Err(error) => eprintln!("kube-dhcp: {error}; the agent writes it anew when it starts"),
@@ -66,15 +68,6 @@ fn read(state: &Path) -> Result<Status> {
         .sort_by(|a, b| (&a.report.namespace, &a.report.name).cmp(&(&b.report.namespace, &b.report.name)));
     let node = durable::read(&report::node_path(state))?.unwrap_or_default();
     Ok(Status { node, networks })
-}
-
-/// Of the running dnsmasq: a file that an ended one left says nothing.
-fn pid(state: &Path, uid: NetworkUid) -> Option<u32> {
-    let file = Layout::new(state, uid).pid();
-    let pid: u32 = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
-    let argv = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-    let ours = format!("--pid-file={}", file.display());
-    argv.split(|byte| *byte == 0).any(|arg| arg == ours.as_bytes()).then_some(pid)
 }
 
 fn table(status: &Status) -> String {
@@ -212,7 +205,7 @@ fn verdict(conditions: &[Condition]) -> Verdict {
 }
 
 /// As kubectl writes ages: one or two units.
-fn age(now: Timestamp, then: Timestamp) -> String {
+pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
     let seconds = now.duration_since(then).as_secs().max(0);
     let unit = match seconds {
         0..120 => Unit::Second,

@@ -140,15 +140,24 @@ fn range(scope: &Scope) -> String {
 /// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
 /// has the address is the same.
 pub fn same_range(is: &[String], shall: &[String], ip: IpAddr) -> bool {
-    let has = |arg: &&String| {
-        let fields: Vec<_> = arg.strip_prefix("--dhcp-range=").unwrap_or_default().split(',').collect();
-        let [_, .., net, _, size, _] = fields[..] else { return false };
+    range_of(shall, ip).is_none_or(|(range, _)| is.contains(range))
+}
+
+/// For how long a process with this command line gives `ip`; `None` for ever, or not at all.
+pub fn lease_seconds(argv: &[String], ip: IpAddr) -> Option<u32> {
+    range_of(argv, ip)?.1.parse().ok()
+}
+
+/// The range that has an address, and the lease time in it.
+fn range_of(argv: &[String], ip: IpAddr) -> Option<(&String, &str)> {
+    argv.iter().find_map(|arg| {
+        let fields: Vec<_> = arg.strip_prefix("--dhcp-range=")?.split(',').collect();
+        let [_, .., net, _, size, lease] = fields[..] else { return None };
         let mask = || ipnet::ip_mask_to_prefix(size.parse().ok()?).ok();
-        let length = size.parse().ok().or_else(mask);
-        let net = net.parse().ok().zip(length).and_then(|(net, length)| IpNet::new(net, length).ok());
-        net.is_some_and(|net| net.contains(&ip))
-    };
-    shall.iter().find(has).is_none_or(|range| is.contains(range))
+        let length = size.parse().ok().or_else(mask)?;
+        let net = IpNet::new(net.parse().ok()?, length).ok()?;
+        net.contains(&ip).then_some((arg, lease))
+    })
 }
 
 #[cfg(test)]
@@ -184,6 +193,9 @@ mod tests {
         let without: Vec<_> = argv.iter().filter(|arg| !arg.contains("2001:db8::,")).cloned().collect();
         assert!(!same_range(&without, &argv, "2001:db8::5".parse().unwrap()));
         assert!(same_range(&argv, &argv, "2001:db8::5".parse().unwrap()));
+        let seconds = |ip: &str| lease_seconds(&argv, ip.parse().unwrap());
+        assert_eq!((seconds("10.0.0.7"), seconds("2001:db8::5")), (Some(86_400), Some(86_400)));
+        assert_eq!((seconds("10.0.1.1"), seconds("10.0.2.1")), (None, None));
         insta::assert_snapshot!(argv.join("\n").replace(&uid.to_string(), "UID"), @r"
         dnsmasq
         --conf-file=/dev/null

@@ -6,6 +6,7 @@
 
 mod argv;
 mod journal;
+mod leases;
 mod log;
 mod options;
 mod options6;
@@ -13,13 +14,14 @@ mod plan;
 mod render;
 mod state;
 
-pub use argv::{Layout, argv, same_range, server_duid};
+pub use argv::{Layout, argv, lease_seconds, same_range, server_duid};
 pub use journal::{FIRST, addition, read_hosts, read_options};
+pub use leases::{Record, lease_file, leases, records};
 pub use log::{Refusal, refusals};
 pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};
-pub use render::{hosts_text, lease_file, leases, names_text, options_text, read_names, server};
+pub use render::{hosts_text, names_text, options_text, read_names, server};
 pub use state::{
-    Action, Client, Files, Host, HostChange, Hosts, Lease, OptionKey, OptionSet, Process, Server,
+    Action, Client, Files, Host, HostChange, Hosts, Lease, OptionKey, OptionSet, Process, Rights, Server,
     moved_leases, record,
 };

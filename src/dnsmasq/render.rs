@@ -1,4 +1,4 @@
-//! Text for dnsmasq, and the text it writes. The only place where a value becomes a line.
+//! Text for dnsmasq. The only place where a value becomes a line.
 //!
 //! Every value that comes here is of a type that cannot hold a newline, a comma or a blank, so a line
 //! has the fields it was given and no more. Called by `host` (writing, observing) and `desired`.
@@ -8,8 +8,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 
 use super::options::{OptionError, render_option};
-use super::state::Rights;
-use super::{Client, Host, HostChange, Hosts, Layout, Lease, OptionKey, OptionSet, Process, Server, argv};
+use super::{Host, HostChange, Hosts, Layout, OptionKey, OptionSet, Process, Server, argv};
 use crate::node::Family;
 use crate::service::{Code, Options, Service};
 use crate::types::DomainName;
@@ -123,41 +122,6 @@ pub fn read_names(text: &str) -> Option<BTreeMap<IpAddr, Vec<DomainName>>> {
     Some(names)
 }
 
-/// The leases of a lease file. It may be read while dnsmasq writes it: what is no lease is left out.
-pub fn leases(text: &str) -> BTreeMap<IpAddr, Lease> {
-    text.lines().filter_map(lease).collect()
-}
-
-/// The lines of a lease file that still hold with `hosts` where there were others `before`; a bad line would
-/// stop dnsmasq at its start.
-pub fn lease_file(text: &str, before: &BTreeMap<Client, Host>, hosts: &BTreeMap<Client, Host>) -> String {
-    let (before, rights) = (Rights::new(before), Rights::new(hosts));
-    let has = |(ip, lease)| rights.has(ip, &lease) && !rights.took(ip, &before);
-    let holds = |line: &&str| lease(line).is_some_and(has);
-    text.lines().filter(holds).fold(String::new(), |kept, line| kept + line + "\n")
-}
-
-/// `expiry mac ip name|* client-id|*`, in DHCPv6 `expiry iaid ip name|* duid`
-fn lease(line: &str) -> Option<(IpAddr, Lease)> {
-    let fields: Vec<_> = line.split(' ').collect();
-    let [expiry, who, ip, name, id] = fields[..] else { return None };
-    expiry.parse::<u64>().ok()?;
-    let ip: IpAddr = ip.parse().ok()?;
-    let lease = match ip {
-        IpAddr::V4(_) => Lease::V4(who.parse().ok()?),
-        IpAddr::V6(_) => {
-            let (iaid, duid) = (who.parse().ok()?, id.to_owned());
-            Lease::V6 { duid: Some(duid).filter(|duid| is_hex(duid))?, iaid, name: name.parse().ok() }
-        }
-    };
-    Some((ip, lease))
-}
-
-fn is_hex(text: &str) -> bool {
-    let is_octet = |octet: &str| octet.len() == 2 && octet.bytes().all(|b| b.is_ascii_hexdigit());
-    text.split(':').all(is_octet)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -187,29 +151,6 @@ mod tests {
         ");
     }
 
-    #[test]
-    fn a_lease_file_keeps_only_leases_that_hold() {
-        let mac: MacAddr = "02:00:00:00:00:01".parse().unwrap();
-        let hosts = BTreeMap::from([
-            ((mac, Family::V4), host("10.0.0.5", "a", "p")),
-            ((mac, Family::V6), host("2001:db8::5,2001:db8::6", "a", "p")),
-        ]);
-        let good = "1700000000 02:00:00:00:00:01 10.0.0.5 a 01:02:00:00:00:00:01\n\
-                    1700000000 1 2001:db8::5 a 00:03:00:01:02:00:00:00:00:01\n\
-                    1700000000 2 2001:db8::6 a 00:03:00:01:02:00:00:00:00:01\n";
-        let bad = "0 02:00:00:00:00:01 10.0.0.6 * *\n\
-                   0 zz:00:00:00:00:01 10.0.0.5 * *\n\
-                   rubbish\nduid 00:02:00:00:00:00:01\n\
-                   1700000000 3 2001:db8::5 b 00:03:00:01:02:00:00:00:00:09\n\
-                   1700000000 1 2001:db8::6 a nothex\n";
-        assert_eq!(lease_file(&(good.to_owned() + bad), &hosts, &hosts), good);
-        assert_eq!(lease_file(good, &BTreeMap::new(), &hosts), good);
-        // The same name, and another MAC address: it gets the address once nobody has it.
-        let other = "02:00:00:00:00:02".parse().unwrap();
-        let moved = hosts.iter().map(|((_, family), host)| ((other, *family), host.clone())).collect();
-        assert_eq!(lease_file(good, &hosts, &moved), "");
-    }
-
     proptest! {
         #[test]
         fn names_come_back_as_they_were_written(names in proptest::collection::btree_map(any::<IpAddr>(), proptest::collection::vec("[a-z0-9]{1,9}(\\.[a-z]{1,5}){0,2}", 1..4), 0..9)) {
@@ -230,11 +171,6 @@ mod tests {
                 prop_assert_eq!(text.lines().count(), 1);
                 prop_assert_eq!(text.split(',').count(), 5);
             }
-        }
-
-        #[test]
-        fn any_lease_file_can_be_read(text in ".*") {
-            leases(&text);
         }
     }
 }

@@ -22,6 +22,7 @@ mod crash;
 mod endings;
 mod examples;
 mod hostile;
+mod leases;
 mod leftovers;
 mod many;
 mod mending;
