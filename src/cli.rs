@@ -53,8 +53,9 @@ pub struct NodeArgs {
     #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
     pub state_dir: PathBuf,
 
-    /// What a physical network is on this machine; may be repeated. {vlan} stands for a VLAN's number.
-    #[arg(long = "physical-network", value_name = "NAME=bridge:BRIDGE")]
+    /// What a physical network is on this machine: bridge:BRIDGE, or macvlan:INTERFACE; may be repeated.
+    /// {vlan} stands for a VLAN's number.
+    #[arg(long = "physical-network", value_name = "NAME=KIND:INTERFACE")]
     pub physical_networks: Vec<PhysicalNetworkArg>,
 
     /// Create bridges that do not exist.
@@ -88,6 +89,11 @@ pub struct AgentArgs {
     /// Address of /livez, /readyz and /metrics; "off": none.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9467")]
     pub listen: Listen,
+
+    /// Allow macvlan: of an interface that carries the node's own address or a default route. The node
+    /// itself does not hear macvlans of its interfaces.
+    #[arg(long)]
+    pub macvlan_on_node_interfaces: bool,
 
     /// At the end take down what is served, instead of leaving it to serve on.
     #[arg(long)]
@@ -290,7 +296,7 @@ pub enum Output {
     Yaml,
 }
 
-/// `NAME=bridge:BRIDGE`
+/// `NAME=bridge:BRIDGE` and the like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PhysicalNetworkArg {
     name: String,
@@ -301,7 +307,8 @@ impl FromStr for PhysicalNetworkArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, attachment) = text.split_once('=').ok_or("expected NAME=bridge:BRIDGE")?;
+        let (name, attachment) =
+            text.split_once('=').ok_or("expected NAME=bridge:BRIDGE or NAME=macvlan:INTERFACE")?;
         let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=63).contains(&name.len()) || !name.bytes().all(ok) {
             return Err(format!("{name:?} cannot be a PhysicalNetwork's name: 1 to 63 of a-z, 0-9, '-'"));
@@ -360,14 +367,18 @@ mod tests {
     }
 
     #[test]
-    fn a_physical_network_is_a_name_and_a_bridge() {
+    fn a_physical_network_is_a_name_and_an_interface() {
         let parse = |text: &str| text.parse::<PhysicalNetworkArg>();
         assert!(parse("lan=bridge:br0").is_ok());
         assert!(parse("lan=bridge:br-{vlan}").is_ok());
+        assert!(parse("lan=macvlan:eth1").is_ok());
+        assert!(parse("lan=macvlan:eth1.{vlan}").is_ok());
         for text in [
             "lan",
             "lan=br0",
             "lan=bridge:",
+            "lan=macvlan:",
+            "lan=ipvlan:eth1",
             "lan=bridge:a/b",
             "lan=bridge:..",
             "LAN=bridge:br0",

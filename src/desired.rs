@@ -5,6 +5,7 @@
 //! time. Pure; the ledger of allocations is the only thing it changes.
 
 mod accept;
+mod attachment;
 mod network;
 mod options4;
 mod options6;
@@ -21,14 +22,15 @@ use std::sync::Arc;
 use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::dnsmasq::{self, Layout};
-use crate::node::{Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
+use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::reason::{Problem, Reason};
 use crate::service::Service;
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
+pub use attachment::Attachment;
 use network::Admitted;
-pub use network::{Attachment, SegmentId, granted, may_have_segment, segment_id};
+pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
 pub use recorded::record;
 pub use servers::Servers;
@@ -273,7 +275,7 @@ fn segment(
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
     let mac = device_mac(node, uid, inputs.server.is_some());
     let device = Device {
-        bridge: Some(admitted.bridge.clone()),
+        attached: Some(admitted.attached.clone()),
         addresses: subnets.iter().filter_map(Served::device_address).collect(),
         gateways: subnets.iter().rev().filter_map(Served::route).collect(),
         neighbours: neighbours(mac, subnets, service),
@@ -286,9 +288,17 @@ fn segment(
             rules: rules(inputs.server.is_some() && node.several_servers),
             known: guests_of_dhcpv6(service),
         }),
-        bridge: Some(Bridge { name: admitted.bridge.clone(), ours: node.create_bridges }),
+        bridge: bridge(node, &admitted.attached),
         device: Some(device),
         server: Some(server),
+    }
+}
+
+/// What must be there before the device is.
+fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
+    match attached {
+        Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges }),
+        Attached::Macvlan(_) => None,
     }
 }
 

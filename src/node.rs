@@ -5,6 +5,7 @@
 //! Pure: no I/O.
 
 mod action;
+mod attached;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,13 +17,14 @@ use crate::dnsmasq::{self, Server};
 use crate::types::{MacAddr, NetworkUid};
 
 pub use action::Action;
+pub use attached::Attached;
 
 /// One network on this node. Every part may be missing: a half-made network is a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segment {
     /// The network namespace.
     pub namespace: Option<Namespace>,
-    /// The bridge that the device is to be, or could be, a port of.
+    /// The bridge that the device is to be, or could be, a port of; `None` also where it is attached otherwise.
     pub bridge: Option<Bridge>,
     /// The DHCP device.
     pub device: Option<Device>,
@@ -52,15 +54,15 @@ pub struct Bridge {
     pub ours: bool,
 }
 
-/// A veth pair: one end in the namespace, the other in the bridge.
+/// The DHCP device: a veth pair, one end in the namespace, the other on the node; or a macvlan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Device {
     /// Of the end in the namespace.
     pub mac: MacAddr,
     /// Of both ends, in bytes.
     pub mtu: u32,
-    /// The bridge whose port the outer end is.
-    pub bridge: Option<String>,
+    /// What it is attached to. Observed: `None` is a veth whose outer end nobody has.
+    pub attached: Option<Attached>,
     /// Whether both ends are up.
     pub up: bool,
     /// Addresses of the end in the namespace, but for link-local IPv6 ones, which the kernel makes.
@@ -181,6 +183,11 @@ impl Segment {
         self.namespace.is_none() && self.device.is_none() && self.server.is_none()
     }
 
+    /// What its device is attached to.
+    pub fn attached(&self) -> Option<&Attached> {
+        self.device.as_ref().and_then(|device| device.attached.as_ref())
+    }
+
     /// What `action` does when it succeeds.
     pub fn record(&mut self, action: &Action) {
         match action {
@@ -195,7 +202,9 @@ impl Segment {
             }
             Action::OpenDhcpv6 => self.in_namespace(|n| n.known.take().is_some()),
             Action::RequireBridge(bridge) => self.bridge = Some(bridge.clone()),
-            Action::CreateDevice { mac, mtu, bridge } => self.device = Some(Device::new(*mac, *mtu, bridge)),
+            Action::CreateDevice { mac, mtu, attached } => {
+                self.device = Some(Device::new(*mac, *mtu, attached));
+            }
             Action::DeleteDevice => self.device = None,
             Action::DeleteNamespace => {
                 self.namespace = None;
@@ -236,14 +245,14 @@ impl Namespace {
 }
 
 impl Device {
-    fn new(mac: MacAddr, mtu: u32, bridge: &str) -> Self {
-        Self { bridge: Some(bridge.to_owned()), ..Self::bare(mac, mtu) }
+    fn new(mac: MacAddr, mtu: u32, attached: &Attached) -> Self {
+        Self { attached: Some(attached.clone()), ..Self::bare(mac, mtu) }
     }
 
-    /// In no bridge, up, with no address, route or neighbour.
+    /// Attached to nothing, up, with no address, route or neighbour.
     pub fn bare(mac: MacAddr, mtu: u32) -> Self {
         let (addresses, gateways, neighbours) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { mac, mtu, bridge: None, up: true, addresses, gateways, neighbours }
+        Self { mac, mtu, attached: None, up: true, addresses, gateways, neighbours }
     }
 
     /// Whether it has an address of this family.
@@ -253,7 +262,7 @@ impl Device {
 
     fn record(&mut self, action: &Action) {
         match action {
-            Action::AttachDevice(bridge) => self.bridge = Some(bridge.clone()),
+            Action::AttachDevice(attached) => self.attached = Some(attached.clone()),
             Action::SetMtu(mtu) => self.mtu = *mtu,
             Action::SetUp => self.up = true,
             Action::AddAddress(address) => {

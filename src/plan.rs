@@ -4,12 +4,12 @@
 
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use ipnet::IpNet;
 
 use crate::dnsmasq;
-use crate::node::{Action, Device, Family, Namespace, Rule, Segment, Sysctl};
+use crate::node::{Action, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 
 pub use why::why;
 
@@ -52,11 +52,18 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     }
     inside(desired, namespace.unwrap_or(&nothing), &mut actions);
     let device = observed.device.as_ref().filter(|_| namespace.is_some());
-    let replaced = bridge_and_device(desired, observed, device, &mut actions);
+    let mut devices = Vec::new();
+    let replaced = bridge_and_device(desired, observed, device, &mut devices);
+    let server = dnsmasq::plan(desired.server.as_ref(), observed.server.as_ref(), replaced, may_restart);
+    let mut steps: VecDeque<_> = server.actions.into();
+    if replaced && steps.front() == Some(&dnsmasq::Action::Stop) {
+        // First: it may hold another namespace, and a macvlan there that has the MAC address.
+        actions.extend(steps.pop_front().map(Action::Server));
+    }
+    actions.extend(devices);
     // A guest that comes is admitted before the server hears of it, and one that goes is shut out before.
     actions.extend(desired.namespace.as_ref().and_then(|n| filter(n, namespace.unwrap_or(&nothing))));
-    let server = dnsmasq::plan(desired.server.as_ref(), observed.server.as_ref(), replaced, may_restart);
-    actions.extend(server.actions.into_iter().map(Action::Server));
+    actions.extend(steps.into_iter().map(Action::Server));
     Plan { actions, postponed: server.postponed }
 }
 
@@ -85,25 +92,32 @@ fn bridge_and_device(
     device: Option<&Device>,
     actions: &mut Vec<Action>,
 ) -> bool {
-    let (Some(bridge), Some(wanted)) = (&desired.bridge, &desired.device) else { return false };
-    if observed.bridge.as_ref().is_none_or(|have| have.name != bridge.name) {
-        actions.push(Action::RequireBridge(bridge.clone()));
-    }
+    let Some((wanted, attached)) = desired.device.as_ref().and_then(|d| Some((d, d.attached.as_ref()?)))
+    else {
+        return false;
+    };
+    let missing = |bridge: &&Bridge| observed.bridge.as_ref().is_none_or(|have| have.name != bridge.name);
+    actions.extend(desired.bridge.as_ref().filter(missing).cloned().map(Action::RequireBridge));
     // A MAC is changed by a new device: no half-way state, and no guest depends on the old one.
-    let kept = device.filter(|device| device.mac == wanted.mac);
+    // A macvlan stays what it is, and so does a veth.
+    let fits = |device: &Device| match &device.attached {
+        Some(other) => attached.can_follow(other),
+        None => attached.takes_a_veth(),
+    };
+    let kept = device.filter(|device| device.mac == wanted.mac && fits(device));
     if kept.is_none() {
         actions.extend(device.map(|_| Action::DeleteDevice));
-        let (mac, mtu, bridge) = (wanted.mac, wanted.mtu, bridge.name.clone());
-        actions.push(Action::CreateDevice { mac, mtu, bridge });
+        let (mac, mtu, attached) = (wanted.mac, wanted.mtu, attached.clone());
+        actions.push(Action::CreateDevice { mac, mtu, attached });
     }
-    let fresh = Device { bridge: wanted.bridge.clone(), ..Device::bare(wanted.mac, wanted.mtu) };
+    let fresh = Device { attached: wanted.attached.clone(), ..Device::bare(wanted.mac, wanted.mtu) };
     settings(wanted, kept.unwrap_or(&fresh), actions);
     kept.is_none()
 }
 
 fn settings(wanted: &Device, observed: &Device, actions: &mut Vec<Action>) {
-    if observed.bridge != wanted.bridge {
-        actions.extend(wanted.bridge.clone().map(Action::AttachDevice));
+    if observed.attached != wanted.attached {
+        actions.extend(wanted.attached.clone().map(Action::AttachDevice));
     }
     if observed.mtu != wanted.mtu {
         actions.push(Action::SetMtu(wanted.mtu));

@@ -59,6 +59,10 @@ pub enum Reason {
     NameOutsideDomain,
     /// The bridge is not there.
     BridgeNotFound,
+    /// The parent of the macvlan is not there.
+    InterfaceNotFound,
+    /// The parent of the macvlan may not be one.
+    InterfaceUnusable,
     /// dnsmasq did not take the Port's line.
     RefusedByServer,
     /// The node did not do what it was told; tried again.
@@ -87,7 +91,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 39] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -113,6 +117,8 @@ impl Reason {
         Self::PoolExhausted,
         Self::NameOutsideDomain,
         Self::BridgeNotFound,
+        Self::InterfaceNotFound,
+        Self::InterfaceUnusable,
         Self::RefusedByServer,
         Self::HostFailed,
         Self::StateUnreadable,
@@ -197,9 +203,12 @@ impl Reason {
             Self::MTUTooSmall => {
                 ("MTUTooSmall", "Reconciling", "Subnet", "raise the Network's mtu, or remove the IPv6 Subnet")
             }
-            Self::MTUTooLarge => {
-                ("MTUTooLarge", "Reconciling", "Network", "lower mtu, or have the PhysicalNetwork's raised")
-            }
+            Self::MTUTooLarge => (
+                "MTUTooLarge",
+                "Reconciling",
+                "Network",
+                "lower the Network's mtu, or have the PhysicalNetwork's or the interface's raised",
+            ),
             Self::SubnetsOverlap => (
                 "SubnetsOverlap",
                 "Reconciling",
@@ -245,6 +254,18 @@ impl Reason {
                 "Reconciling",
                 "Network",
                 "create the bridge, or run the agent with --create-bridges",
+            ),
+            Self::InterfaceNotFound => (
+                "InterfaceNotFound",
+                "Reconciling",
+                "Network",
+                "create the interface, or correct the agent's --physical-network",
+            ),
+            Self::InterfaceUnusable => (
+                "InterfaceUnusable",
+                "Reconciling",
+                "Network",
+                "use an interface that nothing else uses, or allow this one as the message says",
             ),
             Self::RefusedByServer => (
                 "RefusedByServer",

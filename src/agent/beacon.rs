@@ -15,6 +15,7 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::publish::written;
+use super::voice::reason_of;
 use crate::api::{
     AgentCapacity, AgentPhysicalNetwork, AgentServers, AgentSource, DHCPAgent, DHCPAgentStatus, LinkState,
     ServerState, VlanSupport,
@@ -23,7 +24,7 @@ use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
 use crate::conditions::{Says, count};
 use crate::desired::Attachment;
-use crate::host::{Host, NodeLink, dnsmasq_version, has_ipv6};
+use crate::host::{self, Host, NodeLink, dnsmasq_version, has_ipv6};
 use crate::place::Feature;
 use crate::reason::Reason;
 use crate::source::Origin;
@@ -35,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
 /// Networks for which an agent was measured.
 const CAPACITY: u32 = 1_000;
+/// As much of a message as the API takes.
+const MESSAGE: usize = 256;
 const OURS: &str = "PhysicalNetworksReady";
 
 /// Says it for ever.
@@ -119,9 +122,9 @@ impl<H: Host> Beacon<H> {
     }
 
     async fn status(&self, has: &DHCPAgentStatus) -> DHCPAgentStatus {
-        let mut physical_networks = Vec::new();
+        let mut physical = Vec::new();
         for (name, attachment) in &self.context.config.node.attachments {
-            physical_networks.push(self.physical_network(name, attachment).await);
+            physical.push(self.physical_network(name, attachment).await);
         }
         let assigned = {
             let store = self.context.store();
@@ -133,8 +136,8 @@ impl<H: Host> Beacon<H> {
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             dnsmasq_version: self.version.clone(),
             features: features(self.context.can_serve_with_others()),
-            conditions: vec![condition(&physical_networks, &has.conditions)],
-            physical_networks,
+            conditions: vec![condition(&physical, &has.conditions)],
+            physical_networks: physical.into_iter().map(|network| network.status).collect(),
             servers: Some(AgentServers { assigned: count(assigned), serving: count(serving) }),
             source: Some(match self.context.origin() {
                 Origin::LastGoodCopy => AgentSource::LastGoodCopy,
@@ -144,25 +147,33 @@ impl<H: Host> Beacon<H> {
         }
     }
 
-    async fn physical_network(&self, name: &str, attachment: &Attachment) -> AgentPhysicalNetwork {
-        let Attachment::Bridge(bridge) = attachment;
+    async fn physical_network(&self, name: &str, attachment: &Attachment) -> Physical {
         let create = self.context.config.node.create_bridges;
-        // A bridge for each VLAN is there when a Network needs it.
-        let link = if attachment.carries_vlans() {
-            None
-        } else {
-            self.context.host.link(bridge).await.ok().flatten()
+        let link = match attachment.common() {
+            Some(attached) => Some(self.context.host.link(&attached).await),
+            // One for each VLAN is there when a Network needs it.
+            None => None,
         };
-        let (state, message) = link_state(attachment, link, create);
-        AgentPhysicalNetwork {
+        let mtu = link.as_ref().and_then(|link| Some(link.as_ref().ok()?.as_ref()?.mtu));
+        let is_there = || (LinkState::Up, Reason::Ready, String::new());
+        let (state, reason, message) =
+            link.map_or_else(is_there, |link| link_state(attachment, link, create));
+        let status = AgentPhysicalNetwork {
             name: name.to_owned(),
-            attachment: format!("bridge:{bridge}"),
+            attachment: attachment.to_string(),
             vlan: if attachment.carries_vlans() { VlanSupport::Supported } else { VlanSupport::Unsupported },
             state,
-            mtu: link.map(|link| link.mtu),
+            mtu,
             message,
-        }
+        };
+        Physical { status, reason }
     }
+}
+
+/// A physical network, and why it is as it is.
+struct Physical {
+    status: AgentPhysicalNetwork,
+    reason: Reason,
 }
 
 /// What this version serves on this node.
@@ -173,15 +184,19 @@ fn features(several_servers: bool) -> Vec<String> {
     all.map(|feature| feature.as_str().to_owned()).collect()
 }
 
-fn link_state(attachment: &Attachment, link: Option<NodeLink>, create: bool) -> (LinkState, String) {
-    let Attachment::Bridge(bridge) = attachment;
+fn link_state(
+    attachment: &Attachment,
+    link: Result<Option<NodeLink>, host::Error>,
+    create: bool,
+) -> (LinkState, Reason, String) {
     match link {
-        _ if attachment.carries_vlans() => (LinkState::Up, String::new()),
-        Some(NodeLink { is_bridge: false, .. }) => (LinkState::Missing, format!("{bridge} is not a bridge")),
-        Some(NodeLink { up: false, .. }) => (LinkState::Down, format!("bridge {bridge} is set down")),
-        Some(_) => (LinkState::Up, String::new()),
-        None if create => (LinkState::Up, format!("bridge {bridge} is made when it is needed")),
-        None => (LinkState::Missing, format!("there is no bridge {bridge}")),
+        Ok(Some(NodeLink { up: true, .. })) => (LinkState::Up, Reason::Ready, String::new()),
+        Ok(Some(_)) => (LinkState::Down, Reason::InterfaceUnusable, format!("{attachment} is set down")),
+        Ok(None) if create => {
+            (LinkState::Up, Reason::Ready, format!("{attachment} is made when it is needed"))
+        }
+        Ok(None) => (LinkState::Missing, Reason::BridgeNotFound, format!("there is no {attachment}")),
+        Err(e) => (LinkState::Missing, reason_of(&e), super::chain(&e).chars().take(MESSAGE).collect()),
     }
 }
 
@@ -192,14 +207,14 @@ fn ours(status: &DHCPAgentStatus) -> Value {
     written(&status)
 }
 
-fn condition(physical: &[AgentPhysicalNetwork], before: &[Condition]) -> Condition {
-    let bad: Vec<_> = physical.iter().filter(|network| network.state != LinkState::Up).collect();
-    let message = bad.iter().map(|network| format!("{}: {}", network.name, network.message));
+fn condition(physical: &[Physical], before: &[Condition]) -> Condition {
+    let bad: Vec<_> = physical.iter().filter(|network| network.status.state != LinkState::Up).collect();
+    let message = bad.iter().map(|network| format!("{}: {}", network.status.name, network.status.message));
     let message = message.collect::<Vec<_>>().join("; ");
-    let (status, reason) = match (physical.len(), bad.len()) {
+    let (status, reason) = match (physical.len(), bad.first()) {
         (0, _) => ("False", Reason::PhysicalNetworkNotFound),
-        (_, 0) => ("True", Reason::Ready),
-        _ => ("False", Reason::BridgeNotFound),
+        (_, None) => ("True", Reason::Ready),
+        (_, Some(network)) => ("False", network.reason),
     };
     let message = match physical.len() {
         0 => "no physical network is mapped; start the agent with --physical-network".to_owned(),

@@ -29,7 +29,7 @@ impl Reached<'_> {
         let (Some(wanted), Some(segment)) = (&self.desired.segment, self.segment) else { return false };
         let namespace = segment.namespace.as_ref().is_some_and(|namespace| namespace.usable);
         let device = segment.device.as_ref().zip(wanted.device.as_ref()).is_some_and(|(is, shall)| {
-            is.up && is.bridge == shall.bridge && shall.addresses.is_subset(&is.addresses)
+            is.up && is.attached == shall.attached && shall.addresses.is_subset(&is.addresses)
         });
         let process = segment.server.as_ref().and_then(|server| server.process.as_ref());
         namespace && device && process.is_some_and(|process| process.current)

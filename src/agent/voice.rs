@@ -11,7 +11,7 @@ use crate::api::{Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
 use crate::desired::Inputs;
 use crate::host;
-use crate::node::{Action, Segment, namespace_name, outer_device};
+use crate::node::{Action, Attached, INNER_DEVICE, Segment, namespace_name, outer_device};
 use crate::reason::{Problem, Reason};
 use crate::report::{DeviceReport, NetworkReport, ObjectReport};
 use crate::types::NetworkUid;
@@ -70,24 +70,34 @@ fn generation(metadata: &ObjectMeta) -> i64 {
 
 pub(super) fn device(uid: NetworkUid, segment: &Segment) -> Option<DeviceReport> {
     let device = segment.device.as_ref()?;
+    let is_macvlan = matches!(device.attached, Some(Attached::Macvlan(_)));
     Some(DeviceReport {
-        name: outer_device(uid),
+        name: if is_macvlan { INNER_DEVICE.to_owned() } else { outer_device(uid) },
         mac_address: device.mac.to_string(),
-        attachment: format!("bridge:{}", device.bridge.as_deref().unwrap_or("none")),
+        attachment: device.attached.as_ref().map_or_else(|| "none".to_owned(), ToString::to_string),
         namespace: namespace_name(uid),
     })
 }
 
 /// The problem that an action, or looking, ended with.
 pub(super) fn host_failed(action: Option<&Action>, error: &(dyn std::error::Error + 'static)) -> Problem {
-    let reason = match error.downcast_ref() {
-        Some(host::Error::BridgeMissing(_)) => Reason::BridgeNotFound,
-        _ => Reason::HostFailed,
-    };
+    let reason = error.downcast_ref().map_or(Reason::HostFailed, reason_of);
     let did = action.map_or_else(|| "look at the network".to_owned(), ToString::to_string);
     let message = super::chain(error);
     match reason {
-        Reason::BridgeNotFound => Problem::new(reason, message),
-        _ => Problem::new(reason, format!("cannot {did}: {message}")),
+        Reason::HostFailed => Problem::new(reason, format!("cannot {did}: {message}")),
+        // It says all.
+        _ => Problem::new(reason, message),
+    }
+}
+
+/// What is wrong with the node as its operator made it, or something of ours.
+pub(super) fn reason_of(error: &host::Error) -> Reason {
+    match error {
+        host::Error::BridgeMissing(_) => Reason::BridgeNotFound,
+        host::Error::ParentMissing(_) => Reason::InterfaceNotFound,
+        host::Error::NotAParent(..) | host::Error::ParentInUse(..) => Reason::InterfaceUnusable,
+        host::Error::MtuTooLarge { .. } => Reason::MTUTooLarge,
+        _ => Reason::HostFailed,
     }
 }

@@ -211,10 +211,9 @@ impl<H: Host> Worker<H> {
         }
         let known = self.segment.as_ref().and_then(|segment| segment.server.as_ref());
         let ran = known.is_some_and(|server| server.process.is_some());
-        let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
-        let bridge = bridge.map(|bridge| bridge.name.as_str());
+        let wanted = desired.segment.as_ref().and_then(Segment::attached);
         let pass = self.context.looks.enter(self.namespace()).await;
-        let observed = self.context.host.observe(self.uid, bridge).await;
+        let observed = self.context.host.observe(self.uid, wanted).await;
         drop(pass);
         let observed = observed.inspect_err(|_| self.signal.observe_again())?;
         let runs = observed.server.as_ref().is_some_and(|server| server.process.is_some());

@@ -9,7 +9,7 @@ use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
 use crate::cluster::client::{Error, connect};
 use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
-use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
+use crate::host::{AgentLock, Allowed, LinuxHost, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::serve::serve;
 use crate::source::Source;
@@ -22,7 +22,8 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let mut node = args.node.config()?;
     let _lock = AgentLock::take()?;
     raise_descriptor_limit();
-    let host = LinuxHost::new(&node.state)?;
+    let allowed = Allowed { macvlan_on_node_interfaces: args.macvlan_on_node_interfaces };
+    let host = LinuxHost::new(&node.state)?.allowing(allowed);
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();
     let connection = match args.manifests {

@@ -10,6 +10,7 @@ use crate::cli::{Output, PlanArgs};
 use crate::desired::{Desired, NodeConfig, desired};
 use crate::durable;
 use crate::host::{Host, LinuxHost};
+use crate::node::Segment;
 use crate::plan::{plan as plan_of, why};
 use crate::source;
 use crate::source::directory::Directory;
@@ -91,8 +92,8 @@ impl Planned {
         label: &str,
         desired: &Desired,
     ) -> Result<()> {
-        let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
-        let observed = host.observe(uid, bridge.map(|bridge| bridge.name.as_str())).await;
+        let wanted = desired.segment.as_ref().and_then(Segment::attached);
+        let observed = host.observe(uid, wanted).await;
         let observed = observed.with_context(|| format!("network {label}"))?;
         let actions = plan_of(desired.segment.as_ref(), &observed, true).actions;
         self.actions.extend(actions.iter().map(|action| Step {

@@ -8,18 +8,12 @@ use std::str::FromStr;
 use super::{Inputs, NodeConfig};
 use crate::api::{ForwardingType, NamespacesFrom, Network, Permission, PhysicalNetwork};
 use crate::dhcp_options::options;
+use crate::node::Attached;
 use crate::reason::{Problem, Reason};
 use crate::selector::{labels_of_namespace, selects};
 use crate::service::Options;
 use crate::types::DomainName;
 use crate::validate::{self, parsed};
-
-/// What a physical network is on this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Attachment {
-    /// A Linux bridge; `{vlan}` in its name stands for the VLAN's number.
-    Bridge(String),
-}
 
 /// A physical network and a VLAN of it, or none.
 pub type SegmentId = (String, Option<u16>);
@@ -40,40 +34,9 @@ pub fn may_have_segment(
         && physical.is_none_or(|physical| granted(network, physical, namespace_labels).is_ok())
 }
 
-impl FromStr for Attachment {
-    type Err = String;
-
-    /// `bridge:br0` or `bridge:br-{vlan}`
-    fn from_str(text: &str) -> Result<Self, String> {
-        let Some(name) = text.strip_prefix("bridge:") else {
-            return Err(format!("{text:?} is not bridge:NAME, the only attachment there is yet"));
-        };
-        // The longest VLAN number has as many digits as make the shortest placeholder.
-        let longest = name.replace(VLAN, "4094");
-        let ok = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'_' | b'.');
-        let whole = (1..=15).contains(&longest.len()) && longest.bytes().all(ok);
-        if !whole || longest.bytes().all(|b| b == b'.') {
-            return Err(format!(
-                "{name:?} cannot be an interface name: 1 to 15 letters, digits, '-', '_', '.'"
-            ));
-        }
-        Ok(Self::Bridge(name.to_owned()))
-    }
-}
-
-impl Attachment {
-    /// It is one bridge for each VLAN, and none for untagged Networks.
-    pub fn carries_vlans(&self) -> bool {
-        let Self::Bridge(name) = self;
-        name.contains(VLAN)
-    }
-}
-
-const VLAN: &str = "{vlan}";
-
 /// A network that may be served.
 pub(super) struct Admitted {
-    pub(super) bridge: String,
+    pub(super) attached: Attached,
     pub(super) mtu: Option<u16>,
     pub(super) domain: Option<DomainName>,
     pub(super) forwarders: Vec<IpAddr>,
@@ -83,7 +46,7 @@ pub(super) struct Admitted {
 pub(super) fn admit(node: &NodeConfig, inputs: &Inputs) -> Result<Admitted, Problem> {
     let network = &inputs.network;
     faultless(network)?;
-    let bridge = bridge(node, network)?;
+    let attached = attached(node, network)?;
     let policy = if let Some(server) = &inputs.server {
         // A controller has judged it.
         Policy { mtu: server.spec.mtu, domain: domain(network)? }
@@ -93,7 +56,7 @@ pub(super) fn admit(node: &NodeConfig, inputs: &Inputs) -> Result<Admitted, Prob
         judge(inputs, &labels_of_namespace(namespace))?
     };
     Ok(Admitted {
-        bridge,
+        attached,
         mtu: policy.mtu,
         domain: policy.domain,
         forwarders: forwarders(node, network)?,
@@ -153,30 +116,15 @@ fn segment_name(network: &Network) -> String {
     }
 }
 
-fn bridge(node: &NodeConfig, network: &Network) -> Result<String, Problem> {
+fn attached(node: &NodeConfig, network: &Network) -> Result<Attached, Problem> {
     let (physical, vlan) = segment_id(network);
-    let Some(Attachment::Bridge(name)) = node.attachments.get(&physical) else {
+    let Some(attachment) = node.attachments.get(&physical) else {
         let message = format!(
             "physical network {physical} is not mapped on this node; start the agent with --physical-network {physical}=bridge:NAME"
         );
         return Err(Problem::new(Reason::PhysicalNetworkNotFound, message));
     };
-    match (vlan, name.contains(VLAN)) {
-        (Some(vlan), true) => Ok(name.replace(VLAN, &vlan.to_string())),
-        (None, false) => Ok(name.clone()),
-        (Some(vlan), false) => Err(Problem::new(
-            Reason::NotSupported,
-            format!(
-                "spec.segmentation: bridge {name} carries no VLANs; map {physical} to a bridge for each, like bridge:br-{{vlan}}, to use VLAN {vlan}"
-            ),
-        )),
-        (None, true) => Err(Problem::new(
-            Reason::NotSupported,
-            format!(
-                "spec.segmentation: {physical} is mapped to a bridge for each VLAN ({name}); an untagged Network has none"
-            ),
-        )),
-    }
+    attachment.carry(&physical, vlan)
 }
 
 /// Whether the physical network may be used from the network's namespace, which has `namespace_labels`,

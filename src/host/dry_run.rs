@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, mpsc};
 
 use super::{Applied, Error, Host, NodeLink};
-use crate::node::{Action, Rule, Segment};
+use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
 /// Records actions instead of doing them.
@@ -70,7 +70,7 @@ impl Host for DryRun {
         Ok(self.with(present))
     }
 
-    async fn observe(&self, uid: NetworkUid, _bridge: Option<&str>) -> Result<Segment, Error> {
+    async fn observe(&self, uid: NetworkUid, _wanted: Option<&Attached>) -> Result<Segment, Error> {
         Ok(self.with(|state| state.segments.get(&uid).cloned().unwrap_or_default()))
     }
 
@@ -82,8 +82,8 @@ impl Host for DryRun {
         self.with(|state| state.apply(uid, action))
     }
 
-    async fn link(&self, _name: &str) -> Result<Option<NodeLink>, Error> {
-        Ok(Some(NodeLink { is_bridge: true, up: true, mtu: 1500 }))
+    async fn link(&self, _attached: &Attached) -> Result<Option<NodeLink>, Error> {
+        Ok(Some(NodeLink { up: true, mtu: 1500 }))
     }
 
     fn links_changed(&self) -> Arc<Notify> {

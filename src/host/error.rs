@@ -86,6 +86,25 @@ pub enum Error {
     /// By its name.
     #[error("interface {0} is not a bridge")]
     NotABridge(String),
+    /// The parent of a macvlan, somebody else's to make.
+    #[error("there is no interface {0} on this node")]
+    ParentMissing(String),
+    /// The parent of a macvlan, and why it is none.
+    #[error("interface {0} cannot have macvlans: it is {1}")]
+    NotAParent(String, &'static str),
+    /// The parent of a macvlan, and what of the node's it carries.
+    #[error("interface {0} carries {1}: use one without, or run the agent with --macvlan-on-node-interfaces")]
+    ParentInUse(String, String),
+    /// A macvlan cannot have more than its parent.
+    #[error("mtu {mtu} is more than interface {parent} carries: {most}")]
+    MtuTooLarge {
+        /// Wanted.
+        mtu: u32,
+        /// Interface name.
+        parent: String,
+        /// The parent's.
+        most: u32,
+    },
     /// With its prefix.
     #[error("cannot change address {0}")]
     ChangeAddress(ipnet::IpNet, #[source] rtnetlink::Error),

@@ -6,7 +6,8 @@
 use futures::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo, LinkMessage,
+    InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
+    LinkMessage, MacVlanMode,
 };
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -33,10 +34,12 @@ pub(super) struct Link {
     pub(super) up: bool,
     /// The index of the bridge it is in.
     pub(super) controller: Option<u32>,
-    /// Of a veth: the index of its other end, in that one's namespace.
+    /// Of a veth: the index of its other end, in that one's namespace; of a macvlan: of its parent.
     pub(super) peer: Option<u32>,
     pub(super) alias: String,
     pub(super) is_bridge: bool,
+    /// Of a macvlan: whom of its parent's it speaks to.
+    pub(super) macvlan: Option<MacVlanMode>,
     /// A bridge made by us.
     pub(super) ours: bool,
 }
@@ -54,9 +57,7 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Link(index) => link.peer = Some(index),
                 LinkAttribute::IfAlias(alias) => link.alias = alias,
                 LinkAttribute::Group(group) => link.ours = group == GROUP,
-                LinkAttribute::LinkInfo(info) => {
-                    link.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
-                }
+                LinkAttribute::LinkInfo(info) => link.learn(&info),
                 _ => {}
             }
         }
@@ -66,6 +67,19 @@ impl From<LinkMessage> for Link {
 }
 
 impl Link {
+    fn learn(&mut self, info: &[LinkInfo]) {
+        self.is_bridge = info.contains(&LinkInfo::Kind(InfoKind::Bridge));
+        let is_macvlan = info.contains(&LinkInfo::Kind(InfoKind::MacVlan));
+        let mode = info.iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::MacVlan(data)) => data.iter().find_map(|data| match data {
+                InfoMacVlan::Mode(mode) => Some(*mode),
+                _ => None,
+            }),
+            _ => None,
+        });
+        self.macvlan = mode.filter(|_| is_macvlan);
+    }
+
     /// The network whose outer device this is.
     pub(super) fn network(&self) -> Option<NetworkUid> {
         let uid = self.alias.strip_prefix("kube-dhcp ")?.rsplit(' ').next()?.parse().ok()?;
@@ -221,7 +235,7 @@ pub(super) async fn delete_group(handle: &Handle, group: u32) -> Result<(), Erro
 }
 
 /// Two networks may want the same bridge at once.
-async fn create(handle: &Handle, name: &str, message: LinkMessage) -> Result<(), Error> {
+pub(super) async fn create(handle: &Handle, name: &str, message: LinkMessage) -> Result<(), Error> {
     match handle.link().add(message).execute().await {
         Err(e) if !is(&e, Errno::EEXIST) => Err(Error::CreateLink(name.to_owned(), e)),
         _ => Ok(()),

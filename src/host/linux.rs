@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rtnetlink::Handle;
 use tokio::sync::{Notify, RwLock, mpsc};
 
+use super::device::{Allowed, Devices, Wanted};
 use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
 use super::machine::blocking;
-use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
@@ -19,7 +19,9 @@ use super::{
     Applied, Error, Host, NodeLink, files, link, machine, neighbour, nft, observe, probe, route, survey,
 };
 use crate::dnsmasq::Layout;
-use crate::node::{Action, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device};
+use crate::node::{
+    Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device,
+};
 use crate::types::{MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
@@ -32,12 +34,9 @@ const NOTIFY: [&str; 2] =
 /// The namespaces, links, rules, files and processes of the machine it runs on.
 pub struct LinuxHost {
     state: PathBuf,
-    /// To the kernel, about the node's own namespace.
-    handle: Handle,
     firewall: Firewall,
     driver: Driver,
-    monitor: Monitor,
-    removals: Removals,
+    devices: Devices,
     events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
     /// Somebody who only looks changes nothing, not even a long log.
     acts: bool,
@@ -56,14 +55,22 @@ impl LinuxHost {
         let (sender, receiver) = mpsc::channel(EVENTS);
         let failed = |e| Error::Open("a netlink socket", e);
         let handle = netns::connect(&tokio::runtime::Handle::current()).map_err(failed)?;
-        let monitor = Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
+        let monitor = super::monitor::Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
         let processes = Processes::new(sender)?;
         processes.take_in(survey::survey(&state)?)?;
         let removals = Removals::start(handle.clone());
         let driver = Driver { state: state.clone(), processes, starts: RwLock::default() };
         let events = Mutex::new(Some(receiver));
         let firewall = Firewall::default();
-        Ok(Self { state, handle, firewall, driver, monitor, removals, events, acts: false })
+        let devices = Devices { handle, monitor, removals, allowed: Allowed::default() };
+        Ok(Self { state, firewall, driver, devices, events, acts: false })
+    }
+
+    /// The same where more is allowed, or less.
+    #[must_use]
+    pub fn allowing(mut self, allowed: Allowed) -> Self {
+        self.devices.allowed = allowed;
+        self
     }
 
     /// The state directory, by its one name: it is part of command lines.
@@ -88,7 +95,7 @@ impl LinuxHost {
         let Some(name) = name else { return Ok(None) };
         let found = match port_of {
             Some(bridge) if bridge.name == name => Some(bridge.clone()),
-            _ => link::get(&self.handle, name).await?,
+            _ => link::get(&self.devices.handle, name).await?,
         };
         let bridge = found.filter(|link| link.is_bridge);
         Ok(bridge.map(|link| Bridge { name: link.name, ours: link.ours }))
@@ -101,74 +108,6 @@ impl LinuxHost {
             written.map_err(|e| Error::SetSysctl(path, e))
         };
         netns::open(uid)?.run(write).await?
-    }
-
-    async fn require_bridge(&self, bridge: &Bridge) -> Result<(), Error> {
-        if bridge.ours {
-            return link::ensure_bridge(&self.handle, &bridge.name).await;
-        }
-        link::bridge(&self.handle, &bridge.name).await.map(drop)
-    }
-
-    async fn create_device(
-        &self,
-        uid: NetworkUid,
-        label: &str,
-        mac: MacAddr,
-        mtu: u32,
-        bridge: &str,
-    ) -> Result<(), Error> {
-        let (netns, outer) = (netns::open(uid)?, outer_device(uid));
-        let bridge = link::bridge(&self.handle, bridge).await?;
-        self.delete_device(uid).await?;
-        link::create_pair(&self.handle, &outer, &netns, mac, mtu, &bridge).await?;
-        link::finish_outer(&self.handle, &outer, uid, label).await?;
-        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
-        self.monitor.expect(&outer, uid, bridge.index);
-        Ok(())
-    }
-
-    /// Both ends, which need not belong together.
-    async fn delete_device(&self, uid: NetworkUid) -> Result<(), Error> {
-        self.remove_outer(&outer_device(uid)).await?;
-        match netns::find(uid)? {
-            Named::Namespace(netns) => link::delete(&netns.connect().await?, INNER_DEVICE).await,
-            Named::Missing | Named::Unusable => Ok(()),
-        }
-    }
-
-    /// Does not queue where there is nothing to remove.
-    async fn remove_outer(&self, outer: &str) -> Result<(), Error> {
-        self.monitor.forget(outer);
-        match link::get(&self.handle, outer).await? {
-            Some(_) => self.removals.remove(outer).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn attach_device(&self, uid: NetworkUid, bridge: &str) -> Result<(), Error> {
-        let bridge = link::bridge(&self.handle, bridge).await?;
-        let outer = outer_device(uid);
-        self.monitor.forget(&outer);
-        link::attach(&self.handle, &outer, &bridge).await?;
-        self.monitor.expect(&outer, uid, bridge.index);
-        Ok(())
-    }
-
-    async fn set_mtu(&self, uid: NetworkUid, mtu: u32) -> Result<(), Error> {
-        link::set_mtu(&netns::open(uid)?.connect().await?, INNER_DEVICE, mtu).await?;
-        let outer = outer_device(uid);
-        let (_, bridge) = observe::outside(&self.handle, &outer).await?;
-        let mtu = bridge.map_or(mtu, |bridge| link::outer_mtu(mtu, &bridge));
-        link::set_mtu(&self.handle, &outer, mtu).await
-    }
-
-    /// With the loopback, through which we speak to dnsmasq.
-    async fn set_up(&self, uid: NetworkUid) -> Result<(), Error> {
-        let inside = netns::open(uid)?.connect().await?;
-        link::set_up(&inside, "lo").await?;
-        link::set_up(&inside, INNER_DEVICE).await?;
-        link::set_up(&self.handle, &outer_device(uid)).await
     }
 
     async fn in_device(uid: NetworkUid) -> Result<(Handle, u32), Error> {
@@ -212,7 +151,7 @@ impl LinuxHost {
 
     /// With its outer device: its end inside would live on with a process that is still there.
     async fn delete_namespace(&self, uid: NetworkUid) -> Result<(), Error> {
-        self.remove_outer(&outer_device(uid)).await?;
+        self.devices.remove_outer(&outer_device(uid)).await?;
         if let Named::Namespace(netns) = netns::find(uid)? {
             self.firewall.forget(&netns);
         }
@@ -220,11 +159,18 @@ impl LinuxHost {
     }
 }
 
+fn bridge_of(attached: Option<&Attached>) -> Option<&str> {
+    match attached {
+        Some(Attached::Bridge(name)) => Some(name),
+        _ => None,
+    }
+}
+
 impl Host for LinuxHost {
     async fn networks(&self) -> Result<BTreeSet<NetworkUid>, Error> {
         let directory = Layout::all(&self.state);
         let mut networks: BTreeSet<_> = self.driver.processes.networks().into_iter().collect();
-        networks.extend(link::all(&self.handle).await?.iter().filter_map(link::Link::network));
+        networks.extend(link::all(&self.devices.handle).await?.iter().filter_map(link::Link::network));
         let named = blocking(move || {
             let mut named = netns::all()?;
             named.extend(files::names(&directory)?.iter().filter_map(|name| name.parse::<NetworkUid>().ok()));
@@ -234,7 +180,7 @@ impl Host for LinuxHost {
         Ok(networks)
     }
 
-    async fn observe(&self, uid: NetworkUid, bridge: Option<&str>) -> Result<Segment, Error> {
+    async fn observe(&self, uid: NetworkUid, wanted: Option<&Attached>) -> Result<Segment, Error> {
         let (netns, namespace) = match netns::find(uid)? {
             Named::Missing => (None, None),
             Named::Unusable => (None, Some(Namespace::default())),
@@ -250,14 +196,16 @@ impl Host for LinuxHost {
             observe::server(&layout, &processes, inner.as_ref())
         });
         let outer = outer_device(uid);
-        let outside = observe::outside(&self.handle, &outer);
+        self.devices.stand(uid, wanted).await?;
+        let outside = observe::outside(&self.devices.handle, &outer);
         let inside = self.observe_inside(netns.as_ref());
         let (server, (outer_end, port_of), inside) = tokio::try_join!(server, outside, inside)?;
-        let device = observe::device(&inside, outer_end.as_ref(), port_of.as_ref());
+        let parent = observe::parent(&self.devices.handle, inside.device.as_ref()).await?;
+        let device = observe::device(&inside, outer_end.as_ref(), port_of.as_ref(), parent.as_ref());
         if let (Some(true), Some(port_of)) = (device.as_ref().map(|device| device.up), &port_of) {
-            self.monitor.expect(&outer, uid, port_of.index);
+            self.devices.monitor.expect(&outer, uid, port_of.index);
         }
-        let bridge = self.observe_bridge(bridge, port_of.as_ref()).await?;
+        let bridge = self.observe_bridge(bridge_of(wanted), port_of.as_ref()).await?;
         let namespace = namespace.or(netns.map(|_| inside.namespace));
         Ok(Segment { namespace, bridge, device, server })
     }
@@ -271,13 +219,14 @@ impl Host for LinuxHost {
             Action::CreateNamespace => netns::create(uid).await?,
             Action::SetSysctl(sysctl) => Self::set_sysctl(uid, *sysctl).await?,
             Action::AddRule(rule) => self.firewall.add(&netns::open(uid)?, *rule).await?,
-            Action::RequireBridge(bridge) => self.require_bridge(bridge).await?,
-            Action::CreateDevice { mac, mtu, bridge } => {
-                self.create_device(uid, label, *mac, *mtu, bridge).await?;
+            Action::RequireBridge(bridge) => self.devices.require_bridge(uid, bridge).await?,
+            Action::CreateDevice { mac, mtu, attached } => {
+                let wanted = Wanted { uid, label, mac: *mac, mtu: *mtu };
+                self.devices.create(wanted, attached).await?;
             }
-            Action::AttachDevice(bridge) => self.attach_device(uid, bridge).await?,
-            Action::SetMtu(mtu) => self.set_mtu(uid, *mtu).await?,
-            Action::SetUp => self.set_up(uid).await?,
+            Action::AttachDevice(attached) => self.devices.attach(uid, attached).await?,
+            Action::SetMtu(mtu) => self.devices.set_mtu(uid, *mtu).await?,
+            Action::SetUp => self.devices.set_up(uid).await?,
             Action::AddAddress(net) => Self::change_address(uid, *net, true).await?,
             Action::RemoveAddress(net) => Self::change_address(uid, *net, false).await?,
             Action::SetGateway(family, gateway) => Self::set_gateway(uid, *family, *gateway).await?,
@@ -288,21 +237,19 @@ impl Host for LinuxHost {
                 Self::admit_to_dhcpv6(uid, *whole, add.clone(), remove.clone()).await?;
             }
             Action::OpenDhcpv6 => netns::open(uid)?.run(nft::known::open).await??,
-            Action::DeleteDevice => self.delete_device(uid).await?,
+            Action::DeleteDevice => self.devices.delete(uid).await?,
             Action::Server(action) => return self.driver.apply(uid, action).await,
             Action::DeleteNamespace => self.delete_namespace(uid).await?,
         }
         Ok(Applied::default())
     }
 
-    async fn link(&self, name: &str) -> Result<Option<NodeLink>, Error> {
-        self.monitor.heed(name);
-        let link = link::get(&self.handle, name).await?;
-        Ok(link.map(|link| NodeLink { is_bridge: link.is_bridge, up: link.up, mtu: link.mtu }))
+    async fn link(&self, attached: &Attached) -> Result<Option<NodeLink>, Error> {
+        self.devices.node_link(attached).await
     }
 
     fn links_changed(&self) -> Arc<Notify> {
-        self.monitor.links_changed()
+        self.devices.monitor.links_changed()
     }
 
     /// The kernel does it for a device whose MAC address is set, also to what it was; then it forgets the
@@ -337,11 +284,11 @@ impl Host for LinuxHost {
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {
-        let links = link::all(&self.handle).await?;
+        let links = link::all(&self.devices.handle).await?;
         let used: BTreeSet<_> = links.iter().filter_map(|link| link.controller).collect();
         let ours = links.iter().filter(|link| link.ours && !used.contains(&link.index));
         for bridge in ours.filter(|link| !wanted.contains(&link.name)) {
-            link::delete(&self.handle, &bridge.name).await?;
+            link::delete(&self.devices.handle, &bridge.name).await?;
         }
         Ok(())
     }

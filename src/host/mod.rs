@@ -5,6 +5,8 @@
 //! middle of when the agent died is seen by the next observation.
 
 mod ask;
+mod base;
+mod device;
 mod dnsmasq;
 mod dry_run;
 mod error;
@@ -14,6 +16,7 @@ mod gate;
 mod link;
 mod linux;
 mod machine;
+mod macvlan;
 mod monitor;
 mod neighbour;
 mod netlink;
@@ -34,9 +37,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::node::{Action, Rule, Segment};
+use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
+pub use device::Allowed;
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use linux::LinuxHost;
@@ -50,11 +54,11 @@ pub trait Host: Send + Sync + 'static {
     /// Every network of which anything is left on this node.
     fn networks(&self) -> impl Future<Output = Result<BTreeSet<NetworkUid>, Error>> + Send;
 
-    /// What is there of one network. `bridge` is the bridge it is to be in, if that is known.
+    /// What is there of one network. `wanted` is what it is to be attached to, if that is known.
     fn observe(
         &self,
         uid: NetworkUid,
-        bridge: Option<&str>,
+        wanted: Option<&Attached>,
     ) -> impl Future<Output = Result<Segment, Error>> + Send;
 
     /// Whether rules of this kind can be had on this node.
@@ -68,8 +72,8 @@ pub trait Host: Send + Sync + 'static {
         action: &Action,
     ) -> impl Future<Output = Result<Applied, Error>> + Send;
 
-    /// The link of this name on the node, if there is one.
-    fn link(&self, name: &str) -> impl Future<Output = Result<Option<NodeLink>, Error>> + Send;
+    /// The node's link that devices can be attached to, if it is there; an error, if it may not be used.
+    fn link(&self, attached: &Attached) -> impl Future<Output = Result<Option<NodeLink>, Error>> + Send;
 
     /// Told when a link changes that was asked for by [`link`](Self::link).
     fn links_changed(&self) -> Arc<Notify>;
@@ -95,8 +99,6 @@ pub trait Host: Send + Sync + 'static {
 /// A link of the node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NodeLink {
-    /// Whether it is a bridge.
-    pub is_bridge: bool,
     /// Whether it is set up.
     pub up: bool,
     /// In bytes.

@@ -14,6 +14,7 @@ use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::JoinHandle;
 
+use super::base::{Bases, State};
 use super::link::{self, Link};
 use crate::types::NetworkUid;
 
@@ -48,6 +49,7 @@ impl Others {
 pub(super) struct Monitor {
     devices: Arc<Devices>,
     others: Arc<Others>,
+    bases: Arc<Bases>,
     task: JoinHandle<()>,
 }
 
@@ -56,12 +58,14 @@ impl Monitor {
     pub(super) fn start(handle: Handle, events: mpsc::Sender<NetworkUid>) -> io::Result<Self> {
         let (connection, _, messages) = rtnetlink::new_multicast_connection(&[MulticastGroup::Link])?;
         let devices = Arc::<Devices>::default();
-        let others = Arc::<Others>::default();
-        let watch = watch(messages, handle, Arc::clone(&devices), Arc::clone(&others), events);
+        let (others, bases) = (Arc::<Others>::default(), Arc::<Bases>::default());
+        let watched =
+            Watched { devices: Arc::clone(&devices), others: Arc::clone(&others), bases: Arc::clone(&bases) };
+        let watch = watch(messages, handle, watched, events);
         let task = tokio::spawn(async move {
             tokio::select! { () = connection => {} () = watch => {} }
         });
-        Ok(Self { devices, others, task })
+        Ok(Self { devices, others, bases, task })
     }
 
     /// A change of the link of this name is to be heard of.
@@ -72,6 +76,16 @@ impl Monitor {
     /// Told when a link changes that is heeded.
     pub(super) fn links_changed(&self) -> Arc<Notify> {
         Arc::clone(&self.others.changed)
+    }
+
+    /// The network is to hear, once, when the link of this name is otherwise than it was seen.
+    pub(super) fn stand(&self, name: &str, uid: NetworkUid, seen: State) {
+        self.bases.stand(name, uid, seen);
+    }
+
+    /// No link of others matters to it.
+    pub(super) fn leave(&self, uid: NetworkUid) {
+        self.bases.leave(uid);
     }
 
     /// From now on this device is to be up and in this bridge.
@@ -95,20 +109,27 @@ fn lock(devices: &Devices) -> MutexGuard<'_, HashMap<String, (NetworkUid, u32)>>
     devices.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-async fn watch(
-    mut messages: Messages,
-    handle: Handle,
+/// What there is to hear of.
+#[derive(Default)]
+struct Watched {
     devices: Arc<Devices>,
     others: Arc<Others>,
-    events: mpsc::Sender<NetworkUid>,
-) {
+    bases: Arc<Bases>,
+}
+
+async fn watch(mut messages: Messages, handle: Handle, watched: Watched, events: mpsc::Sender<NetworkUid>) {
+    let Watched { devices, others, bases } = watched;
     while let Some((message, _)) = messages.next().await {
         others.note(&message);
         if matches!(message.payload, NetlinkPayload::Overrun(_)) {
             suspect_all(&devices, &events);
+            bases.all().into_iter().for_each(|uid| super::tell(&events, uid));
             continue;
         }
-        let Some((name, uid)) = suspect(message, &devices) else { continue };
+        let Some((link, deleted)) = told(message) else { continue };
+        let state = (!deleted).then_some((link.index, link.mtu));
+        bases.differs(&link.name, state).into_iter().for_each(|uid| super::tell(&events, uid));
+        let Some((name, uid)) = suspect(link, deleted, &devices) else { continue };
         // Messages of our own doing may come late: what counts is how it is now.
         let now = link::get(&handle, &name).await.ok().flatten();
         let expected = lock(&devices).get(&name).copied();
@@ -126,13 +147,17 @@ fn suspect_all(devices: &Devices, events: &mpsc::Sender<NetworkUid>) {
     }
 }
 
-/// A device of ours that a message tells something bad of.
-fn suspect(message: NetlinkMessage<RouteNetlinkMessage>, devices: &Devices) -> Option<(String, NetworkUid)> {
-    let (link, deleted) = match message.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => (Link::from(message), false),
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => (Link::from(message), true),
-        _ => return None,
-    };
+/// What a message tells of a link, and whether it is its end.
+fn told(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<(Link, bool)> {
+    match message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Some((Link::from(link), false)),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => Some((Link::from(link), true)),
+        _ => None,
+    }
+}
+
+/// A device of ours of which something bad is told.
+fn suspect(link: Link, deleted: bool, devices: &Devices) -> Option<(String, NetworkUid)> {
     let (uid, bridge) = lock(devices).get(&link.name).copied()?;
     (deleted || !is_well(&link, bridge)).then_some((link.name, uid))
 }
@@ -156,7 +181,7 @@ mod tests {
         let message = NetlinkMessage::new(rtnetlink::packet_core::NetlinkHeader::default(), payload);
         lost.unbounded_send((message, SocketAddr::new(0, 0))).unwrap();
         drop(lost);
-        watch(messages, handle, devices, Arc::default(), sender).await;
+        watch(messages, handle, Watched { devices, ..Watched::default() }, sender).await;
         assert_eq!(events.recv().await, Some(uid));
     }
 }

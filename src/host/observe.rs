@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rtnetlink::Handle;
+use rtnetlink::packet_route::link::MacVlanMode;
 
 use super::link::{self, Link};
 use super::machine::find_dnsmasq;
@@ -15,14 +16,14 @@ use super::netns::{self, LOOPBACK, Netns};
 use super::process::Process;
 use super::{Error, files, firewall, machine, neighbour, nft, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
-use crate::node::{Device, Family, INNER_DEVICE, Namespace, Sysctl};
+use crate::node::{Attached, Device, Family, INNER_DEVICE, Namespace, Sysctl};
 use crate::types::{DomainName, MacAddr};
 
 /// What is inside a namespace.
 #[derive(Default)]
 pub(super) struct Inside {
     pub(super) namespace: Namespace,
-    device: Option<Link>,
+    pub(super) device: Option<Link>,
     loopback_up: bool,
     addresses: BTreeSet<ipnet::IpNet>,
     gateways: BTreeMap<Family, IpAddr>,
@@ -76,19 +77,26 @@ pub(super) fn sysctl_path(sysctl: Sysctl) -> String {
 
 /// The pair, if both ends are where they belong. A half of one has a MAC that nobody wants, so that
 /// it is replaced, or removed.
-pub(super) fn device(inside: &Inside, outer: Option<&Link>, bridge: Option<&Link>) -> Option<Device> {
-    let (inner, outer) = match (&inside.device, outer) {
-        (None, None) => return None,
-        (Some(inner), Some(outer)) if inner.peer == Some(outer.index) => (inner, outer),
+pub(super) fn device(
+    inside: &Inside,
+    outer: Option<&Link>,
+    bridge: Option<&Link>,
+    parent: Option<&Link>,
+) -> Option<Device> {
+    let inner = match (&inside.device, outer, parent) {
+        (None, None, _) => return None,
+        (Some(inner), Some(outer), None) if inner.peer == Some(outer.index) => inner,
+        (Some(inner), None, Some(_)) if inner.macvlan == Some(MacVlanMode::Bridge) => inner,
         _ => return Some(half()),
     };
     let Some(mac) = inner.mac else { return Some(half()) };
+    let bridge = || bridge.map(|bridge| Attached::Bridge(bridge.name.clone()));
     Some(Device {
         mac,
         // One that nobody wants, if the outer end lets less through. It may let through more.
-        mtu: if inner.mtu <= outer.mtu { inner.mtu } else { 0 },
-        bridge: bridge.map(|bridge| bridge.name.clone()),
-        up: inner.up && outer.up && inside.loopback_up,
+        mtu: if outer.is_none_or(|outer| inner.mtu <= outer.mtu) { inner.mtu } else { 0 },
+        attached: parent.map(|parent| Attached::Macvlan(parent.name.clone())).or_else(bridge),
+        up: inner.up && outer.is_none_or(|outer| outer.up) && inside.loopback_up,
         addresses: inside.addresses.clone(),
         gateways: inside.gateways.clone(),
         neighbours: inside.neighbours.clone(),
@@ -107,6 +115,14 @@ pub(super) async fn outside(handle: &Handle, name: &str) -> Result<(Option<Link>
         None => None,
     };
     Ok((outer, bridge))
+}
+
+/// The node's interface that an inner device is a macvlan of.
+pub(super) async fn parent(handle: &Handle, inner: Option<&Link>) -> Result<Option<Link>, Error> {
+    match inner.filter(|inner| inner.macvlan.is_some()).and_then(|inner| inner.peer) {
+        Some(index) => link::by_index(handle, index).await,
+        None => Ok(None),
+    }
 }
 
 /// What the files and the processes of a network's dnsmasq say.

@@ -93,6 +93,13 @@ pub(super) async fn gateways(handle: &Handle, six: bool) -> Result<BTreeMap<Fami
     Ok(Family::ALL.into_iter().filter_map(of).collect())
 }
 
+/// Whether a default route of either family leads through this interface.
+pub(super) async fn leads_out(handle: &Handle, index: u32) -> Result<bool, Error> {
+    let through = |route: &RouteMessage| route.attributes.contains(&RouteAttribute::Oif(index));
+    let routes = routes(handle, AddressFamily::Unspec).await?;
+    Ok(routes.iter().any(|route| is_default(route) && through(route)))
+}
+
 /// Has this default route and no other of its family; its gateway on-link if it is in none of `subnets`.
 pub(super) async fn set_gateway(
     handle: &Handle,

@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::{Bridge, Family, Rule, Sysctl};
+use super::{Attached, Bridge, Family, Rule, Sysctl};
 use crate::dnsmasq;
 use crate::types::MacAddr;
 
@@ -23,17 +23,17 @@ pub enum Action {
     AddRule(Rule),
     /// Have this bridge: make it if it may be made, else fail.
     RequireBridge(Bridge),
-    /// Make the veth pair, the outer end a port of the bridge, both ends up.
+    /// Make the device: a macvlan, or a veth pair whose outer end is a port of a bridge; up.
     CreateDevice {
-        /// Of the inner end.
+        /// Of the end in the namespace.
         mac: MacAddr,
         /// Of both ends.
         mtu: u32,
-        /// Interface name.
-        bridge: String,
+        /// To what.
+        attached: Attached,
     },
-    /// Make the outer end a port of this bridge.
-    AttachDevice(String),
+    /// Make the outer end a port of this.
+    AttachDevice(Attached),
     /// Set the MTU of both ends.
     SetMtu(u32),
     /// Set both ends up.
@@ -64,7 +64,7 @@ pub enum Action {
     },
     /// Let everybody speak to the DHCPv6 server: no filter.
     OpenDhcpv6,
-    /// Remove the veth pair.
+    /// Remove the device, both ends.
     DeleteDevice,
     /// Something for the server.
     Server(dnsmasq::Action),
@@ -110,10 +110,10 @@ impl fmt::Display for Action {
             }
             Self::RequireBridge(Bridge { name, ours: true }) => write!(f, "create bridge {name}"),
             Self::RequireBridge(Bridge { name, ours: false }) => write!(f, "wait for bridge {name}"),
-            Self::CreateDevice { mac, mtu, bridge } => {
-                write!(f, "create the DHCP device {mac} (MTU {mtu}) in bridge {bridge}")
+            Self::CreateDevice { mac, mtu, attached } => {
+                write!(f, "create the DHCP device {mac} (MTU {mtu}) {}", attached.place())
             }
-            Self::AttachDevice(bridge) => write!(f, "put the DHCP device into bridge {bridge}"),
+            Self::AttachDevice(attached) => write!(f, "put the DHCP device {}", attached.place()),
             Self::SetMtu(mtu) => write!(f, "set the device's MTU to {mtu}"),
             Self::SetUp => write!(f, "set the device up"),
             Self::AddAddress(address) => write!(f, "add address {address}"),

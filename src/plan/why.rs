@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::dnsmasq::{self, Client, Host, HostChange, Server};
-use crate::node::{Action, Segment};
+use crate::node::{Action, Attached, Segment};
 
 /// Why `action` leads from `observed` to `desired`.
 pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> String {
@@ -17,13 +17,13 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
         Action::CreateNamespace | Action::RequireBridge(_) => "there is none".to_owned(),
         Action::CreateDevice { .. } if device.is_none() => "there is none".to_owned(),
         Action::CreateDevice { .. } | Action::DeleteDevice => {
-            "the one there has another MAC, or one end".to_owned()
+            "the one there has another MAC, one end, or another place".to_owned()
         }
         Action::SetSysctl(_) => "it has another value".to_owned(),
         Action::AddRule(_) | Action::AddAddress(_) => "it is missing".to_owned(),
         Action::RemoveAddress(_) => "it belongs to no subnet".to_owned(),
         Action::AttachDevice(_) => {
-            is(device.and_then(|d| d.bridge.clone()).map_or("in none".into(), |b| format!("in {b}")))
+            is(device.and_then(|d| d.attached.as_ref()).map_or("in none".into(), Attached::place))
         }
         Action::SetMtu(_) => is(device.map_or_else(String::new, |d| d.mtu.to_string())),
         Action::SetUp => is("down".into()),

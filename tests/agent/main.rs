@@ -16,6 +16,7 @@ mod site;
 
 mod adoption;
 mod answers;
+mod attachments;
 mod changes;
 mod clients;
 mod crash;

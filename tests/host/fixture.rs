@@ -10,7 +10,9 @@ use std::time::Duration;
 use crate::inside::sh;
 use kube_dhcp::dnsmasq::{self};
 use kube_dhcp::host::{Applied, Host, LinuxHost};
-use kube_dhcp::node::{Action, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl, namespace_name};
+use kube_dhcp::node::{
+    Action, Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl, namespace_name,
+};
 use kube_dhcp::plan::plan;
 use kube_dhcp::service::{Code, Reservation, Scope, Service};
 use kube_dhcp::types::{MacAddr, NetworkUid};
@@ -56,7 +58,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules, known: None };
     let [a, b, c, d, ..] = uid.bytes();
     let device = Device {
-        bridge: Some(BRIDGE.into()),
+        attached: Some(Attached::Bridge(BRIDGE.into())),
         addresses: BTreeSet::from(["10.0.0.250/16".parse().unwrap(), "10.9.0.2/24".parse().unwrap()]),
         gateways: [(Family::V4, [10, 0, 0, 1].into())].into(),
         ..Device::bare(MacAddr::local([1, a, b, c, d]), 1400)
@@ -69,7 +71,14 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
 }
 
 pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {
-    host.observe(uid, Some(BRIDGE)).await.unwrap()
+    observe_as(host, uid, None).await
+}
+
+/// As one who wants `desired`.
+pub async fn observe_as(host: &LinuxHost, uid: NetworkUid, desired: Option<&Segment>) -> Segment {
+    let bridge = Attached::Bridge(BRIDGE.into());
+    let wanted = desired.and_then(Segment::attached).unwrap_or(&bridge);
+    host.observe(uid, Some(wanted)).await.unwrap()
 }
 
 pub async fn apply(host: &LinuxHost, uid: NetworkUid, action: &Action) -> Applied {
@@ -87,7 +96,7 @@ pub async fn try_reconcile(
     uid: NetworkUid,
     desired: Option<&Segment>,
 ) -> Result<Vec<Action>, kube_dhcp::host::Error> {
-    let actions = plan(desired, &observe(host, uid).await, true).actions;
+    let actions = plan(desired, &observe_as(host, uid, desired).await, true).actions;
     for action in &actions {
         host.apply(uid, "team-a/lan-a", action).await?;
     }
@@ -96,7 +105,7 @@ pub async fn try_reconcile(
 
 pub async fn settle(host: &LinuxHost, uid: NetworkUid, desired: &Segment) -> Vec<Action> {
     let actions = reconcile(host, uid, Some(desired)).await;
-    let left = plan(Some(desired), &observe(host, uid).await, true);
+    let left = plan(Some(desired), &observe_as(host, uid, Some(desired)).await, true);
     assert!(left.actions.is_empty() && !left.postponed, "left after {actions:#?}: {left:#?}");
     actions
 }
@@ -110,13 +119,23 @@ pub fn in_netns(uid: NetworkUid, line: &str) -> String {
     sh(&format!("ip netns exec {} {line}", namespace_name(uid)))
 }
 
-/// A lease, as a guest on the bridge gets it.
+/// Whether a guest on the bridge gets its lease.
 pub fn lease(n: u16) -> bool {
+    lease_from(n, BRIDGE)
+}
+
+/// Whether a guest on this bridge does.
+pub fn lease_from(n: u16, bridge: &str) -> bool {
+    lease_through(
+        n,
+        &format!("ip link add t{n} type veth peer name eth0 netns g{n}; ip link set t{n} master {bridge} up"),
+    )
+}
+
+/// Whether a guest does whose `eth0` in namespace `g<n>` is made by this.
+pub fn lease_through(n: u16, plug: &str) -> bool {
     let mac = mac(n);
-    sh(&format!(
-        "ip netns add g{n}; ip link add t{n} type veth peer name eth0 netns g{n}; ip link set t{n} master {BRIDGE} up
-         ip -n g{n} link set eth0 address {mac} up"
-    ));
+    sh(&format!("ip netns add g{n}\n{plug}\nip -n g{n} link set eth0 address {mac} up"));
     let line = format!("ip netns exec g{n} udhcpc -i eth0 -n -q -f -t 3 -T 1 -s /bin/true 2>&1 || true");
     let said = sh(&line);
     sh(&format!("ip netns delete g{n}; ip link delete t{n} 2>/dev/null || true"));

@@ -8,5 +8,6 @@ mod fixture;
 #[path = "../inside/mod.rs"]
 mod inside;
 mod ipv6;
+mod macvlan;
 mod network;
 mod server;

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::inside::{inside, sh};
 use kube_dhcp::dnsmasq::{self, Action as Step, Lease};
 use kube_dhcp::host::{Host, LinuxHost};
-use kube_dhcp::node::{Action, Bridge, Family, namespace_name, outer_device};
+use kube_dhcp::node::{Action, Attached, Bridge, Family, namespace_name, outer_device};
 
 use crate::fixture::*;
 
@@ -170,7 +170,7 @@ fn a_bridge_keeps_its_mtu() {
         settle(&host, uid(1), &wanted).await;
         // As when it is moved from a bridge with a small MTU.
         sh(&format!("ip link set {0} nomaster mtu 1400", outer_device(uid(1))));
-        apply(&host, uid(1), &Action::AttachDevice("br1".into())).await;
+        apply(&host, uid(1), &Action::AttachDevice(Attached::Bridge("br1".into()))).await;
         assert_eq!(mtu_of("br1"), "4000");
     });
 }

@@ -83,7 +83,7 @@ pub fn suffer(segment: &mut Segment, damage: Damage) {
         Damage::Bridge => {
             segment.bridge = None;
             if let Some(device) = &mut segment.device {
-                device.bridge = None;
+                device.attached = None;
             }
         }
         Damage::Directory if segment.server.as_ref().is_some_and(|server| server.process.is_none()) => {
@@ -121,7 +121,7 @@ fn suffer_device(segment: &mut Segment, damage: Damage) {
     let Some(device) = &mut segment.device else { return };
     match damage {
         Damage::Down => device.up = false,
-        Damage::Unplugged => device.bridge = None,
+        Damage::Unplugged => device.attached = None,
         Damage::Address => device.addresses.clear(),
         Damage::ExtraAddress => {
             device.addresses.insert("10.9.9.9/24".parse().unwrap());

@@ -32,7 +32,9 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
     };
     let node = NodeConfig {
         name: "n1".into(),
-        attachments: BTreeMap::from([("lan".into(), "bridge:br0".parse().unwrap())]),
+        attachments: [("lan", "bridge:br0"), ("wire", "macvlan:eth1"), ("cable", "macvlan:eth2")]
+            .map(|(name, text)| (name.to_owned(), text.parse().unwrap()))
+            .into(),
         create_bridges: true,
         state: "/state".into(),
         ..NodeConfig::default()
@@ -45,8 +47,9 @@ fn uid() -> NetworkUid {
 }
 
 fn network() -> impl Strategy<Value = Value> {
-    (any::<bool>(), prop::option::of(1400..1403u16)).prop_map(|(domain, mtu)| {
-        let mut spec = json!({"physicalNetworkRef": {"name": "lan"}});
+    let physical = prop::sample::select(vec!["lan", "lan", "wire", "cable"]);
+    (physical, any::<bool>(), prop::option::of(1400..1403u16)).prop_map(|(physical, domain, mtu)| {
+        let mut spec = json!({"physicalNetworkRef": {"name": physical}});
         if domain {
             spec["dns"] = json!({"domain": "vm.example.org"});
         }

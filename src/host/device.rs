@@ -1,0 +1,184 @@
+//! The DHCP devices: made, attached, changed, removed.
+//!
+//! Called by `linux`. What each shall be is decided elsewhere.
+
+use rtnetlink::Handle;
+
+use super::monitor::Monitor;
+use super::netns::{self, Named, Netns};
+use super::removal::Removals;
+use super::{Error, NodeLink, link, macvlan, observe};
+use crate::node::{Attached, Bridge, INNER_DEVICE, outer_device};
+use crate::types::{MacAddr, NetworkUid};
+
+/// What the operator allows.
+#[derive(Debug, Clone, Default)]
+pub struct Allowed {
+    /// Macvlans of an interface that carries the node's own address or a default route.
+    pub macvlan_on_node_interfaces: bool,
+}
+
+/// All devices of a node.
+pub(super) struct Devices {
+    /// To the kernel, about the node's own namespace.
+    pub(super) handle: Handle,
+    pub(super) monitor: Monitor,
+    pub(super) removals: Removals,
+    pub(super) allowed: Allowed,
+}
+
+/// A device to be.
+pub(super) struct Wanted<'a> {
+    pub(super) uid: NetworkUid,
+    pub(super) label: &'a str,
+    pub(super) mac: MacAddr,
+    pub(super) mtu: u32,
+}
+
+impl Devices {
+    /// Where it is others' to make, the network hears when they do.
+    pub(super) async fn require_bridge(&self, uid: NetworkUid, bridge: &Bridge) -> Result<(), Error> {
+        if bridge.ours {
+            return link::ensure_bridge(&self.handle, &bridge.name).await;
+        }
+        self.monitor.stand(&bridge.name, uid, None);
+        link::bridge(&self.handle, &bridge.name).await?;
+        self.monitor.leave(uid);
+        Ok(())
+    }
+
+    /// The parent of a macvlan takes it along when it goes, in a namespace whose links nobody watches.
+    pub(super) async fn stand(&self, uid: NetworkUid, wanted: Option<&Attached>) -> Result<(), Error> {
+        let Some(Attached::Macvlan(parent)) = wanted else {
+            self.monitor.leave(uid);
+            return Ok(());
+        };
+        // Twice: what happens after the first look is heard of, or seen.
+        for _ in 0..2 {
+            let seen = link::get(&self.handle, parent).await?;
+            self.monitor.stand(parent, uid, seen.map(|link| (link.index, link.mtu)));
+        }
+        Ok(())
+    }
+
+    pub(super) async fn create(&self, wanted: Wanted<'_>, attached: &Attached) -> Result<(), Error> {
+        let netns = netns::open(wanted.uid)?;
+        match attached {
+            Attached::Bridge(name) => self.create_pair(&netns, wanted, name).await,
+            Attached::Macvlan(parent) => self.create_macvlan(&netns, wanted, parent).await,
+        }
+    }
+
+    async fn create_pair(&self, netns: &Netns, wanted: Wanted<'_>, bridge: &str) -> Result<(), Error> {
+        let Wanted { uid, label, mac, mtu } = wanted;
+        let outer = outer_device(uid);
+        let bridge = link::bridge(&self.handle, bridge).await?;
+        self.delete(uid).await?;
+        link::create_pair(&self.handle, &outer, netns, mac, mtu, &bridge).await?;
+        link::finish_outer(&self.handle, &outer, uid, label).await?;
+        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
+        self.monitor.expect(&outer, uid, bridge.index);
+        Ok(())
+    }
+
+    async fn create_macvlan(&self, netns: &Netns, wanted: Wanted<'_>, parent: &str) -> Result<(), Error> {
+        let Wanted { uid, mac, mtu, .. } = wanted;
+        let parent = self.parent(parent).await?;
+        macvlan::fits(mtu, &parent)?;
+        self.delete(uid).await?;
+        macvlan::create(&self.handle, netns, mac, mtu, &parent).await
+    }
+
+    async fn parent(&self, name: &str) -> Result<link::Link, Error> {
+        macvlan::parent(&self.handle, name, self.allowed.macvlan_on_node_interfaces).await
+    }
+
+    /// Both ends, which need not belong together.
+    pub(super) async fn delete(&self, uid: NetworkUid) -> Result<(), Error> {
+        self.remove_outer(&outer_device(uid)).await?;
+        match netns::find(uid)? {
+            Named::Namespace(netns) => delete_inside(&netns.connect().await?).await,
+            Named::Missing | Named::Unusable => Ok(()),
+        }
+    }
+
+    /// Does not queue where there is nothing to remove.
+    pub(super) async fn remove_outer(&self, outer: &str) -> Result<(), Error> {
+        self.monitor.forget(outer);
+        match link::get(&self.handle, outer).await? {
+            Some(_) => self.removals.remove(outer).await,
+            None => Ok(()),
+        }
+    }
+
+    /// A veth; a macvlan is where it is from its first moment.
+    pub(super) async fn attach(&self, uid: NetworkUid, attached: &Attached) -> Result<(), Error> {
+        let Attached::Bridge(bridge) = attached else { return Ok(()) };
+        let bridge = link::bridge(&self.handle, bridge).await?;
+        let outer = outer_device(uid);
+        self.monitor.forget(&outer);
+        link::attach(&self.handle, &outer, &bridge).await?;
+        self.monitor.expect(&outer, uid, bridge.index);
+        Ok(())
+    }
+
+    pub(super) async fn set_mtu(&self, uid: NetworkUid, mtu: u32) -> Result<(), Error> {
+        let inside = netns::open(uid)?.connect().await?;
+        let outer = outer_device(uid);
+        let (outer_end, bridge) = observe::outside(&self.handle, &outer).await?;
+        if outer_end.is_none()
+            && let Some(parent) = self.parent_of(&inside).await?
+        {
+            macvlan::fits(mtu, &parent)?;
+        }
+        link::set_mtu(&inside, INNER_DEVICE, mtu).await?;
+        if outer_end.is_none() {
+            return Ok(());
+        }
+        let mtu = bridge.map_or(mtu, |bridge| link::outer_mtu(mtu, &bridge));
+        link::set_mtu(&self.handle, &outer, mtu).await
+    }
+
+    async fn parent_of(&self, inside: &Handle) -> Result<Option<link::Link>, Error> {
+        let device = link::get(inside, INNER_DEVICE).await?;
+        observe::parent(&self.handle, device.as_ref()).await
+    }
+
+    /// With the loopback, through which we speak to dnsmasq.
+    pub(super) async fn set_up(&self, uid: NetworkUid) -> Result<(), Error> {
+        let inside = netns::open(uid)?.connect().await?;
+        link::set_up(&inside, "lo").await?;
+        link::set_up(&inside, INNER_DEVICE).await?;
+        match link::get(&self.handle, &outer_device(uid)).await? {
+            Some(outer) => link::set_up(&self.handle, &outer.name).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn node_link(&self, attached: &Attached) -> Result<Option<NodeLink>, Error> {
+        let found = match attached {
+            Attached::Bridge(name) => {
+                self.monitor.heed(name);
+                match link::bridge(&self.handle, name).await {
+                    Err(Error::BridgeMissing(_)) => return Ok(None),
+                    found => found?,
+                }
+            }
+            Attached::Macvlan(parent) => {
+                self.monitor.heed(parent);
+                self.parent(parent).await?
+            }
+        };
+        Ok(Some(NodeLink { up: found.up, mtu: found.mtu }))
+    }
+}
+
+/// The device, and a macvlan under whatever name: its parent has each MAC address once.
+async fn delete_inside(inside: &Handle) -> Result<(), Error> {
+    for device in link::all(inside).await? {
+        if device.macvlan.is_some() || device.name == INNER_DEVICE {
+            link::delete(inside, &device.name).await?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,45 @@
+//! What a DHCP device is attached to on its node.
+
+use std::fmt;
+
+/// The one thing of a network's that is outside of its namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attached {
+    /// A veth whose outer end is a port of this Linux bridge.
+    Bridge(String),
+    /// A macvlan of this interface.
+    Macvlan(String),
+}
+
+impl Attached {
+    /// Whether a veth that is attached to nothing can be attached to this as it is.
+    pub fn takes_a_veth(&self) -> bool {
+        match self {
+            Self::Bridge(_) => true,
+            Self::Macvlan(_) => false,
+        }
+    }
+
+    /// Whether a device that is attached to `other` can be attached to this as it is.
+    pub fn can_follow(&self, other: &Self) -> bool {
+        self == other || matches!((self, other), (Self::Bridge(_), Self::Bridge(_)))
+    }
+
+    /// Where a device of it is, in words.
+    pub fn place(&self) -> String {
+        match self {
+            Self::Bridge(name) => format!("in bridge {name}"),
+            Self::Macvlan(parent) => format!("as a macvlan of {parent}"),
+        }
+    }
+}
+
+/// As in the flag.
+impl fmt::Display for Attached {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bridge(name) => write!(f, "bridge:{name}"),
+            Self::Macvlan(parent) => write!(f, "macvlan:{parent}"),
+        }
+    }
+}
