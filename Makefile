@@ -34,7 +34,7 @@ crds: ## Write crds/ anew from the types
 	$(CARGO) run --locked --quiet -- crds --out crds
 
 docs: ## Write the generated tables in docs/ anew
-	KUBE_DHCP_WRITE_DOCS=1 $(CARGO) test --locked --lib -q reasons
+	KUBE_DHCP_WRITE_DOCS=1 $(CARGO) test --locked --lib -q in_the_docs
 
 lint: ## Format and lints
 	$(CARGO) fmt --check

@@ -11,6 +11,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::desired::{Attachment, NodeConfig};
+use crate::types::ObjectName;
 
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 
@@ -191,6 +192,11 @@ pub struct StatusArgs {
     /// The agent's state directory.
     #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
     pub state_dir: PathBuf,
+
+    /// Show what the guest of this Port is told instead: addresses, names, DHCP options, and where each
+    /// comes from.
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    pub port: Option<ObjectName>,
 
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

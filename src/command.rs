@@ -10,6 +10,7 @@ mod import;
 mod leases;
 mod plan;
 mod running;
+mod port;
 mod status;
 mod table;
 

@@ -6,6 +6,7 @@
 
 mod accept;
 mod attachment;
+mod effective;
 mod network;
 mod options4;
 mod options6;
@@ -29,6 +30,7 @@ use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
+pub use effective::{Effective, EffectiveFamily, EffectiveOption, effective};
 use network::Admitted;
 pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
@@ -163,6 +165,26 @@ fn served(
     admitted: &Admitted,
     ledger: &mut Ledger,
 ) -> Desired {
+    let Settled { subnets, subnet_views, ports } = settle(inputs, admitted, ledger);
+    let service = service(uid, admitted, &subnets, &ports.guests);
+    let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
+    let mut views = ports.views;
+    views.extend(ports.guests.iter().map(view));
+    let segment =
+        (!service.scopes.is_empty()).then(|| segment(node, uid, inputs, admitted, &subnets, &service));
+    let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
+    let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
+    Desired { segment, problem, server_addresses, subnets: subnet_views, ports: views }
+}
+
+/// Subnets and ports with their addresses.
+struct Settled {
+    subnets: Vec<Served>,
+    subnet_views: BTreeMap<String, SubnetView>,
+    ports: port::Ports,
+}
+
+fn settle(inputs: &Inputs, admitted: &Admitted, ledger: &mut Ledger) -> Settled {
     let mut recorded = inputs.server.as_ref().map(|server| recorded::ledger(server, &inputs.ports));
     let decided = recorded.is_some();
     let ledger = recorded.as_mut().unwrap_or(ledger);
@@ -179,14 +201,7 @@ fn served(
     if decided {
         ports.guests.retain(|guest| !guest.given.addresses.is_empty());
     }
-    let service = service(uid, admitted, &subnets, &ports.guests);
-    let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
-    ports.views.extend(ports.guests.iter().map(view));
-    let segment =
-        (!service.scopes.is_empty()).then(|| segment(node, uid, inputs, admitted, &subnets, &service));
-    let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
-    let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
-    Desired { segment, problem, server_addresses, subnets: subnet_views, ports: ports.views }
+    Settled { subnets, subnet_views, ports }
 }
 
 fn describe(subnets: &[Served], views: &mut BTreeMap<String, SubnetView>, ledger: &Ledger) {
@@ -275,7 +290,7 @@ fn segment(
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
     let mac = device_mac(node, uid, inputs.server.is_some());
     let device = Device {
-        attached: Some(admitted.attached.clone()),
+        attached: admitted.attached.clone(),
         addresses: subnets.iter().filter_map(Served::device_address).collect(),
         gateways: subnets.iter().rev().filter_map(Served::route).collect(),
         neighbours: neighbours(mac, subnets, service),
@@ -288,7 +303,7 @@ fn segment(
             rules: rules(inputs.server.is_some() && node.several_servers),
             known: guests_of_dhcpv6(service),
         }),
-        bridge: bridge(node, &admitted.attached),
+        bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
         device: Some(device),
         server: Some(server),
     }

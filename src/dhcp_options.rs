@@ -3,8 +3,11 @@
 //! Called by `validate` and `desired`. Pure, and of no particular server: whether one can send a value
 //! is asked there.
 
+mod condition;
 mod names;
+mod readable;
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::Ipv4Net;
@@ -12,24 +15,43 @@ use ipnet::Ipv4Net;
 use crate::api::{self, DhcpOption, OptionEncoding, OptionName};
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::service::{Code, Options};
+use crate::service::{Code, Kinds, OptionList, SpecialOption};
 use crate::types::DomainName;
+
+pub use readable::readable;
 
 /// The options of a list, a later one of a code instead of an earlier one; and what is wrong. All are of
 /// the family of `subnet`; `None`: of any, as it is said or where an option of the name takes the values.
-pub fn options(list: &[DhcpOption], field: &str, subnet: Option<Family>) -> (Options, Vec<Problem>) {
-    let mut options = Options::new();
+pub fn options(list: &[DhcpOption], field: &str, subnet: Option<Family>) -> (OptionList, Vec<Problem>) {
+    let mut options = OptionList::default();
     let mut problems = Vec::new();
     for (i, option) in list.iter().enumerate() {
-        match one(option, subnet) {
-            Ok(found) => options.extend(found),
-            Err(message) => {
-                let message = format!("{field}[{i}]: {message}");
-                problems.push(Problem::new(Reason::InvalidOption, message));
-            }
+        if let Err(message) = add(option, subnet, &mut options) {
+            let message = format!("{field}[{i}]: {message}");
+            problems.push(Problem::new(Reason::InvalidOption, message));
         }
     }
     (options, problems)
+}
+
+fn add(option: &DhcpOption, subnet: Option<Family>, options: &mut OptionList) -> Result<(), String> {
+    let found = one(option, subnet)?;
+    let Some(condition) = &option.when else {
+        options.plain.extend(found);
+        return Ok(());
+    };
+    let kinds = condition::kinds(condition)?;
+    let same = |code| options.special.iter().any(|other| other.code == code && !is_apart(other.kinds, kinds));
+    if found.iter().any(|(code, _)| same(*code)) {
+        return Err("when: some guests are those of an earlier one of this option as well".to_owned());
+    }
+    let special = found.into_iter().map(|(code, value)| SpecialOption { code, kinds, value });
+    options.special.extend(special);
+    Ok(())
+}
+
+fn is_apart(a: Kinds, b: Kinds) -> bool {
+    a.without(b) == a
 }
 
 fn one(option: &DhcpOption, subnet: Option<Family>) -> Result<Vec<(Code, Vec<u8>)>, String> {
@@ -79,7 +101,12 @@ fn named(
         let other = if family == Some(Family::V4) { Family::V6 } else { Family::V4 };
         return Err(format!("{} exists in {other} only", name.as_str()));
     }
-    known.into_iter().map(|(family, (code, form))| Ok((code, form.bytes(values, family)?))).collect()
+    let both = known.len() > 1;
+    let one = |(family, (code, form)): (Family, (Code, Form))| match form.bytes(values, family) {
+        Err(message) if both => Err(format!("in {family} {message}; with family it is sent in one only")),
+        bytes => Ok((code, bytes?)),
+    };
+    known.into_iter().map(one).collect()
 }
 
 fn family_of(text: &str) -> Option<Family> {
@@ -196,10 +223,15 @@ const ROOM: usize = 1_500 - 20 - 8 - 240 - 40;
 
 /// Options that no usual answer has room for. They are sent as far as they fit, in the order in which the
 /// guest asks for them.
-pub fn crowded(options: &Options) -> Option<Problem> {
+pub fn crowded(options: &OptionList) -> Option<Problem> {
+    let mut longest: BTreeMap<Code, usize> = BTreeMap::new();
+    for (code, value) in options.values() {
+        let length = longest.entry(code).or_default();
+        *length = value.len().max(*length);
+    }
     let of = |family| {
-        let its = options.iter().filter(|(code, _)| code.family() == family);
-        its.map(|(_, value)| value.len() + header(family)).sum::<usize>()
+        let its = longest.iter().filter(|(code, _)| code.family() == family);
+        its.map(|(_, length)| length + header(family)).sum::<usize>()
     };
     let bytes = Family::ALL.map(of).into_iter().max().unwrap_or_default();
     let message = || {
@@ -265,7 +297,7 @@ mod tests {
         values: &[&str],
     ) -> DhcpOption {
         let values = values.iter().map(|v| (*v).to_owned()).collect();
-        DhcpOption { name, code, encoding, values, family: None }
+        DhcpOption { name, code, encoding, values, family: None, when: None }
     }
 
     fn bytes(option: &DhcpOption, family: Option<Family>) -> Vec<(Code, Vec<u8>)> {
@@ -311,6 +343,23 @@ mod tests {
     fn a_bad_option_names_its_place() {
         let mut foreign = option(None, Some(23), Some(OptionEncoding::IP), &["2001:db8::1"]);
         foreign.family = Some(api::Family::IPv6);
+        let ipxe = api::OptionCondition { boot_loader: Some(api::BootLoader::Ipxe), ..Default::default() };
+        let uefi = api::OptionCondition {
+            architectures: Some(vec![api::Architecture::X64Uefi]),
+            ..Default::default()
+        };
+        let file = |when| DhcpOption {
+            when: Some(when),
+            ..option(Some(OptionName::BootfileName), None, None, &["x"])
+        };
+        let (kept, problems) =
+            super::options(&[file(ipxe), file(uefi), file(api::OptionCondition::default())], "o", None);
+        assert_eq!((kept.special.len(), problems.len()), (1, 2));
+        assert!(problems[0].message.starts_with("o[1]: when: some guests"), "{problems:?}");
+        assert!(problems[1].message.starts_with("o[2]: when: it says nothing"), "{problems:?}");
+        let nis = option(Some(OptionName::NisDomain), None, None, &["not a name"]);
+        assert!(one(&nis, None).unwrap_err().starts_with("in IPv6 "));
+        assert_eq!(bytes(&nis, Some(Family::V4)), [(Code::V4(40), b"not a name".to_vec())]);
         let list = [
             option(Some(OptionName::BootfileUrl), None, None, &["tftp://x"]),
             option(None, Some(224), Some(OptionEncoding::Hex), &["0a0"]),
@@ -319,7 +368,7 @@ mod tests {
             foreign,
         ];
         let (options, problems) = options(&list, "spec.options", Some(Family::V4));
-        assert!(options.is_empty());
+        assert_eq!(options, OptionList::default());
         let messages: Vec<_> = problems.iter().map(ToString::to_string).collect();
         assert_eq!(
             messages,

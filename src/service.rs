@@ -2,6 +2,8 @@
 //!
 //! Made by `desired`, rendered by `dnsmasq`. Another server would start from here. Pure.
 
+mod kinds;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::IpAddr;
@@ -11,6 +13,8 @@ use ipnet::IpNet;
 
 use crate::node::Family;
 use crate::types::{DomainName, HostName, MacAddr};
+
+pub use kinds::{Kind, Kinds, Machine};
 
 /// An option's number in its protocol.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,6 +51,53 @@ impl fmt::Display for Code {
 /// default.
 pub type Options = BTreeMap<Code, Vec<u8>>;
 
+/// Options, and values for guests of some kinds.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct OptionList {
+    /// For all guests for whom no other is.
+    pub plain: Options,
+    /// No two of a code are for one guest.
+    pub special: Vec<SpecialOption>,
+}
+
+/// An option for some guests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SpecialOption {
+    /// Which.
+    pub code: Code,
+    /// For whom.
+    pub kinds: Kinds,
+    /// The bytes of its value.
+    pub value: Vec<u8>,
+}
+
+impl OptionList {
+    /// Takes options in that win over these: a plain one over all of its code.
+    pub fn extend(&mut self, more: Self) {
+        for special in &mut self.special {
+            let others = more.special.iter().filter(|other| other.code == special.code);
+            special.kinds = others.fold(special.kinds, |kinds, other| kinds.without(other.kinds));
+        }
+        self.special.retain(|old| !more.plain.contains_key(&old.code) && !old.kinds.is_empty());
+        self.special.extend(more.special);
+        self.plain.extend(more.plain);
+    }
+
+    /// Those of one protocol.
+    #[must_use]
+    pub fn of(mut self, family: Family) -> Self {
+        self.plain.retain(|code, _| code.family() == family);
+        self.special.retain(|special| special.code.family() == family);
+        self
+    }
+
+    /// Each code with each of its values.
+    pub fn values(&self) -> impl Iterator<Item = (Code, &[u8])> {
+        let special = self.special.iter().map(|special| (special.code, special.value.as_slice()));
+        self.plain.iter().map(|(code, value)| (*code, value.as_slice())).chain(special)
+    }
+}
+
 /// DHCP and DNS of one network on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
@@ -76,8 +127,8 @@ pub struct Scope {
     pub cidr: IpNet,
     /// Lease time in seconds; `u32::MAX` is infinite (RFC 2131 §3.3).
     pub lease_seconds: u32,
-    /// What every guest of the subnet gets.
-    pub options: Options,
+    /// What the guests of the subnet get.
+    pub options: OptionList,
 }
 
 /// A port that DHCP answers, in one family.
@@ -94,5 +145,34 @@ pub struct Reservation {
     /// The host name it gets (option 12; in DHCPv6 option 39).
     pub hostname: HostName,
     /// What it gets besides, or instead of, the subnet's.
-    pub options: Options,
+    pub options: OptionList,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_is_more_special_wins_but_never_over_the_nearer_object() {
+        let (boot, other) = (Code::V4(67), Code::V4(66));
+        let special = |code, machines: Option<&[Machine]>, ipxe, value: &[u8]| SpecialOption {
+            code,
+            kinds: Kinds::new(machines, ipxe),
+            value: value.to_vec(),
+        };
+        let mut network = OptionList {
+            plain: Options::from([(boot, b"n".to_vec())]),
+            special: vec![
+                special(boot, Some(&[Machine::X64Uefi]), None, b"x"),
+                special(other, None, Some(true), b"t"),
+            ],
+        };
+        let ipxe = special(boot, None, Some(true), b"i");
+        network.extend(OptionList { special: vec![ipxe.clone()], ..OptionList::default() });
+        let left = special(boot, Some(&[Machine::X64Uefi]), Some(false), b"x");
+        assert_eq!(network.special, [left, special(other, None, Some(true), b"t"), ipxe]);
+        network.extend(OptionList { plain: Options::from([(boot, b"s".to_vec())]), ..OptionList::default() });
+        assert_eq!(network.special, [special(other, None, Some(true), b"t")]);
+        assert_eq!(network.plain[&boot], b"s");
+    }
 }

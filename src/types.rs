@@ -245,6 +245,20 @@ impl fmt::Display for ObjectName {
     }
 }
 
+impl FromStr for ObjectName {
+    type Err = ParseError;
+
+    /// `namespace/name`
+    fn from_str(text: &str) -> Result<Self, ParseError> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() && !name.contains('/') => {
+                Ok(Self::new(namespace, name))
+            }
+            _ => Err(bad(text, "an object's name: NAMESPACE/NAME")),
+        }
+    }
+}
+
 /// A resource version of an API server. Those of one kind are in order (KEP-5504).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 pub struct Revision(pub u64);

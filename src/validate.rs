@@ -88,6 +88,7 @@ pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     problems.extend(gateway(subnet, cidr));
     problems.extend(times(subnet));
     problems.extend(routes(&spec.host_routes, family));
+    problems.extend(two_default_routes(subnet));
     problems.extend(resolvers(spec.dns.addresses.as_deref().unwrap_or_default(), family));
     problems.extend(options(&spec.options, "spec.options", Some(family)));
     if family == Family::V6 {
@@ -239,6 +240,16 @@ fn routes(routes: &[HostRoute], family: Family) -> Option<Problem> {
     (bytes > MOST).then(|| invalid("spec.hostRoutes", message))
 }
 
+/// Guests that take routes would follow one of them, others the other.
+fn two_default_routes(subnet: &Subnet) -> Option<Problem> {
+    let is_default =
+        |route: &HostRoute| route.destination.parse().is_ok_and(|net: IpNet| net.prefix_len() == 0);
+    let i = subnet.spec.host_routes.iter().position(is_default)?;
+    let message = "a default route beside spec.gateway: only one of them can be told; with gateway {type: None} it is this one";
+    (subnet.spec.gateway.r#type != GatewayType::None)
+        .then(|| invalid(format_args!("spec.hostRoutes[{i}]"), message))
+}
+
 /// A gateway that no packet can be sent to.
 fn gateway(subnet: &Subnet, cidr: IpNet) -> Option<Problem> {
     let Some(address) = &subnet.spec.gateway.address else {
@@ -271,8 +282,8 @@ pub fn port(port: &Port) -> Vec<Problem> {
 
 fn options(list: &[DhcpOption], field: &str, subnet: Option<Family>) -> Vec<Problem> {
     let (options, mut problems) = dhcp_options::options(list, field, subnet);
-    for (code, bytes) in options {
-        if let Err(error) = render_option(code, &bytes) {
+    for (code, bytes) in options.values() {
+        if let Err(error) = render_option(code, bytes) {
             problems.push(Problem::new(Reason::InvalidOption, format!("{field}: {error}")));
         }
     }

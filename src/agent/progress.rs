@@ -63,8 +63,8 @@ fn same_host(is: &Server, shall: &Server, client: Client) -> bool {
 fn same_options(is: &Server, shall: &Server, client: Client) -> bool {
     let Some(host) = shall.hosts.entries.get(&client) else { return true };
     let of = |server: &Server| -> Vec<(OptionKey, String)> {
-        let (first, last) = Code::ALL.into_inner();
-        let own = server.options.values.range((host.tag.clone(), first)..=(host.tag.clone(), last));
+        let own = server.options.values.range(OptionKey::plain(&host.tag, *Code::ALL.start())..);
+        let own = own.take_while(|(key, _)| key.tag == host.tag);
         own.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
     let (mine, wanted) = (is.process.as_ref(), shall.process.as_ref());

@@ -49,6 +49,81 @@ pub struct DhcpOption {
     /// on a Subnet always the subnet's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub family: Option<Family>,
+
+    /// For which guests it is. Unset: for all for whom no other of the list is. No two of an option may be
+    /// for one guest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<OptionCondition>,
+}
+
+/// Guests, by what their requests say: those of one of `architectures`, if they are set, that are sent by
+/// `bootLoader`, if it is set.
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(validation = Rule::new("has(self.architectures) || has(self.bootLoader)")
+    .message("at least one of architectures and bootLoader must be set"))]
+#[serde(rename_all = "camelCase")]
+pub struct OptionCondition {
+    /// What a guest's firmware is (DHCPv4 option 93, DHCPv6 option 61); those that end in HTTP boot by
+    /// HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 12))]
+    pub architectures: Option<Vec<Architecture>>,
+
+    /// IPXE: requests that iPXE sends. Other: those that something else sends, such as firmware or an
+    /// operating system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boot_loader: Option<BootLoader>,
+}
+
+/// What a guest's firmware is.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Architecture {
+    /// Number 0.
+    #[serde(rename = "X86BIOS")]
+    X86Bios,
+    /// Number 6.
+    #[serde(rename = "X86UEFI")]
+    X86Uefi,
+    /// Numbers 7 and 9.
+    #[serde(rename = "X64UEFI")]
+    X64Uefi,
+    /// Number 10.
+    #[serde(rename = "ARM32UEFI")]
+    Arm32Uefi,
+    /// Number 11.
+    #[serde(rename = "ARM64UEFI")]
+    Arm64Uefi,
+    /// Number 27.
+    #[serde(rename = "RISCV64UEFI")]
+    Riscv64Uefi,
+    /// Number 15.
+    #[serde(rename = "X86HTTP")]
+    X86Http,
+    /// Number 16.
+    #[serde(rename = "X64HTTP")]
+    X64Http,
+    /// Number 18.
+    #[serde(rename = "ARM32HTTP")]
+    Arm32Http,
+    /// Number 19.
+    #[serde(rename = "ARM64HTTP")]
+    Arm64Http,
+    /// Number 28.
+    #[serde(rename = "RISCV64HTTP")]
+    Riscv64Http,
+    /// Number 14.
+    #[serde(rename = "POWEROPAL")]
+    PowerOpal,
+}
+
+/// What sends a guest's requests.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BootLoader {
+    /// iPXE.
+    #[serde(rename = "IPXE")]
+    Ipxe,
+    /// Something else.
+    Other,
 }
 
 /// An address family.
@@ -205,6 +280,50 @@ pub enum OptionName {
 }
 
 impl OptionName {
+    /// Every one.
+    pub const ALL: [Self; 40] = [
+        Self::TimeOffset,
+        Self::LogServer,
+        Self::LprServer,
+        Self::BootFileSize,
+        Self::SwapServer,
+        Self::RootPath,
+        Self::ExtensionPath,
+        Self::IpForwardEnable,
+        Self::DefaultTtl,
+        Self::TcpTtl,
+        Self::TcpKeepalive,
+        Self::NisDomain,
+        Self::NisServer,
+        Self::NisPlusDomain,
+        Self::NisPlusServer,
+        Self::NtpServer,
+        Self::SntpServer,
+        Self::NetbiosNs,
+        Self::NetbiosDd,
+        Self::NetbiosNodetype,
+        Self::NetbiosScope,
+        Self::XWindowsFs,
+        Self::XWindowsDm,
+        Self::TftpServer,
+        Self::BootfileName,
+        Self::MobileIpHome,
+        Self::SmtpServer,
+        Self::Pop3Server,
+        Self::NntpServer,
+        Self::IrcServer,
+        Self::PosixTimezone,
+        Self::TzdbTimezone,
+        Self::DomainSearch,
+        Self::SipServer,
+        Self::SipServerDomain,
+        Self::TftpServerAddress,
+        Self::ServerIpAddress,
+        Self::InformationRefreshTime,
+        Self::BootfileUrl,
+        Self::BootfileParam,
+    ];
+
     /// The name as users write it.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -50,6 +50,8 @@ use super::options::DhcpOption;
         .message("dhcp.dynamic must be inside cidr"),
     validation = Rule::new("!isCIDR(self.cidr) || !has(self.hostRoutes) || self.hostRoutes.all(r, !isCIDR(r.destination) || cidr(r.destination).ip().family() == cidr(self.cidr).ip().family())")
         .message("hostRoutes must be of the family of cidr"),
+    validation = Rule::new("!has(self.hostRoutes) || self.gateway.type == 'None' || self.hostRoutes.all(r, !r.destination.endsWith('/0'))")
+        .message("hostRoutes must not have a default route beside a gateway: guests would follow only one of them"),
     validation = Rule::new("!isCIDR(self.cidr) || !has(self.options) || cidr(self.cidr).ip().family() == 6 || self.options.all(o, !has(o.code) || o.code <= 254)")
         .message("an IPv4 option code is at most 254"),
 )]
@@ -83,7 +85,7 @@ pub struct SubnetSpec {
     #[serde(default)]
     pub dns: SubnetDns,
 
-    /// Routes that guests are told besides the default route; at most 64.
+    /// Routes that guests are told besides the default route, which is `gateway`'s; at most 64.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub host_routes: Vec<HostRoute>,

@@ -35,6 +35,9 @@ struct Network {
 
 /// Prints what is served, and why the rest is not.
 pub fn status(args: &StatusArgs) -> Result<()> {
+    if let Some(port) = &args.port {
+        return super::port::port(&args.state_dir, port, args.output);
+    }
     let status = read(&args.state_dir)?;
     let text = match args.output {
         Output::Table => table(&status),

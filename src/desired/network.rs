@@ -11,7 +11,7 @@ use crate::dhcp_options::options;
 use crate::node::Attached;
 use crate::reason::{Problem, Reason};
 use crate::selector::{labels_of_namespace, selects};
-use crate::service::Options;
+use crate::service::OptionList;
 use crate::types::DomainName;
 use crate::validate::{self, parsed};
 
@@ -36,17 +36,29 @@ pub fn may_have_segment(
 
 /// A network that may be served.
 pub(super) struct Admitted {
-    pub(super) attached: Attached,
+    /// To what on this node.
+    pub(super) attached: Option<Attached>,
     pub(super) mtu: Option<u16>,
     pub(super) domain: Option<DomainName>,
     pub(super) forwarders: Vec<IpAddr>,
-    pub(super) options: Options,
+    pub(super) options: OptionList,
 }
 
 pub(super) fn admit(node: &NodeConfig, inputs: &Inputs) -> Result<Admitted, Problem> {
     let network = &inputs.network;
     faultless(network)?;
     let attached = attached(node, network)?;
+    admitted(node, inputs, Some(attached))
+}
+
+/// The same wherever it is attached.
+pub(super) fn admit_anywhere(inputs: &Inputs) -> Result<Admitted, Problem> {
+    faultless(&inputs.network)?;
+    admitted(&NodeConfig::default(), inputs, None)
+}
+
+fn admitted(node: &NodeConfig, inputs: &Inputs, attached: Option<Attached>) -> Result<Admitted, Problem> {
+    let network = &inputs.network;
     let policy = if let Some(server) = &inputs.server {
         // A controller has judged it.
         Policy { mtu: server.spec.mtu, domain: domain(network)? }

@@ -49,9 +49,7 @@ pub(super) fn routes(subnet: &Served, all: &[Served]) -> Options {
     let others: Vec<_> = others.filter_map(|other| v4_net(other.pool.cidr)).map(on_link).collect();
     let own = subnet.routes.iter().filter_map(|(net, next_hop)| Some((v4_net(*net)?, v4(*next_hop)?)));
     let gateway = subnet.gateway.and_then(v4);
-    // A default route among the user's is in force only where there is no gateway.
-    let mut own: Vec<u8> =
-        own.filter(|(net, _)| net.prefix_len() > 0 || gateway.is_none()).flat_map(route).collect();
+    let mut own: Vec<u8> = own.flat_map(route).collect();
     if let Some(gateway) = gateway {
         if !subnet.pool.cidr.contains(&IpAddr::V4(gateway)) {
             own.extend(on_link(gateway.into()));

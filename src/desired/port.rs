@@ -11,7 +11,7 @@ use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
 use crate::dhcp_options::{crowded, options};
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::service::{Options, Reservation};
+use crate::service::{OptionList, Reservation};
 use crate::types::{DomainName, HostName, MacAddr};
 use crate::validate::{self, parsed};
 
@@ -27,7 +27,7 @@ pub(super) struct Guest {
     dns_names: Vec<DomainName>,
     /// A name that it does not get; everything else it does.
     nameless: Option<Problem>,
-    options: Options,
+    options: OptionList,
     key: String,
     /// How sure it is that nobody else has its MAC address; the lowest goes first.
     doubt: u8,
@@ -122,7 +122,7 @@ impl Guest {
         })
     }
 
-    fn hostname(&self, ip: IpAddr) -> HostName {
+    pub(super) fn hostname(&self, ip: IpAddr) -> HostName {
         self.hostname.clone().unwrap_or_else(|| HostName::of_address(ip))
     }
 
@@ -137,8 +137,18 @@ impl Guest {
         self.given.addresses.iter().map(|(ip, _)| (*ip, names(*ip))).collect()
     }
 
+    /// What it is told besides what its subnet's guests are.
+    pub(super) fn options(&self) -> &OptionList {
+        &self.options
+    }
+
+    /// Whom DHCP answers for it, if it shall.
+    pub(super) fn client(&self) -> Option<MacAddr> {
+        self.mac.filter(|_| self.dhcp)
+    }
+
     /// The addresses that DHCP gives, of those in a subnet with DHCP; the first is offered.
-    fn offered(&self, subnets: &[Served], family: Family) -> Vec<IpAddr> {
+    pub(super) fn offered(&self, subnets: &[Served], family: Family) -> Vec<IpAddr> {
         let served = |name: &str| subnets.iter().any(|s| s.pool.subnet_name == name && s.server.is_some());
         let all = self.given.addresses.iter().filter(|(ip, _)| Family::of(*ip) == family);
         all.filter(|(_, subnet)| served(subnet)).map(|(ip, _)| *ip).collect()
@@ -146,7 +156,7 @@ impl Guest {
 
     /// One for each family that it is answered in.
     pub(super) fn reservations(&self, subnets: &[Served]) -> Vec<Reservation> {
-        let Some(mac) = self.mac.filter(|_| self.dhcp) else { return Vec::new() };
+        let Some(mac) = self.client() else { return Vec::new() };
         let of = |family| {
             let offered = self.offered(subnets, family);
             let (ip, more) = offered.split_first()?;
@@ -166,7 +176,7 @@ impl Guest {
     pub(super) fn view(&self, subnets: &[Served], domain: Option<&DomainName>) -> PortView {
         let unserved = self.silent(subnets).or_else(|| self.nameless.clone());
         PortView {
-            mac: self.mac.filter(|_| self.dhcp),
+            mac: self.client(),
             addresses: self.given.addresses.clone(),
             problem: None,
             unallocated: self.given.errors.first().map(unallocated),

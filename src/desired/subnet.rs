@@ -12,7 +12,7 @@ use crate::api::{AddressRange, DhcpMode, GatewayType, HostRoute, Subnet, SubnetD
 use crate::dhcp_options::{crowded, options};
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::service::{Options, Scope};
+use crate::service::{OptionList, Options, Scope};
 use crate::types::{IpRange, is_reserved, next_address};
 use crate::validate::{self, parsed};
 
@@ -33,7 +33,7 @@ pub(super) struct Served {
     /// `None`: the network's servers.
     dns: Option<Vec<IpAddr>>,
     /// What the user wrote.
-    options: Options,
+    options: OptionList,
 }
 
 /// Those in which somebody has an address go first, then by name: a new one that overlaps harms no old
@@ -179,20 +179,30 @@ impl Served {
 
     /// What its guests get, if it has DHCP. An option that a user wrote comes before one made of fields.
     pub(super) fn scope(&self, network: &Admitted, all: &[Self]) -> Option<Scope> {
-        let server = self.server?;
-        let family = self.family();
-        let mut options = match family {
-            Family::V4 => options4::fields(self, network, server),
-            Family::V6 => options6::fields(self, network, server),
-        };
-        if family == Family::V4 {
-            options.extend(options4::routes(self, all));
-        }
-        let written = network.options.iter().filter(|(code, _)| code.family() == family);
-        options.extend(written.map(|(code, value)| (*code, value.clone())));
+        let plain = self.fields(network, all)?;
+        let mut options = OptionList { plain, special: Vec::new() };
+        options.extend(network.options.clone().of(self.family()));
         options.extend(self.options.clone());
         let lease_seconds = self.subnet.spec.dhcp.lease_duration_seconds;
         Some(Scope { key: self.key.clone(), cidr: self.pool.cidr, lease_seconds, options })
+    }
+
+    /// What fields say.
+    pub(super) fn fields(&self, network: &Admitted, all: &[Self]) -> Option<Options> {
+        let server = self.server?;
+        Some(match self.family() {
+            Family::V4 => {
+                let mut fields = options4::fields(self, network, server);
+                fields.extend(options4::routes(self, all));
+                fields
+            }
+            Family::V6 => options6::fields(self, network, server),
+        })
+    }
+
+    /// What the user wrote.
+    pub(super) fn options(&self) -> &OptionList {
+        &self.options
     }
 }
 

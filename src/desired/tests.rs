@@ -63,8 +63,8 @@ fn mac(n: u8) -> Value {
 /// Options of one subnet as dnsmasq's lines, by code.
 fn options(desired: &Desired, prefix: char) -> Vec<String> {
     let server = desired.segment.as_ref().and_then(|segment| segment.server.as_ref()).unwrap();
-    let of = server.options.values.iter().filter(|((tag, _), _)| tag.starts_with(prefix));
-    of.map(|((_, code), value)| format!("{code} {value}")).collect()
+    let of = server.options.values.iter().filter(|(key, _)| key.tag.starts_with(prefix));
+    of.map(|(key, value)| format!("{} {value}", key.code)).collect()
 }
 
 fn reason(problem: Option<&Problem>) -> &'static str {
@@ -314,7 +314,12 @@ fn routes_to_many_subnets_leave_room_for_the_users_own() {
     let desired = run(&inputs(&json!({}), &subnets, &[]));
     let server = desired.segment.unwrap().server.unwrap();
     let of_code = |code: u8| {
-        server.options.values.iter().filter(move |((_, c), _)| *c == Code::V4(code)).map(|(_, value)| value)
+        server
+            .options
+            .values
+            .iter()
+            .filter(move |(key, _)| key.code == Code::V4(code))
+            .map(|(_, value)| value)
     };
     assert_eq!(of_code(121).count(), 64);
     assert!(of_code(121).all(|value| value.split(':').count() <= 255));

@@ -83,3 +83,65 @@ fn ipv6(name: OptionName) -> Option<(u16, Form)> {
     };
     Some(option)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use super::*;
+
+    fn form(form: Form) -> &'static str {
+        match form {
+            Form::Text => "text",
+            Form::Hex => "hexadecimal",
+            Form::Addresses => "addresses",
+            Form::NtpServers => "addresses, each as a suboption (RFC 5908)",
+            Form::Parameters => "texts",
+            Form::Uint8 => "number, 1 byte",
+            Form::Uint16 => "number, 2 bytes",
+            Form::Uint32 => "number, 4 bytes",
+            Form::Int32 => "number with sign, 4 bytes",
+            Form::Flag => "`true` or `false`",
+            Form::Names => "domain names",
+        }
+    }
+
+    fn table() -> String {
+        let mut text = "| Name | DHCPv4 | DHCPv6 | Values |\n|---|---|---|---|\n".to_owned();
+        for name in OptionName::ALL {
+            let (four, six) = (ipv4(name), ipv6(name));
+            let number = |code: Option<u16>| code.map_or("–".to_owned(), |code| code.to_string());
+            let first = four
+                .map(|(code, _)| if code == 255 { "siaddr".to_owned() } else { number(Some(code.into())) });
+            let mut forms: Vec<_> =
+                four.map(|o| form(o.1)).into_iter().chain(six.map(|o| form(o.1))).collect();
+            forms.dedup();
+            let (first, second) = (first.unwrap_or_else(|| number(None)), number(six.map(|o| o.0)));
+            writeln!(text, "| `{}` | {first} | {second} | {} |", name.as_str(), forms.join("; IPv6: "))
+                .unwrap();
+        }
+        text
+    }
+
+    #[test]
+    fn the_table_of_names_in_the_docs_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let (before, _) = text.split_once("\n## Names\n").unwrap();
+        let wanted = format!("{before}\n## Names\n\n{}", table());
+        if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {
+            std::fs::write(path, &wanted).unwrap();
+        }
+        let text = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(text == wanted, "docs/options.md is old: run make docs");
+    }
+
+    #[test]
+    fn each_name_is_listed_once_and_is_an_option() {
+        let all: std::collections::BTreeSet<_> = OptionName::ALL.into_iter().collect();
+        assert_eq!(all.len(), OptionName::ALL.len());
+        assert!(all.iter().all(|name| ipv4(*name).is_some() || ipv6(*name).is_some()));
+        let known = serde_json::to_value(schemars::schema_for!(OptionName)).unwrap();
+        assert_eq!(known["oneOf"].as_array().unwrap().len(), all.len());
+    }
+}

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
 
+use super::kinds::{IPXE, matches4, matches6};
 use super::options::hex;
 use super::render::GONE;
 use crate::node::INNER_DEVICE;
@@ -78,10 +79,12 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.push(path("dhcp-hostsdir", layout.hosts()));
     argv.push(path("dhcp-optsdir", layout.options()));
     argv.push(path("hostsdir", layout.names()));
+    argv.extend(IPXE.iter().map(|&arg| arg.to_owned()).chain(matches4()));
     argv.extend(service.scopes.iter().map(range));
     if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
         argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", hex(&service.identity)));
         argv.push("--quiet-dhcp6".to_owned());
+        argv.extend(matches6());
     }
     if let Some(domain) = &service.domain {
         argv.push(format!("--domain={domain}"));
@@ -163,7 +166,7 @@ fn range_of(argv: &[String], ip: IpAddr) -> Option<(&String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
+    use crate::service::OptionList;
 
     #[test]
     fn the_whole_command_line() {
@@ -171,7 +174,7 @@ mod tests {
             key: key.into(),
             cidr: cidr.parse().unwrap(),
             lease_seconds,
-            options: BTreeMap::new(),
+            options: OptionList::default(),
         };
         let service = Service {
             scopes: vec![
@@ -196,6 +199,8 @@ mod tests {
         let seconds = |ip: &str| lease_seconds(&argv, ip.parse().unwrap());
         assert_eq!((seconds("10.0.0.7"), seconds("2001:db8::5")), (Some(86_400), Some(86_400)));
         assert_eq!((seconds("10.0.1.1"), seconds("10.0.2.1")), (None, None));
+        let kinds = |arg: &&String| !arg.contains("-match=") && !arg.contains("--tag-if=");
+        let argv: Vec<_> = argv.iter().filter(kinds).cloned().collect();
         insta::assert_snapshot!(argv.join("\n").replace(&uid.to_string(), "UID"), @r"
         dnsmasq
         --conf-file=/dev/null
@@ -216,6 +221,7 @@ mod tests {
         --dhcp-hostsdir=/state/networks/UID/hosts
         --dhcp-optsdir=/state/networks/UID/options
         --hostsdir=/state/networks/UID/names
+        --dhcp-userclass=set:ipxe,iPXE
         --dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400
         --dhcp-range=set:s2,tag:known,10.0.1.0,static,255.255.255.252,infinite
         --dhcp-range=set:s3,tag:known,tag:!gone,2001:db8::,static,64,86400

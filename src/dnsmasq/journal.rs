@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::kinds::read_filter;
 use super::render::{DHCPV4, DHCPV6, GONE};
 use super::{Host, HostChange, Hosts, OptionKey, OptionSet};
 use crate::node::Family;
@@ -95,13 +96,18 @@ fn address(text: &str, family: Family) -> Option<IpAddr> {
 }
 
 fn option_line(line: &str) -> Option<(OptionKey, String)> {
-    let (tag, rest) = line.strip_prefix("tag:")?.split_once(',')?;
+    let (mut tags, mut rest) = (Vec::new(), line);
+    while let Some((tag, more)) = rest.strip_prefix("tag:").and_then(|rest| rest.split_once(',')) {
+        tags.push(tag);
+        rest = more;
+    }
+    let (tag, filter) = tags.split_first()?;
     let (code, value) = rest.split_once(',').unwrap_or((rest, ""));
     let code = match code.strip_prefix("option6:") {
         Some(code) => Code::V6(code.parse().ok()?),
         None => Code::V4(code.parse().ok()?),
     };
-    Some(((tag.to_owned(), code), value.to_owned()))
+    Some((OptionKey { tag: (*tag).to_owned(), code, kind: read_filter(filter)? }, value.to_owned()))
 }
 
 #[cfg(test)]
@@ -178,17 +184,20 @@ mod tests {
 
     #[test]
     fn options_read_back_and_the_last_line_wins() {
-        let key = |code| ("s1".to_owned(), code);
+        let key = |code| OptionKey::plain("s1", code);
+        let kind = crate::service::Kind { machine: None, ipxe: Some(false) };
         let first = BTreeMap::from([
             (key(Code::V4(3)), "10.0.0.1".to_owned()),
             (key(Code::V4(6)), String::new()),
             (key(Code::V6(6)), "[2001:db8::1]".to_owned()),
+            (OptionKey { kind, ..key(Code::V6(6)) }, "[2001:db8::2]".to_owned()),
         ]);
         let files = files(&[("base", &options_text(&first)), ("add-000001", "tag:s1,3,10.0.0.2,10.0.0.3\n")]);
         let (options, _) = read_options(&files);
         assert_eq!(options.values[&key(Code::V4(3))], "10.0.0.2,10.0.0.3");
         assert_eq!(options.values[&key(Code::V4(6))], "");
         assert_eq!(options.values[&key(Code::V6(6))], "[2001:db8::1]");
-        assert_eq!(options.lines, 4);
+        assert_eq!(options.values[&OptionKey { kind, ..key(Code::V6(6)) }], "[2001:db8::2]");
+        assert_eq!(options.lines, 5);
     }
 }

@@ -6,8 +6,10 @@
 
 mod argv;
 mod journal;
+mod kinds;
 mod leases;
 mod log;
+mod option_set;
 mod options;
 mod options6;
 mod plan;
@@ -18,10 +20,10 @@ pub use argv::{Layout, argv, lease_seconds, same_range, server_duid};
 pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use leases::{Record, lease_file, leases, records};
 pub use log::{Refusal, refusals};
+pub use option_set::{OptionKey, OptionSet};
 pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};
 pub use render::{hosts_text, names_text, options_text, read_names, server};
 pub use state::{
-    Action, Client, Files, Host, HostChange, Hosts, Lease, OptionKey, OptionSet, Process, Rights, Server,
-    moved_leases, record,
+    Action, Client, Files, Host, HostChange, Hosts, Lease, Process, Rights, Server, moved_leases, record,
 };

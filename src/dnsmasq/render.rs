@@ -7,10 +7,11 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::net::IpAddr;
 
+use super::kinds::filter;
 use super::options::{OptionError, render_option};
 use super::{Host, HostChange, Hosts, Layout, OptionKey, OptionSet, Process, Server, argv};
 use crate::node::Family;
-use crate::service::{Code, Options, Service};
+use crate::service::{Code, Kind, OptionList, Service};
 use crate::types::DomainName;
 
 /// The dnsmasq that gives guests `service`, and the options it cannot send: whose key, which code, why.
@@ -38,19 +39,25 @@ pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, Op
 }
 
 fn render_options(
-    key: &str,
-    options: &Options,
+    tag: &str,
+    options: &OptionList,
     values: &mut BTreeMap<OptionKey, String>,
     refused: &mut Vec<(OptionKey, OptionError)>,
 ) {
-    for (code, bytes) in options {
-        let key = (key.to_owned(), *code);
-        match render_option(*code, bytes) {
+    let mut put = |code, kind, bytes: &[u8]| {
+        let key = OptionKey { tag: tag.to_owned(), code, kind };
+        match render_option(code, bytes) {
             Ok(value) => {
                 values.insert(key, value);
             }
             Err(error) => refused.push((key, error)),
         }
+    };
+    for (code, bytes) in &options.plain {
+        put(*code, Kind::default(), bytes);
+    }
+    for special in &options.special {
+        special.kinds.parts().into_iter().for_each(|kind| put(special.code, kind, &special.value));
     }
 }
 
@@ -87,14 +94,15 @@ pub(super) const DHCPV6: &str = "tag:dhcpv6";
 /// Whom a range of DHCPv6 no longer answers.
 pub(super) const GONE: &str = "gone";
 
-/// Lines for the options' directory.
+/// Lines for the options' directory, each after the one for more guests.
 pub fn options_text(options: &BTreeMap<OptionKey, String>) -> String {
     let mut text = String::new();
-    for ((tag, code), value) in options {
+    for (OptionKey { tag, code, kind }, value) in options {
         let comma = if value.is_empty() { "" } else { "," };
+        let filter = filter(*kind);
         let _ = match code {
-            Code::V4(code) => writeln!(text, "tag:{tag},{code}{comma}{value}"),
-            Code::V6(code) => writeln!(text, "tag:{tag},option6:{code}{comma}{value}"),
+            Code::V4(code) => writeln!(text, "tag:{tag}{filter},{code}{comma}{value}"),
+            Code::V6(code) => writeln!(text, "tag:{tag}{filter},option6:{code}{comma}{value}"),
         };
     }
     text

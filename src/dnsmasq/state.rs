@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use super::{OptionKey, OptionSet};
 use crate::node::Family;
-use crate::service::Code;
 use crate::types::{DomainName, HostName, MacAddr};
 
 /// One dnsmasq, its files and its process.
@@ -157,7 +157,7 @@ impl Hosts {
 
     /// Dead lines that a process may carry before it is worth starting a fresh one: looking up a host
     /// is linear in them.
-    const SPARE_LINES: usize = 4_000;
+    pub(super) const SPARE_LINES: usize = 4_000;
 }
 
 /// A lease that dnsmasq holds, by what its holder is known by.
@@ -174,48 +174,6 @@ pub enum Lease {
         /// The name of the host's line that it was given by.
         name: Option<HostName>,
     },
-}
-
-/// Which option, for whom: a tag and a code.
-pub type OptionKey = (String, Code);
-
-/// The options' journal: each value as it is written. A later line wins; none can be taken back.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct OptionSet {
-    /// What is in force.
-    pub values: BTreeMap<OptionKey, String>,
-    /// How many lines were read.
-    pub lines: usize,
-    /// Not what we wrote.
-    pub foreign: bool,
-}
-
-impl OptionSet {
-    /// A journal of one file with just these values.
-    pub fn fresh(values: BTreeMap<OptionKey, String>) -> Self {
-        Self { lines: values.len(), values, foreign: false }
-    }
-
-    /// Takes lines in.
-    pub fn read(&mut self, added: &BTreeMap<OptionKey, String>) {
-        self.lines += added.len();
-        self.values.extend(added.iter().map(|(key, value)| (key.clone(), value.clone())));
-    }
-
-    /// The lines that lead to `wanted`, and whether a value would have to be taken back. Values for
-    /// ports that are gone stay: nobody has their tag.
-    pub fn changes_to(
-        &self,
-        wanted: &BTreeMap<OptionKey, String>,
-        tags: &BTreeSet<&str>,
-    ) -> (BTreeMap<OptionKey, String>, bool) {
-        let differing = wanted.iter().filter(|(key, value)| self.values.get(*key) != Some(value));
-        let changes = differing.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let in_use = |key: &&OptionKey| tags.contains(key.0.as_str()) && !wanted.contains_key(*key);
-        let many = self.lines > 2 * wanted.len() + Hosts::SPARE_LINES;
-        let stuck = self.foreign || many || self.values.keys().any(|key| in_use(&key));
-        (changes, stuck)
-    }
 }
 
 /// The files that a process reads when it starts.

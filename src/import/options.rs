@@ -10,7 +10,9 @@ use serde_json::Value;
 
 use super::fields::Fields;
 use super::report::Notes;
-use crate::api::{DhcpOption, Family, OptionEncoding, OptionName, Port, PortSpec};
+use crate::api::{
+    BootLoader, DhcpOption, Family, OptionCondition, OptionEncoding, OptionName, Port, PortSpec,
+};
 use crate::dhcp_options::route;
 use crate::validate;
 
@@ -26,7 +28,11 @@ pub(super) fn options(items: Vec<Value>, notes: &mut Notes) -> Vec<DhcpOption> {
     for item in items {
         match option(&item, notes) {
             Ok(_) if options.len() == OPTIONS => notes.lost(FIELD, &item, format!("the most is {OPTIONS}")),
-            Ok(option) => options.push(option),
+            Ok(option) => {
+                // dnsmasq takes the last one.
+                options.retain(|old: &DhcpOption| refusal(&[old.clone(), option.clone()]).is_none());
+                options.push(option);
+            }
             Err(message) => notes.lost(FIELD, &item, message),
         }
     }
@@ -49,9 +55,7 @@ fn option(item: &Value, notes: &mut Notes) -> Result<DhcpOption, String> {
     {
         notes.changed(FIELD, item, "it ends at the first line break, as with Neutron");
     }
-    if name.contains(',') || name.starts_with("tag:") {
-        return Err("options for only some of a guest's requests (tag:) do not exist".to_owned());
-    }
+    let (when, name) = condition(name)?;
     if name == "client-id" || (name == "61" && family == Family::IPv4) {
         return Err("the guest is known by its MAC address".to_owned());
     }
@@ -59,7 +63,28 @@ fn option(item: &Value, notes: &mut Notes) -> Result<DhcpOption, String> {
         Family::IPv4 => ipv4(name, value)?,
         Family::IPv6 => ipv6(name, value)?,
     };
-    refusal(&option).map_or(Ok(option), Err)
+    let option = DhcpOption { when, ..option };
+    refusal(std::slice::from_ref(&option)).map_or(Ok(option), Err)
+}
+
+/// `tag:ipxe,bootfile-name`: Neutron's dnsmasq has tags for requests of iPXE.
+fn condition(name: &str) -> Result<(Option<OptionCondition>, &str), String> {
+    let Some(tagged) = name.strip_prefix("tag:") else {
+        return if name.contains(',') { Err("is no name of an option".to_owned()) } else { Ok((None, name)) };
+    };
+    let boot_loader = match tagged.split_once(',') {
+        Some(("ipxe" | "ipxe6", name)) => (BootLoader::Ipxe, name),
+        Some(("!ipxe" | "!ipxe6", name)) => (BootLoader::Other, name),
+        _ => return Err("no requests but those of iPXE have a tag (tag:) here".to_owned()),
+    };
+    match boot_loader {
+        (_, name) if name.contains([',', ':']) => {
+            Err("more than one tag (tag:) has no counterpart".to_owned())
+        }
+        (loader, name) => {
+            Ok((Some(OptionCondition { architectures: None, boot_loader: Some(loader) }), name))
+        }
+    }
 }
 
 fn first_line(text: &str) -> &str {
@@ -67,14 +92,15 @@ fn first_line(text: &str) -> &str {
 }
 
 /// Why it cannot be sent.
-fn refusal(option: &DhcpOption) -> Option<String> {
+fn refusal(options: &[DhcpOption]) -> Option<String> {
     let printable = |value: &String| {
         (1..=255).contains(&value.len()) && value.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     };
-    if !(1..=VALUES).contains(&option.values.len()) || !option.values.iter().all(printable) {
+    let good = |o: &DhcpOption| (1..=VALUES).contains(&o.values.len()) && o.values.iter().all(printable);
+    if !options.iter().all(good) {
         return Some(format!("its value is not 1 to {VALUES} texts of 1 to 255 printable ASCII characters"));
     }
-    let port = Port::new("", PortSpec { options: vec![option.clone()], ..PortSpec::default() });
+    let port = Port::new("", PortSpec { options: options.to_vec(), ..PortSpec::default() });
     let problem = validate::port(&port).into_iter().next()?;
     Some(problem.message.replace("spec.options[0]: ", "").replace("spec.options: ", ""))
 }

@@ -206,11 +206,21 @@ impl Assigned {
     fn new(item: &Value, ips: &[IpAddr]) -> Option<Self> {
         let text = |name: &str| item[name].as_str().unwrap_or_default().to_ascii_lowercase();
         let ip = text("ip_address").parse().ok().filter(|ip| ips.contains(ip))?;
-        Some(Self { ip, host: text("hostname"), full: text("fqdn").trim_end_matches('.').to_owned() })
+        // Made of the address as it was written, it is made of the address.
+        let host = Some(text("hostname")).filter(|host| *host != made_of_text(&text("ip_address")));
+        Some(Self {
+            ip,
+            host: host.unwrap_or_else(|| made_of(ip)),
+            full: text("fqdn").trim_end_matches('.').to_owned(),
+        })
     }
 }
 
 /// Neutron's name for an address, and ours.
 fn made_of(ip: IpAddr) -> String {
-    format!("host-{}", ip.to_string().replace(['.', ':'], "-"))
+    made_of_text(&ip.to_string())
+}
+
+fn made_of_text(ip: &str) -> String {
+    format!("host-{}", ip.replace(['.', ':'], "-"))
 }

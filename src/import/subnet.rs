@@ -129,6 +129,10 @@ fn is_here(fields: &mut Fields, on: &On, notes: &mut Notes) -> bool {
 fn gateway(fields: &mut Fields, routes: &mut Vec<HostRoute>, notes: &mut Notes) -> Gateway {
     let text = fields.text("gateway_ip");
     if let Some(ip) = parsed(&text) {
+        for route in routes.extract_if(.., |route| route.destination.ends_with("/0")) {
+            let message = "beside a gateway_ip Neutron does not tell guests a default route either";
+            notes.lost("host_routes", &route.next_hop.into(), message);
+        }
         return Gateway { r#type: GatewayType::Address, address: Some(ip.to_string()) };
     }
     if !text.is_empty() {

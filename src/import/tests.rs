@@ -147,6 +147,11 @@ fn no_gateway_no_dns_and_no_dhcp_are_said() {
     let (spec, _) = spec_of(&subnet("s1", "10.0.0.0/24", &route));
     assert_eq!(spec["gateway"], json!({"type": "Address", "address": "10.0.0.9"}));
     assert_eq!(spec["hostRoutes"], Value::Null);
+    let both = json!({"gateway_ip": "10.0.0.1", "host_routes": [{"destination": "0.0.0.0/0", "nexthop": "10.0.0.9"}]});
+    let (spec, imported) = spec_of(&subnet("s1", "10.0.0.0/24", &both));
+    assert_eq!(spec["gateway"], json!({"type": "Address", "address": "10.0.0.1"}));
+    assert_eq!(spec["hostRoutes"], Value::Null);
+    assert_eq!(said(&imported, "host_routes")[0].0, Effect::Lost);
 }
 
 #[test]
@@ -221,6 +226,15 @@ fn names_are_kept_where_they_are_not_made_of_the_address() {
         (&spec["hostname"], &spec["dnsNames"], imported.entries.len()),
         (&Value::Null, &Value::Null, 0)
     );
+    let written = "2001:db8:0::0216:5";
+    let six = json!({"fixed_ips": [{"subnet_id": "s6", "ip_address": written}], "dns_assignment": [
+        {"ip_address": written, "hostname": "host-2001-db8-0--0216-5", "fqdn": ""}]});
+    let subnets = [subnet("s6", "2001:db8::/64", &json!({"ip_version": 6}))];
+    let imported = run(
+        json!({"networks": [network(&json!({}))], "subnets": subnets, "ports": [port(&six)]}),
+        &options(),
+    );
+    assert_eq!(imported.networks[0].objects.last().unwrap()["spec"]["hostname"], Value::Null);
     let (spec, _) = named("VM1", "VM1", "vm1.openstacklocal.");
     assert_eq!((&spec["hostname"], &spec["dnsNames"]), (&json!("vm1"), &Value::Null));
     let (spec, _) = named("vm1", "vm1", "db.openstacklocal.");

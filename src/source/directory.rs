@@ -20,7 +20,7 @@ use super::hints::{Hint, Watch};
 use super::last_good::{self, Delay, Keeper, LastGood};
 use super::schema::{self, Validator};
 use super::state::State;
-use super::{Batch, Source};
+use super::{Batch, Object, Source};
 
 /// All files are looked at again after this time, hint or not.
 const RELIST: Duration = Duration::from_secs(30);
@@ -105,6 +105,14 @@ impl Directory {
             .batch
             .unwrap_or_default())
     }
+}
+
+/// The objects that an agent with this state directory serves from its manifests. Changes nothing.
+pub fn kept(state_dir: &Path) -> Result<Vec<Object>, Error> {
+    let path = state_dir.join(LAST_GOOD);
+    let last_good = |source| Error::LastGood { path: path.clone(), source };
+    let kept = last_good::peek(&path).map_err(last_good)?;
+    State::restore(kept.objects, &Validator::new()?).objects().map_err(|error| last_good(error.into()))
 }
 
 impl Source for Directory {

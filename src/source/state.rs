@@ -58,6 +58,11 @@ impl State {
         Self { served: served.collect(), problems: Vec::new(), pass: 0 }
     }
 
+    /// The objects that are in force.
+    pub(crate) fn objects(&self) -> Result<Vec<Object>, serde_json::Error> {
+        self.served.iter().map(|(key, served)| served.object(key)).collect()
+    }
+
     /// The objects to be kept for the next start.
     pub(crate) fn last_good(&self) -> Vec<Kept> {
         let kept = self.served.iter().map(|(key, served)| Kept {

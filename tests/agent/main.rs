@@ -34,3 +34,4 @@ mod reasons;
 mod six;
 mod sizes;
 mod tenants;
+mod told;

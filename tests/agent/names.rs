@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use crate::lab::{DnsReply, DnsSocket, Guest, Lab, Mac, rtype};
+use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Lab, Mac, MessageType, raw, rtype};
 use crate::manifests::{fixed, lan_v4, network, port, subnet};
 use crate::site::Site;
 
@@ -128,8 +128,15 @@ fn own_names_are_answered_and_others_refused() {
     assert_own_names(&dns);
     site.lab.twin(&guest, Mac::nth(2)).dora();
     site.lab.twin(&guest, Mac::nth(3)).dora();
-    // With leases, too: a lease has a name of its own for dnsmasq.
+    // With leases, too: a lease has a name of its own for dnsmasq, and a guest claims one.
+    let lease = guest.dora();
+    let claim = Ask::new(MessageType::Request).ciaddr(lease.yiaddr()).to(lease.server());
+    let ack = guest.ask(&claim.option(raw(12, b"claimed"))).expect("no ACK");
+    assert_eq!(ack.text(12).as_deref(), Some("vm1"));
     assert_own_names(&dns);
+    for name in ["claimed", "claimed.vm.example.org"] {
+        assert_eq!(dns.ask(name, rtype::A), DnsReply::nxdomain(), "{name}");
+    }
     assert_eq!(dns.ask("www.example.com", rtype::A), DnsReply::refused());
     assert_eq!(upstream.asked(), Vec::<String>::new());
     let dig = guest.dig([10, 0, 0, 10].into(), "vm2", "A");

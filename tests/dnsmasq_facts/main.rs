@@ -10,6 +10,7 @@ mod lab;
 
 mod barrier;
 mod hosts;
+mod kinds;
 mod leases;
 mod names;
 mod options;

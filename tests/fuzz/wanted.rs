@@ -27,6 +27,30 @@ const FIXED: [&str; 12] = [
     "--domain-needed",
 ];
 
+/// Architectures and their numbers.
+const MACHINES: [(&str, u8); 13] = [
+    ("x86-bios", 0),
+    ("x86-uefi", 6),
+    ("x64-uefi", 7),
+    ("x64-uefi", 9),
+    ("arm32-uefi", 10),
+    ("arm64-uefi", 11),
+    ("riscv64-uefi", 27),
+    ("x86-http", 15),
+    ("x64-http", 16),
+    ("arm32-http", 18),
+    ("arm64-http", 19),
+    ("riscv64-http", 28),
+    ("power-opal", 14),
+];
+
+/// None of them.
+fn machines() -> String {
+    let mut tags: Vec<_> = MACHINES.iter().map(|(tag, _)| format!(",tag:!{tag}")).collect();
+    tags.dedup();
+    tags.concat()
+}
+
 const FILES: [(&str, &str); 6] = [
     ("pid-file", "pid"),
     ("log-facility", "log"),
@@ -152,10 +176,15 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     let mut argv: Vec<_> = FIXED.iter().map(|&arg| arg.to_owned()).collect();
     argv.push("--interface=dhcp0".to_owned());
     argv.extend(FILES.map(|(option, file)| format!("--{option}={STATE}/networks/{UID}/{file}")));
+    argv.extend(["--dhcp-match=set:ipxe,175", "--dhcp-userclass=set:ipxe,iPXE"].map(str::to_owned));
+    argv.extend(MACHINES.map(|(tag, number)| format!("--dhcp-match=set:{tag},option:client-arch,{number}")));
+    argv.push(format!("--tag-if=set:no-arch{}", machines()));
     argv.extend(subnets.iter().filter(|s| s.server.is_some()).map(Subnet::range));
     if subnets.iter().any(|s| s.server.is_some_and(|ip| ip.is_ipv6())) {
         let duid = with_colons(&UID.replace('-', ""));
         argv.extend([format!("--dhcp-duid=0,{duid}"), "--quiet-dhcp6".to_owned()]);
+        let match6 = |(tag, number)| format!("--dhcp-match=set:{tag},option6:61,00:{number:02x}");
+        argv.extend(MACHINES.map(match6));
     }
     if let Some(domain) = domain(scene) {
         argv.extend([format!("--domain={domain}"), format!("--local=/{domain}/")]);

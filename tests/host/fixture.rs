@@ -14,7 +14,7 @@ use kube_dhcp::node::{
     Action, Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl, namespace_name,
 };
 use kube_dhcp::plan::plan;
-use kube_dhcp::service::{Code, Reservation, Scope, Service};
+use kube_dhcp::service::{Code, OptionList, Reservation, Scope, Service};
 use kube_dhcp::types::{MacAddr, NetworkUid};
 
 pub const STATE: &str = "/run/state";
@@ -36,13 +36,14 @@ pub fn ip(n: u16) -> IpAddr {
 
 pub fn port(n: u16) -> Reservation {
     let hostname = format!("vm{n}").parse().unwrap();
-    let (more, options) = (Vec::new(), BTreeMap::new());
+    let (more, options) = (Vec::new(), OptionList::default());
     Reservation { key: format!("p{n}"), mac: mac(n), ip: ip(n), more, hostname, options }
 }
 
 pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
     let reservations: Vec<_> = ports.into_iter().map(port).collect();
-    let options = BTreeMap::from([(Code::V4(3), vec![10, 0, 0, 1])]);
+    let plain = BTreeMap::from([(Code::V4(3), vec![10, 0, 0, 1])]);
+    let options = OptionList { plain, special: Vec::new() };
     let cidr = "10.0.0.0/16".parse().unwrap();
     let names = reservations.iter().map(|port| (port.ip, vec![(&port.hostname).into()])).collect();
     Service {

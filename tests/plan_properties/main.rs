@@ -91,8 +91,8 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
         (&wanted.process, &wanted.hosts.entries, &wanted.names)
     );
     let hosts = wanted.hosts.entries.values().map(|host| host.tag.as_str());
-    let tags: BTreeSet<_> = hosts.chain(wanted.options.values.keys().map(|(tag, _)| tag.as_str())).collect();
-    let in_use = is.options.values.iter().filter(|((tag, _), _)| tags.contains(tag.as_str()));
+    let tags: BTreeSet<_> = hosts.chain(wanted.options.values.keys().map(|key| key.tag.as_str())).collect();
+    let in_use = is.options.values.iter().filter(|(key, _)| tags.contains(key.tag.as_str()));
     assert_eq!(in_use.collect::<BTreeMap<_, _>>(), wanted.options.values.iter().collect());
     assert!(!is.hosts.foreign && !is.options.foreign);
     assert_eq!(is.stale_leases().count(), 0);

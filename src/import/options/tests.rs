@@ -56,7 +56,9 @@ fn routes_and_times_are_what_dnsmasq_sends() {
 #[test]
 fn what_cannot_be_sent_is_reported_and_left_out() {
     for (name, value, version, word) in [
-        (json!("tag:ipxe,bootfile-name"), "a", 4, "tag:"),
+        (json!("tag:efi,bootfile-name"), "a", 4, "tag:"),
+        (json!("tag:ipxe,tag:efi,67"), "a", 4, "tag:"),
+        (json!("tag:ipxe"), "a", 4, "tag:"),
         (json!("client-id"), "a", 4, "MAC"),
         (json!(61), "a", 4, "MAC"),
         (json!("no-such"), "a", 4, "no option"),
@@ -81,4 +83,26 @@ fn nothing_after_a_line_break_counts() {
     let (options, messages) = read(&"bootfile-name\nevil".into(), "a\ntag:x,option:router,6.6.6.6", 4);
     assert_eq!(options[0].values, ["a"]);
     assert_eq!(messages, ["it ends at the first line break, as with Neutron"]);
+}
+
+#[test]
+fn what_is_for_ipxe_stays_so_and_of_two_the_last_one_counts() {
+    let ipxe = |boot_loader| Some(OptionCondition { architectures: None, boot_loader: Some(boot_loader) });
+    let mut notes = Notes::new(Subject::default());
+    let items = [
+        ("tag:ipxe,67", "a"),
+        ("bootfile-name", "b"),
+        ("tag:ipxe6,bootfile-name", "c"),
+        ("tag:!ipxe,66", "d"),
+    ];
+    let items = items.map(|(name, value)| json!({"opt_name": name, "opt_value": value}));
+    let found = options(items.to_vec(), &mut notes);
+    let found: Vec<_> = found.into_iter().map(|o| (o.name, o.values.concat(), o.when)).collect();
+    let expected = [
+        (Some(OptionName::BootfileName), "b".to_owned(), None),
+        (Some(OptionName::BootfileName), "c".to_owned(), ipxe(BootLoader::Ipxe)),
+        (Some(OptionName::TftpServer), "d".to_owned(), ipxe(BootLoader::Other)),
+    ];
+    assert_eq!(found, expected);
+    assert!(notes.into_entries().is_empty());
 }

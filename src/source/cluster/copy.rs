@@ -96,6 +96,11 @@ pub(super) fn load(path: &Path, node: &str) -> Result<Option<LastGood>, durable:
     }
 }
 
+/// The objects of the copy that is there. Changes nothing.
+pub(super) fn peek(path: &Path, node: &str) -> std::io::Result<Vec<Object>> {
+    parse(&fs::read(path)?, node).map(|copy| copy.objects).map_err(std::io::Error::other)
+}
+
 /// Puts a copy aside and says why.
 pub(super) fn refuse(path: &Path, why: &str) {
     let mut aside = path.as_os_str().to_owned();

@@ -31,6 +31,11 @@ use copy::{Copy, LastGood};
 use identity::{Guard, Identity, identify};
 use mirror::{Mirror, News, WatchKey};
 
+/// The objects that this node's agent had last, in its state directory. Changes nothing.
+pub fn kept(state: &Path, node: &str) -> io::Result<Vec<Object>> {
+    copy::peek(&copy::path(state), node)
+}
+
 /// How long the API server may take to say everything before the copy is served from.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The copy is written this long after the one before, at the earliest; at once where it was not: what is

@@ -2,6 +2,7 @@
 
 mod alone;
 mod answers;
+mod boot;
 mod changes;
 mod clients;
 mod endings;

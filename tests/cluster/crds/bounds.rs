@@ -75,7 +75,7 @@ fn beyond(bound: &str, schema: &Value, present: Option<&Value>) -> Option<Value>
         ("pattern", _) => {
             json!("\n".repeat(whole(&schema["minLength"]).unwrap_or(1).max(1).try_into().ok()?))
         }
-        ("enum", _) => json!("Other"),
+        ("enum", _) => json!("NoSuchValue"),
         ("minItems", _) => json!([]),
         ("maxItems", _) => Value::Array(vec![present?[0].clone(); count + 1]),
         ("maxProperties", _) => {

@@ -18,7 +18,7 @@ const STATEFUL: &str = "set:s6,tag:known,tag:!gone,2001:db8::,static,64,86400";
 const DUID: &str = "--dhcp-duid=65535,01:02:03:04:05:06";
 const SERVER: [u8; 12] = [0, 2, 0, 0, 0xff, 0xff, 1, 2, 3, 4, 5, 6];
 
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     let addresses = ["10.0.0.2/24", "2001:db8::2/64"];
     Setup::default().addresses(&addresses).ranges(&[RANGE4, STATEFUL]).more(&[DUID, "--quiet-dhcp6"])
 }
@@ -30,7 +30,7 @@ fn prepare(lab: &Lab, setup: Setup) -> Dnsmasq<'_> {
     dnsmasq
 }
 
-fn serve<'lab>(lab: &'lab Lab, setup: Setup, hosts: &str) -> Dnsmasq<'lab> {
+pub(crate) fn serve<'lab>(lab: &'lab Lab, setup: Setup, hosts: &str) -> Dnsmasq<'lab> {
     let dnsmasq = prepare(lab, setup);
     dnsmasq.write("hosts", "all", hosts);
     dnsmasq.start();
@@ -46,7 +46,7 @@ fn ip6(last: u16) -> Ipv6Addr {
 }
 
 /// The line of the `n`-th port with the address `2001:db8::last`.
-fn host6(n: u32, last: u16) -> String {
+pub(crate) fn host6(n: u32, last: u16) -> String {
     format!("{},tag:dhcpv6,set:p{n},[{}],vm{n}.\n", Mac::nth(n), ip6(last))
 }
 
@@ -65,7 +65,7 @@ fn gone4(n: u32) -> String {
     format!("{},tag:!dhcpv6,ignore\n", Mac::nth(n))
 }
 
-fn guest6(lab: &Lab, n: u32) -> Guest6<'_> {
+pub(crate) fn guest6(lab: &Lab, n: u32) -> Guest6<'_> {
     lab.guest6("br0", Mac::nth(n))
 }
 

@@ -11,7 +11,8 @@ pub fn everything(kind: &str) -> Value {
         "matchLabels": {"a": "b"},
         "matchExpressions": [{"key": "a", "operator": "In", "values": ["b"]}],
     });
-    let options = json!([{"name": "ntp-server", "code": 42, "encoding": "IP", "values": ["10.0.0.1"], "family": "IPv4"}]);
+    let options = json!([{"name": "ntp-server", "code": 42, "encoding": "IP", "values": ["10.0.0.1"], "family": "IPv4",
+        "when": {"architectures": ["X64UEFI"], "bootLoader": "IPXE"}}]);
     let range = json!({"first": "10.0.0.10", "last": "10.0.0.20"});
     let spec = match kind {
         "PhysicalNetwork" => json!({

@@ -25,6 +25,8 @@ fn on_each(kind: &'static str) -> Vec<Case> {
     let one = |o: Value| json!([option(kind, o)]);
     let code = |values: Value| one(json!({"code": 224, "values": values}));
     let encoded = |encoding: &str, value: &str| one(json!({"code": 224, "encoding": encoding, "values": [value]}));
+    let when = |condition: Value| one(json!({"name": "bootfile-name", "values": ["x"], "when": condition}));
+    let uefi = |count| many(count, &json!("X64UEFI"));
     let on = |good: Value, bad: Value, message: &'static str| on(kind, "options", good, bad, message);
     let none = || json!([]);
     vec![
@@ -55,6 +57,12 @@ fn on_each(kind: &'static str) -> Vec<Case> {
         on(encoded("Uint16", "65535"), encoded("Uint16", "65536"), "spec.options[0]: Invalid value: with encoding Uint16"),
         on(encoded("Uint32", "4294967295"), encoded("Uint32", "-1"), "spec.options[0]: Invalid value: with encoding Uint32"),
         on(none(), encoded("Uint32", "4294967296"), "spec.options[0]: Invalid value: with encoding Uint32"),
+        on(when(json!({"bootLoader": "IPXE"})), when(json!({})), "spec.options[0].when: Invalid value: at least one of architectures and bootLoader"),
+        on(when(json!({"bootLoader": "Other", "architectures": ["X86BIOS"]})), when(json!({"bootLoader": "GRUB"})),
+            "spec.options[0].when.bootLoader: Unsupported value: \"GRUB\""),
+        on(none(), when(json!({"architectures": ["x64"]})), "spec.options[0].when.architectures[0]: Unsupported value: \"x64\""),
+        on(when(json!({"architectures": uefi(12)})), when(json!({"architectures": uefi(13)})), "spec.options[0].when.architectures: Too many: 13"),
+        on(none(), when(json!({"architectures": []})), "spec.options[0].when.architectures: Invalid value: should have at least 1"),
     ]
 }
 

@@ -43,6 +43,8 @@ pub fn addresses() -> Vec<Case> {
             "spec: Invalid value: hostRoutes must be of the family of cidr"),
         subnet("hostRoutes", json!([]), json!([{"destination": "10.8.0.0/16", "nextHop": "10.0.0"}]),
             "spec.hostRoutes[0].nextHop: Invalid value: must be an IP address"),
+        subnet("hostRoutes", json!([{"destination": "10.0.0.0/10", "nextHop": "10.0.0.1"}]), json!([{"destination": "0.0.0.0/0", "nextHop": "10.0.0.1"}]),
+            "spec: Invalid value: hostRoutes must not have a default route beside a gateway"),
         subnet("hostRoutes", many(64, &route), many(65, &route), "spec.hostRoutes: Too many: 65"),
     ]
 }

@@ -1,0 +1,198 @@
+//! `kube-dhcp status --port`: what the guest of one Port is told.
+//!
+//! From the objects that the agent of this machine serves from, which it keeps in its state directory.
+
+use std::path::Path;
+
+use anyhow::{Context, Result, bail};
+use serde::Serialize;
+
+use super::table::Table;
+use crate::agent::{read_ledger, segments_path};
+use crate::cli::Output;
+use crate::desired::{Effective, EffectiveFamily, EffectiveOption, effective};
+use crate::dhcp_options::readable;
+use crate::durable;
+use crate::report::{self, NodeReport};
+use crate::service::Code;
+use crate::source::{Event, Object, Origin, cluster, directory};
+use crate::store::Store;
+use crate::types::{NetworkUid, ObjectName};
+
+/// For `-o json` and `-o yaml`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct PortStatus {
+    port: String,
+    network: String,
+    /// Whom DHCP answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mac_address: Option<String>,
+    addresses: Vec<Address>,
+    dhcp: Vec<Answers>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Address {
+    ip: String,
+    subnet: String,
+    /// The one of the reverse look-up first.
+    names: Vec<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Answers {
+    protocol: String,
+    server: String,
+    /// The first one is offered; the others are had for the asking.
+    addresses: Vec<String>,
+    options: Vec<DhcpOption>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DhcpOption {
+    code: u16,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<&'static str>,
+    /// Unset: it is not sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    value: Option<String>,
+    /// For which requests; unset: for those for which no other is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<String>,
+    from: String,
+}
+
+/// Prints it.
+pub(super) fn port(state: &Path, name: &ObjectName, output: Output) -> Result<()> {
+    let status = look(state, name)?;
+    let text = match output {
+        Output::Table => table(&status),
+        Output::Json => serde_json::to_string_pretty(&status)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(&status)?,
+    };
+    super::print(&text)
+}
+
+fn look(state: &Path, name: &ObjectName) -> Result<PortStatus> {
+    let node: NodeReport = durable::read(&report::node_path(state))?.with_context(|| {
+        format!("no agent has reported in {}, or --state-dir is not the agent's", state.display())
+    })?;
+    let (mut store, objects) = known(state, &node)?;
+    let network = network_of(&objects, name)
+        .with_context(|| format!("the agent of this machine knows no Port {name}"))?;
+    store.apply(objects.into_iter().map(Event::Apply).collect());
+    let Some(inputs) = store.inputs(&network) else {
+        bail!("Network {network} of Port {name} does not exist")
+    };
+    if store.is_of_cluster() && inputs.server.is_none() {
+        bail!("Network {network} of Port {name} is not served on this machine");
+    }
+    let uid: NetworkUid = inputs.network.metadata.uid.as_deref().unwrap_or_default().parse()?;
+    let ledger = read_ledger(state, uid)?.unwrap_or_default();
+    let effective = effective(&inputs, &name.name, ledger)
+        .map_err(|problem| anyhow::anyhow!("Port {name} is not served: {problem}"))?;
+    Ok(said(name, &network, &effective))
+}
+
+/// The objects that the agent serves from, and an empty place for them.
+fn known(state: &Path, node: &NodeReport) -> Result<(Store, Vec<Object>)> {
+    Ok(match node.source {
+        Origin::Directory => {
+            let segments: Vec<_> = durable::read(&segments_path(state))?.unwrap_or_default();
+            (Store::with_segments(segments.into_iter().collect()), directory::kept(state)?)
+        }
+        Origin::Cluster | Origin::LastGoodCopy => {
+            let objects =
+                cluster::kept(state, &node.node).context("the agent's copy of the cluster's objects")?;
+            (Store::of_cluster(), objects)
+        }
+    })
+}
+
+fn network_of(objects: &[Object], name: &ObjectName) -> Option<ObjectName> {
+    objects.iter().find_map(|object| match object {
+        Object::Port(port)
+            if port.metadata.name.as_deref() == Some(&name.name)
+                && port.metadata.namespace.as_deref() == Some(&name.namespace) =>
+        {
+            Some(ObjectName::new(&name.namespace, &port.spec.network_ref.name))
+        }
+        _ => None,
+    })
+}
+
+fn said(name: &ObjectName, network: &ObjectName, effective: &Effective) -> PortStatus {
+    let addresses = effective.addresses.iter().map(|(ip, subnet, names)| Address {
+        ip: ip.to_string(),
+        subnet: subnet.clone(),
+        names: names.iter().map(ToString::to_string).collect(),
+    });
+    PortStatus {
+        port: name.to_string(),
+        network: network.name.clone(),
+        mac_address: effective.mac.map(|mac| mac.to_string()),
+        addresses: addresses.collect(),
+        dhcp: effective.families.iter().map(answers).collect(),
+    }
+}
+
+fn answers(family: &EffectiveFamily) -> Answers {
+    Answers {
+        protocol: family.family.to_string(),
+        server: family.server.to_string(),
+        addresses: family.offered.iter().map(ToString::to_string).collect(),
+        options: family.options.iter().map(option).collect(),
+    }
+}
+
+fn option(option: &EffectiveOption) -> DhcpOption {
+    let (name, value) = readable(option.code, &option.value);
+    let parts = |kinds: crate::service::Kinds| {
+        let parts: Vec<_> = kinds.parts().iter().map(ToString::to_string).collect();
+        parts.join(", ")
+    };
+    DhcpOption {
+        code: match option.code {
+            Code::V4(code) => code.into(),
+            Code::V6(code) => code,
+        },
+        name,
+        value: Some(value).filter(|_| !option.value.is_empty()),
+        when: option.kinds.map(parts),
+        from: option.from.clone(),
+    }
+}
+
+fn table(status: &PortStatus) -> String {
+    let mut addresses = Table::new(&["PORT", "NETWORK", "MAC", "ADDRESS", "SUBNET", "NAMES"]);
+    for address in &status.addresses {
+        addresses.row(vec![
+            status.port.clone(),
+            status.network.clone(),
+            status.mac_address.clone().unwrap_or_default(),
+            address.ip.clone(),
+            address.subnet.clone(),
+            address.names.join(","),
+        ]);
+    }
+    let mut options = Table::new(&["PROTOCOL", "SERVER", "CODE", "OPTION", "VALUE", "FOR", "FROM"]);
+    for family in &status.dhcp {
+        for option in &family.options {
+            options.row(vec![
+                family.protocol.clone(),
+                family.server.clone(),
+                option.code.to_string(),
+                option.name.unwrap_or_default().to_owned(),
+                option.value.clone().unwrap_or_else(|| "(not sent)".to_owned()),
+                option.when.clone().unwrap_or_default(),
+                option.from.clone(),
+            ]);
+        }
+    }
+    let gap = if status.dhcp.is_empty() { "DHCP does not answer for this Port.\n" } else { "\n" };
+    addresses.text() + gap + &options.text()
+}

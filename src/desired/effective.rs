@@ -1,0 +1,186 @@
+//! What the guest of one Port is told, and which object says so.
+//!
+//! Called by `kube-dhcp status --port`. Pure. It goes the way that the answers themselves go, and keeps what
+//! each step adds.
+
+use std::net::IpAddr;
+
+use super::network::{Admitted, admit_anywhere};
+use super::port::Guest;
+use super::subnet::Served;
+use super::{Inputs, Settled, settle};
+use crate::allocate::Ledger;
+use crate::node::Family;
+use crate::reason::{Problem, Reason};
+use crate::service::{Code, Kinds, OptionList, Options};
+use crate::types::{DomainName, MacAddr};
+
+/// One Port's part of the service.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Effective {
+    /// Whom DHCP answers; `None`: nobody.
+    pub mac: Option<MacAddr>,
+    /// All addresses, with their Subnets' names and their DNS names, the one of the reverse look-up first.
+    pub addresses: Vec<(IpAddr, String, Vec<DomainName>)>,
+    /// What DHCP says in each protocol that it answers in.
+    pub families: Vec<EffectiveFamily>,
+}
+
+/// In one protocol.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveFamily {
+    /// Which.
+    pub family: Family,
+    /// Offered, the first one, or had for the asking.
+    pub offered: Vec<IpAddr>,
+    /// The address of this node's server.
+    pub server: IpAddr,
+    /// In the order of their codes; those for some guests before what is for the others.
+    pub options: Vec<EffectiveOption>,
+}
+
+/// An option that it may ask for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EffectiveOption {
+    /// Its number.
+    pub code: Code,
+    /// Its bytes; none: it is not sent.
+    pub value: Vec<u8>,
+    /// The object and the field that it is of.
+    pub from: String,
+    /// For which of the guest's requests; `None`: for those for which nothing else is.
+    pub kinds: Option<Kinds>,
+}
+
+/// What the Port of this name is told. `ledger` is that of the network, where no controller decides.
+pub fn effective(inputs: &Inputs, name: &str, mut ledger: Ledger) -> Result<Effective, Problem> {
+    let admitted = admit_anywhere(inputs)?;
+    let Settled { subnets, ports, .. } = settle(inputs, &admitted, &mut ledger);
+    let Some(guest) = ports.guests.iter().find(|guest| guest.name == name) else {
+        let waits = || Problem::new(Reason::Progressing, "it has no addresses yet".to_owned());
+        return Err(ports.views.get(name).and_then(|view| view.problem.clone()).unwrap_or_else(waits));
+    };
+    let names = guest.names(admitted.domain.as_ref()).into_iter();
+    let addresses = guest.given.addresses.iter().zip(names);
+    let of = |family| answers(inputs, &admitted, &subnets, guest, family);
+    Ok(Effective {
+        mac: guest.client(),
+        addresses: addresses.map(|((ip, subnet), (_, names))| (*ip, subnet.clone(), names)).collect(),
+        families: Family::ALL.into_iter().filter(|_| guest.client().is_some()).filter_map(of).collect(),
+    })
+}
+
+fn answers(
+    inputs: &Inputs,
+    admitted: &Admitted,
+    subnets: &[Served],
+    guest: &Guest,
+    family: Family,
+) -> Option<EffectiveFamily> {
+    let offered = guest.offered(subnets, family);
+    let first = offered.first()?;
+    let subnet = subnets.iter().find(|subnet| subnet.pool.cidr.contains(first))?;
+    let fields = Layer::Fields(subnet.fields(admitted, subnets)?);
+    let network = inputs.network.metadata.name.as_deref().unwrap_or_default();
+    let layers = [
+        Layer::Made(made(subnet, guest, *first)?),
+        fields,
+        Layer::Written(format!("Network {network}"), admitted.options.clone().of(family)),
+        Layer::Written(format!("Subnet {}", subnet.pool.subnet_name), subnet.options().clone()),
+        Layer::Written(format!("Port {}", guest.name), guest.options().clone().of(family)),
+    ];
+    let options = resolved(&layers, &subnet.pool.subnet_name, network);
+    Some(EffectiveFamily { family, server: subnet.server?, offered, options })
+}
+
+/// What the protocol itself says of a lease.
+fn made(subnet: &Served, guest: &Guest, ip: IpAddr) -> Option<Options> {
+    let (IpAddr::V4(server), ipnet::IpNet::V4(net)) = (subnet.server?, subnet.pool.cidr) else {
+        return Some(Options::new());
+    };
+    let lease = subnet.subnet.spec.dhcp.lease_duration_seconds;
+    let mut made = Options::from([
+        (Code::V4(1), net.netmask().octets().to_vec()),
+        (Code::V4(12), guest.hostname(ip).to_string().into_bytes()),
+        (Code::V4(28), net.broadcast().octets().to_vec()),
+        (Code::V4(51), lease.to_be_bytes().to_vec()),
+        (Code::V4(54), server.octets().to_vec()),
+    ]);
+    if lease < u32::MAX {
+        made.insert(Code::V4(58), (lease / 2).to_be_bytes().to_vec());
+        made.insert(Code::V4(59), (lease - lease.div_ceil(8)).to_be_bytes().to_vec());
+    }
+    Some(made)
+}
+
+/// What one object says, or one part of it.
+enum Layer {
+    Made(Options),
+    Fields(Options),
+    Written(String, OptionList),
+}
+
+impl Layer {
+    fn options(&self) -> OptionList {
+        match self {
+            Self::Made(plain) | Self::Fields(plain) => {
+                OptionList { plain: plain.clone(), special: Vec::new() }
+            }
+            Self::Written(_, options) => options.clone(),
+        }
+    }
+
+    fn has(&self, code: Code, kinds: Option<Kinds>) -> bool {
+        let options = self.options();
+        let special = |kinds: Kinds| {
+            options.special.iter().any(|s| s.code == code && kinds.without(s.kinds).is_empty())
+        };
+        kinds.map_or_else(|| options.plain.contains_key(&code), special)
+    }
+
+    fn origin(&self, code: Code, subnet: &str, network: &str) -> String {
+        match self {
+            Self::Written(object, _) => format!("{object} spec.options"),
+            Self::Made(_) if matches!(code, Code::V4(51 | 58 | 59)) => {
+                format!("Subnet {subnet} spec.dhcp.leaseDurationSeconds")
+            }
+            Self::Made(_) | Self::Fields(_) => match code {
+                Code::V4(1 | 28) => format!("Subnet {subnet} spec.cidr"),
+                Code::V4(3) => format!("Subnet {subnet} spec.gateway"),
+                Code::V4(6) | Code::V6(23) => format!("Subnet {subnet} spec.dns"),
+                Code::V4(12) => "Port spec.hostname".to_owned(),
+                Code::V4(15) | Code::V6(24) => format!("Network {network} spec.dns.domain"),
+                Code::V4(26) => format!("Network {network} spec.mtu, or its PhysicalNetwork's"),
+                Code::V4(58) => format!("Subnet {subnet} spec.dhcp.renewalSeconds"),
+                Code::V4(59) => format!("Subnet {subnet} spec.dhcp.rebindingSeconds"),
+                Code::V4(121 | 249) => {
+                    format!("Subnet {subnet} spec.hostRoutes, spec.gateway; other Subnets")
+                }
+                _ => "the server".to_owned(),
+            },
+        }
+    }
+}
+
+/// The nearest object wins; in it what is for some guests.
+fn resolved(layers: &[Layer], subnet: &str, network: &str) -> Vec<EffectiveOption> {
+    let mut all = OptionList::default();
+    for layer in layers {
+        all.extend(layer.options());
+    }
+    let from = |code, kinds| {
+        let layer = layers.iter().rfind(|layer| layer.has(code, kinds));
+        layer.map(|layer| layer.origin(code, subnet, network)).unwrap_or_default()
+    };
+    let option = |code, value: &Vec<u8>, kinds| EffectiveOption {
+        code,
+        value: value.clone(),
+        from: from(code, kinds),
+        kinds,
+    };
+    let special = all.special.iter().map(|s| option(s.code, &s.value, Some(s.kinds)));
+    let plain = all.plain.iter().map(|(code, value)| option(*code, value, None));
+    let mut options: Vec<_> = special.chain(plain).collect();
+    options.sort_by_key(|option| option.code);
+    options
+}

@@ -1,0 +1,166 @@
+//! `kube-dhcp status --port`: what it says a guest is told is what the guest is told.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+
+use kube_dhcp::dhcp_options::readable;
+use kube_dhcp::service::Code;
+use serde_json::Value;
+
+use crate::answers;
+use crate::lab::{Ask, Ask6, Guest, Guest6, Kind6, Mac, MessageType, PATIENCE, eventually, raw};
+use crate::manifests::{network, object, subnet};
+use crate::site::Site;
+
+fn told(site: &Site, port: &str) -> Value {
+    let state = site.state.to_str().unwrap();
+    let text = site.run(&["status", "--state-dir", state, "--port", port, "-o", "json"]);
+    serde_json::from_str(&text).unwrap()
+}
+
+/// By code: the value, and where it is from; of what is for `when` or for everybody.
+fn options(told: &Value, family: &str, when: Option<&str>) -> BTreeMap<u16, (Option<String>, String)> {
+    let all = told["dhcp"].as_array().unwrap().iter().find(|of| of["protocol"] == family).unwrap();
+    let all = all["options"].as_array().unwrap().iter();
+    let is = |option: &&Value| option["when"].is_null() || when.is_some_and(|when| option["when"] == when);
+    let mut options = BTreeMap::new();
+    // What is for some stands first.
+    for option in all.filter(is) {
+        let value = option["value"].as_str().map(str::to_owned);
+        let from = option["from"].as_str().unwrap().to_owned();
+        options.entry(option["code"].as_u64().unwrap().try_into().unwrap()).or_insert((value, from));
+    }
+    options
+}
+
+/// Each option alone, as a person reads it. dnsmasq ends a boot file's name like a string of C.
+fn on_the_wire(guest: &Guest<'_>, code: u8, said: &[(u8, &[u8])]) -> Option<String> {
+    let ack = guest.dora();
+    let said: Vec<_> = said.iter().map(|(code, bytes)| raw(*code, bytes)).collect();
+    let ask =
+        Ask::new(MessageType::Request).want(&[code]).ciaddr(ack.yiaddr()).to(ack.server()).options(&said);
+    let ack = guest.ask(&ask).expect("no ACK");
+    let bytes = ack.option(code)?;
+    let bytes = if matches!(code, 66 | 67) { bytes.strip_suffix(&[0]).unwrap() } else { bytes };
+    Some(readable(Code::V4(code), bytes).1)
+}
+
+fn assert_told(site: &Site, port: &str, guest: &Guest<'_>, when: Option<&str>, said: &[(u8, &[u8])]) {
+    let options = options(&told(site, port), "IPv4", when);
+    for (code, (value, _)) in &options {
+        let code = u8::try_from(*code).unwrap();
+        let got = on_the_wire(guest, code, said);
+        match code {
+            // Names may be compressed; dnsmasq spreads renewals by up to an eighth.
+            119 => assert!(got.is_some()),
+            58 | 59 => {
+                let (got, most): (u32, u32) =
+                    (got.unwrap().parse().unwrap(), value.as_ref().unwrap().parse().unwrap());
+                assert!((most - most / 8..=most).contains(&got), "{port} option {code}: {got} of {most}");
+            }
+            _ => assert_eq!(got, *value, "{port} option {code}"),
+        }
+    }
+    // And nothing else: 53 is the kind of message.
+    let all: Vec<u8> = (1..=254).filter(|code| *code != 53).collect();
+    for want in all.chunks(40) {
+        let ack = guest.dora();
+        let ask = Ask::new(MessageType::Request).want(want).ciaddr(ack.yiaddr()).to(ack.server());
+        let ack = guest.ask(&ask).expect("no ACK");
+        let known = |code: &u8| options.get(&u16::from(*code)).is_some_and(|(value, _)| value.is_some());
+        let more: Vec<_> = want.iter().filter(|code| ack.option(**code).is_some() && !known(code)).collect();
+        assert!(more.is_empty(), "{port}: options {more:?} are not told of");
+    }
+}
+
+#[test]
+fn status_tells_of_a_port_what_its_guest_is_told() {
+    let site = Site::new();
+    site.write("a.yaml", &answers::rich());
+    let _agent = site.start();
+    site.until_leased(&site.guest(1), Ipv4Addr::new(10, 0, 0, 20));
+    let (one, two) = (site.guest(1), site.guest(2));
+    assert_told(&site, "team-a/vm1", &one, None, &[]);
+    assert_told(&site, "team-a/vm2", &two, None, &[]);
+    let vm2 = told(&site, "team-a/vm2");
+    assert_eq!(vm2["addresses"][0]["names"][0], "host-10-1-0-20.vm.example.org");
+    assert_eq!(vm2["dhcp"][0]["server"], "10.1.0.10");
+    let from: BTreeMap<_, _> = options(&vm2, "IPv4", None).into_iter().map(|(code, o)| (code, o.1)).collect();
+    assert_eq!(from[&42], "Port vm2 spec.options");
+    assert_eq!(from[&7], "Network lan spec.options");
+    assert_eq!(from[&3], "Subnet second spec.gateway");
+    let from = options(&told(&site, "team-a/vm1"), "IPv4", None);
+    assert_eq!(from[&42].1, "Subnet first spec.options");
+}
+
+#[test]
+fn status_tells_what_is_for_some_requests() {
+    let lan = "options:
+- {name: bootfile-name, values: [pxelinux.0]}
+- {name: bootfile-name, values: ['http://boot.test/ipxe'], when: {bootLoader: IPXE}}
+- {name: bootfile-url, values: ['tftp://boot.test/any']}";
+    let six = "ipv6: {addressMode: DHCPv6Stateful}\noptions: [{name: bootfile-url, values: [x64], when: {architectures: [X64UEFI]}}]";
+    let port = format!(
+        "networkRef: {{name: lan}}\nmacAddress: \"{}\"\noptions: [{{name: tftp-server, values: [t]}}]",
+        Mac::nth(1)
+    );
+    let site = Site::new();
+    site.write(
+        "a.yaml",
+        &[
+            network("lan", lan),
+            subnet("four", "lan", "10.0.0.0/24", ""),
+            subnet("six", "lan", "2001:db8::/64", six),
+            object("Port", "vm1", &port),
+        ]
+        .concat(),
+    );
+    let _agent = site.start();
+    site.until_ready("Port", "vm1");
+    let guest = site.guest(1);
+    assert_told(&site, "team-a/vm1", &guest, None, &[]);
+    assert_told(&site, "team-a/vm1", &guest, Some("iPXE"), &[(77, b"iPXE")]);
+    let guest = site.lab.twin6(guest.netns(), Mac::nth(1));
+    assert_told6(&site, &guest, None, &[]);
+    assert_told6(&site, &guest, Some("X64UEFI"), &[(61, &[0, 7])]);
+}
+
+fn assert_told6(site: &Site, guest: &Guest6<'_>, when: Option<&str>, said: &[(u16, &[u8])]) {
+    let ask = |want: &[u16]| {
+        let ask = Ask6::new(Kind6::Solicit).want(want);
+        let ask = said.iter().fold(ask, |ask, (code, bytes)| ask.option(*code, bytes));
+        guest.ask(&ask).expect("no ADVERTISE")
+    };
+    let options = options(&told(site, "team-a/vm1"), "IPv6", when);
+    for (code, (value, _)) in &options {
+        let got = ask(&[*code]).option(*code).map(|bytes| readable(Code::V6(*code), bytes).1);
+        assert_eq!(got, *value, "option {code} of DHCPv6");
+    }
+    // The protocol's own, and the name.
+    let all: Vec<u16> = (17..=224).filter(|code| *code != 39).collect();
+    let answer = ask(&all);
+    let more: Vec<_> =
+        all.iter().filter(|c| answer.option(**c).is_some() && !options.contains_key(c)).collect();
+    assert!(more.is_empty(), "options {more:?} of DHCPv6 are not told of");
+}
+
+#[test]
+fn status_says_of_a_port_that_is_not_served_why() {
+    let site = Site::new();
+    site.write("a.yaml", &answers::rich());
+    let _agent = site.start();
+    let state = site.state.to_str().unwrap();
+    let failed = |port: &str| {
+        let args = ["status", "--state-dir", state, "--port", port];
+        let done = crate::lab::output(site.lab.command(crate::site::BIN).args(args));
+        assert_eq!(done.status.code(), Some(1));
+        String::from_utf8(done.stderr).unwrap()
+    };
+    assert!(failed("team-a/none").contains("knows no Port team-a/none"));
+    assert!(failed("team-b/vm1").contains("knows no Port team-b/vm1"));
+    site.write("b.yaml", &crate::manifests::fixed("vm9", Mac::nth(1), "10.0.0.99", ""));
+    site.until_not_ready("Port", "vm9", "DuplicateMAC", "vm1");
+    // What the agent serves from is written down a moment later.
+    let said = || failed("team-a/vm9").contains("is the MAC address of Port vm1").then_some(());
+    eventually("vm9 has vm1's MAC address", PATIENCE, said);
+}
