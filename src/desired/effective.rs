@@ -148,7 +148,7 @@ impl Layer {
                 Code::V4(1 | 28) => format!("Subnet {subnet} spec.cidr"),
                 Code::V4(3) => format!("Subnet {subnet} spec.gateway"),
                 Code::V4(6) | Code::V6(23) => format!("Subnet {subnet} spec.dns"),
-                Code::V4(12) => "Port spec.hostname".to_owned(),
+                Code::V4(12) => "Port spec.hostname, else its address".to_owned(),
                 Code::V4(15) | Code::V6(24) => format!("Network {network} spec.dns.domain"),
                 Code::V4(26) => format!("Network {network} spec.mtu, or its PhysicalNetwork's"),
                 Code::V4(58) => format!("Subnet {subnet} spec.dhcp.renewalSeconds"),

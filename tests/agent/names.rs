@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Lab, Mac, MessageType, raw, rtype};
 use crate::manifests::{fixed, lan_v4, network, port, subnet};
-use crate::site::Site;
+use crate::site::{Site, patiently};
 
 const UPSTREAM: &str = "10.0.0.53";
 /// What the upstream server says to every question.
@@ -156,6 +156,24 @@ fn other_names_are_asked_of_the_agents_servers() {
     let site = Site::new();
     site.write("a.yaml", &declared("{type: Agent}"));
     let _agent = site.launch().node(&["--dns-forwarder", UPSTREAM]).start_ready();
+    assert_forwarded(&site);
+}
+
+#[test]
+fn other_names_are_asked_of_the_nodes_resolvers_of_today() {
+    let site = Site::new();
+    let path = site.state.parent().unwrap().join("resolv.conf");
+    std::fs::write(&path, "nameserver 127.0.0.53\nnameserver 192.0.2.53\n").unwrap();
+    site.lab.run(&format!("mount --bind {} /etc/resolv.conf", path.display()));
+    site.write("a.yaml", &declared("{type: Node}"));
+    let _agent = site.launch().more(&["--resync-seconds", "1"]).start_ready();
+    let before = site.dnsmasq_pids();
+    std::fs::write(&path, format!("search example.org\nnameserver {UPSTREAM}\n")).unwrap();
+    patiently("another process asks others", |instead| {
+        let now = site.dnsmasq_pids();
+        *instead = format!("{now:?}, before {before:?}");
+        (now.len() == 1 && now != before).then_some(())
+    });
     assert_forwarded(&site);
 }
 

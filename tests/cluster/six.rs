@@ -60,6 +60,7 @@ fn a_port_has_both_families_and_any_server_knows_its_guest() {
         let reply = site.street.guest6("br0", mac(2)).sarr();
         assert_eq!(reply.addresses(), [ip("2001:db8::4")]);
         assert_eq!(reply.list(23), [ip("2001:db8::2"), ip("2001:db8::3")], "both servers are resolvers");
+        told_where_it_is_served(&site);
         let before = reply.server();
         // Whichever of the two it was, the other one answers, and a third in the place of the dead one.
         let dead = site.nodes.iter().position(|node| !node.servers().is_empty()).unwrap() + 1;
@@ -79,6 +80,24 @@ fn a_port_has_both_families_and_any_server_knows_its_guest() {
         site.until("IPAllocation", name, Value::is_null).await;
         assert!(guest.solicit().is_none(), "a removed Port is answered");
     });
+}
+
+/// `kube-dhcp status --port` on each node: the servers' addresses are all of the network's.
+fn told_where_it_is_served(site: &Site) {
+    let served = site.nodes.iter().filter(|node| !node.servers().is_empty());
+    let told: Vec<Value> = served.map(|node| node.told("default/p2")).collect();
+    assert_eq!(told.len(), 2);
+    for told in &told {
+        let value = |family: usize, code: u16| {
+            let options = told["dhcp"][family]["options"].as_array().unwrap();
+            options.iter().find(|option| option["code"] == code).map(|option| option["value"].clone())
+        };
+        assert_eq!(told["dhcp"][0]["addresses"], json!(["10.0.0.12"]));
+        assert_eq!(told["dhcp"][1]["addresses"], json!(["2001:db8::4"]));
+        assert_eq!(value(1, 23), Some(json!("2001:db8::2, 2001:db8::3")));
+        assert_eq!(value(0, 54), Some(told["dhcp"][0]["server"].clone()));
+    }
+    assert_ne!(told[0]["dhcp"][0]["server"], told[1]["dhcp"][0]["server"]);
 }
 
 #[test]

@@ -83,6 +83,16 @@ impl Node {
         String::from_utf8(done.stdout).unwrap()
     }
 
+    /// What `kube-dhcp status --port` says on the node.
+    pub fn told(&self, port: &str) -> Value {
+        self.until_copied(port.split_once('/').unwrap().1);
+        let mut command = self.lab.command(BIN);
+        let done =
+            output(command.args(["status", "-o", "json", "--port", port, "--state-dir"]).arg(self.state()));
+        let complaint = String::from_utf8_lossy(&done.stderr);
+        serde_json::from_slice(&done.stdout).unwrap_or_else(|error| panic!("{error}: {complaint}"))
+    }
+
     pub fn state(&self) -> PathBuf {
         self.disk.0.path().join("state")
     }
