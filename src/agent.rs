@@ -6,9 +6,11 @@
 mod announce;
 mod beacon;
 mod context;
+mod crashes;
 mod execute;
 mod kept;
 mod ledger_file;
+mod metadata;
 mod next;
 mod outbox;
 mod predecessor;

@@ -12,6 +12,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::desired::{Attachment, NodeConfig};
 use crate::types::ObjectName;
+use crate::metadata::Upstream;
 
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 
@@ -66,6 +67,10 @@ pub struct NodeArgs {
     /// DNS server for questions about other names; may be repeated. None: they are refused.
     #[arg(long = "dns-forwarder", value_name = "IP")]
     pub dns_forwarders: Vec<IpAddr>,
+
+    /// Where guests' requests for metadata go; a Network asks for it by metadataService. None: nowhere.
+    #[arg(long, value_name = "http://HOST:PORT|unix:/PATH")]
+    pub metadata_upstream: Option<Upstream>,
 
     /// The node's name, in a cluster that of its Node [default: the host name]
     #[arg(long, value_name = "NAME", env = "NODE_NAME")]
@@ -345,6 +350,7 @@ impl NodeArgs {
             node_forwarders: Vec::new(),
             state: self.state_dir.clone(),
             several_servers: true,
+            metadata: self.metadata_upstream.is_some(),
         })
     }
 

@@ -19,6 +19,10 @@ use crate::reason::{Problem, Reason};
 pub trait Progress {
     /// Whether the network serves; else why not.
     fn network(&self) -> Result<(), Problem>;
+    /// Why guests have no metadata service although it was asked for.
+    fn metadata(&self) -> Option<Problem> {
+        None
+    }
     /// Whether the server answers this port as it shall; else why not.
     fn port(&self, name: &str) -> Result<(), Problem>;
     /// Whether a subnet is served as it is now.
@@ -198,6 +202,7 @@ pub fn network(
     before: &[Condition],
 ) -> NetworkStatus {
     let ready = desired.problem.clone().map_or_else(|| progress.network(), Err);
+    let ready = ready.map(|()| progress.metadata());
     let wanted = u32::from(desired.segment.is_some());
     let served = |(name, view): &(&String, &PortView)| port_state(view, progress, name).is_ok();
     let ports = PortCounts {
@@ -215,7 +220,7 @@ pub fn network(
         slots: if desired.segment.is_some() { vec![slot] } else { Vec::new() },
         subnets: Some(count(desired.subnets.len())),
         ports: Some(ports),
-        conditions: conditions.ready(ready.as_ref().map(|()| Reason::Ready)),
+        conditions: conditions.ready_but(&ready),
     }
 }
 

@@ -7,6 +7,7 @@
 mod accept;
 mod attachment;
 mod effective;
+mod metadata;
 mod network;
 mod options4;
 mod options6;
@@ -23,6 +24,7 @@ use std::sync::Arc;
 use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::dnsmasq::{self, Layout};
+use crate::metadata::Directory;
 use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::reason::{Problem, Reason};
 use crate::service::Service;
@@ -55,6 +57,8 @@ pub struct NodeConfig {
     pub state: PathBuf,
     /// Whether a server here can be told to keep still to guests that selected another one.
     pub several_servers: bool,
+    /// Whether its operator named a metadata server.
+    pub metadata: bool,
 }
 
 /// The objects of one network.
@@ -92,6 +96,10 @@ pub struct Desired {
     pub segment: Option<Segment>,
     /// Why the network is not served.
     pub problem: Option<Problem>,
+    /// Whose requests for metadata are answered; `None`: nobody's.
+    pub directory: Option<Directory>,
+    /// Why there is no metadata service although it was asked for; all else is served.
+    pub metadata_problem: Option<Problem>,
     /// Addresses of the DHCP server.
     pub server_addresses: Vec<IpAddr>,
     /// By name.
@@ -165,16 +173,27 @@ fn served(
     admitted: &Admitted,
     ledger: &mut Ledger,
 ) -> Desired {
-    let Settled { subnets, subnet_views, ports } = settle(inputs, admitted, ledger);
+    let Settled { mut subnets, subnet_views, ports } = settle(inputs, admitted, ledger);
+    let offer = metadata::offer(node, inputs, &mut subnets, &ports.guests);
     let service = service(uid, admitted, &subnets, &ports.guests);
     let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
     let mut views = ports.views;
     views.extend(ports.guests.iter().map(view));
-    let segment =
-        (!service.scopes.is_empty()).then(|| segment(node, uid, inputs, admitted, &subnets, &service));
+    let segment = (!service.scopes.is_empty()).then(|| Segment {
+        metadata: offer.service,
+        ..segment(node, uid, inputs, admitted, &subnets, &service)
+    });
     let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
     let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
-    Desired { segment, problem, server_addresses, subnets: subnet_views, ports: views }
+    Desired {
+        segment,
+        problem,
+        directory: offer.directory,
+        metadata_problem: offer.problem,
+        server_addresses,
+        subnets: subnet_views,
+        ports: views,
+    }
 }
 
 /// Subnets and ports with their addresses.
@@ -306,6 +325,7 @@ fn segment(
         bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
         device: Some(device),
         server: Some(server),
+        metadata: None,
     }
 }
 

@@ -126,8 +126,9 @@ struct Import<'a> {
 impl Import<'_> {
     fn run(&mut self, found: Found) {
         let segments = self.segments(found.segments, &found.subnets);
-        let networks = self.networks(found.networks, &segments);
-        let (of_subnets, cidrs) = self.subnets(found.subnets, &networks, &Routers::of(&found.ports));
+        let routers = Routers::of(&found.ports);
+        let networks = self.networks(found.networks, &segments, &routers.unled(&found.subnets));
+        let (of_subnets, cidrs) = self.subnets(found.subnets, &networks, &routers);
         self.ports(found.ports, &networks, &of_subnets, &cidrs);
     }
 
@@ -160,6 +161,7 @@ impl Import<'_> {
         &mut self,
         found: Vec<Fields>,
         segments: &BTreeMap<String, BTreeSet<String>>,
+        unled: &BTreeSet<String>,
     ) -> BTreeMap<String, String> {
         let (mut networks, mut holders) = (BTreeMap::new(), BTreeMap::new());
         for segment in &self.options.segments {
@@ -177,7 +179,10 @@ impl Import<'_> {
                 let message = "Neutron serves nothing there: its Subnets have dhcp.mode Disabled";
                 notes.changed("admin_state_up", &false.into(), message);
             }
-            let network = network::network(&mut fields, &target, self.options, &self.config, &mut notes);
+            let mut network = network::network(&mut fields, &target, self.options, &self.config, &mut notes);
+            if let Some(network) = network.as_mut().filter(|_| unled.contains(&target.id)) {
+                network::offer_to_all(network);
+            }
             let problems = network.as_ref().map(validate::network).unwrap_or_default();
             let value = network.and_then(|network| {
                 let segment = crate::desired::segment_id(&network);

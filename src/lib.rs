@@ -11,6 +11,7 @@
 //! | [`reason`] | why an object is not as its owner wants it | none |
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
+//! | [`metadata`] | which guest asks the metadata service, and what of its request is let through | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
 //! | [`fair`] | namespaces in turn | none |
 //! | [`selector`] | which labels a selector selects | none |
@@ -21,6 +22,7 @@
 //! | [`conditions`], [`report`] | what is said of it | none |
 //! | [`backoff`] | when to try again | none |
 //! | [`durable`] | files that survive | files |
+//! | [`proxy`] | guests' requests for metadata, on to the operator's server | HTTP |
 //! | [`host`] | observing and changing the node | kernel, dnsmasq |
 //! | [`cluster`] | talking to an API server | HTTP |
 //! | [`source`] | where objects come from | a directory, a cluster |
@@ -49,11 +51,13 @@ pub mod host;
 pub mod import;
 pub mod liveness;
 pub mod members;
+pub mod metadata;
 pub mod metrics;
 pub mod node;
 pub mod place;
 pub mod plain;
 pub mod plan;
+pub mod proxy;
 pub mod reason;
 pub mod report;
 pub mod selector;

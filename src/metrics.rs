@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
@@ -39,6 +39,8 @@ pub struct Metrics {
     pub manifest_problems: Gauge,
     /// 1 while serving from the copy of what the API server said last.
     pub from_copy: Gauge,
+    /// Guests' requests for metadata.
+    pub metadata_requests: Family<ResultLabel, Counter>,
     registry: Arc<Registry>,
 }
 
@@ -47,6 +49,28 @@ pub struct Metrics {
 pub struct KindLabel {
     /// As in `Action::kind`.
     pub kind: &'static str,
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ResultLabel {
+    /// As in [`MetadataResult`].
+    pub result: MetadataResult,
+}
+
+/// What became of a guest's request for metadata.
+#[derive(Clone, Copy, Debug, Hash, PartialEq, Eq, EncodeLabelValue)]
+pub enum MetadataResult {
+    /// The metadata server answered, whatever.
+    Answered,
+    /// No Port has the address that it came from.
+    Stranger,
+    /// It is none that goes on.
+    Refused,
+    /// More than a guest, or a network, may have.
+    TooMany,
+    /// The metadata server did not answer.
+    UpstreamFailed,
 }
 
 impl Default for Metrics {
@@ -65,6 +89,7 @@ impl Default for Metrics {
             ports_ready: Gauge::default(),
             manifest_problems: Gauge::default(),
             from_copy: Gauge::default(),
+            metadata_requests: Family::default(),
             registry: Arc::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -94,6 +119,11 @@ impl Metrics {
             "1 while serving from the copy of what the API server said last",
             self.from_copy.clone(),
         );
+        registry.register(
+            "metadata_requests",
+            "Guests' requests for metadata, by what became of them",
+            self.metadata_requests.clone(),
+        );
         registry.register("manifest_problems", "Mistakes in manifests", self.manifest_problems.clone());
         registry
     }
@@ -106,6 +136,11 @@ impl Metrics {
     /// Counts a failure.
     pub fn failed(&self, kind: &'static str) {
         self.failures.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Counts a guest's request for metadata.
+    pub fn metadata(&self, result: MetadataResult) {
+        self.metadata_requests.get_or_create(&ResultLabel { result }).inc();
     }
 
     /// All of it in the `OpenMetrics` text format.

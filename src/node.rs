@@ -14,6 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use crate::dnsmasq::{self, Server};
+use crate::metadata;
 use crate::types::{MacAddr, NetworkUid};
 
 pub use action::Action;
@@ -30,6 +31,8 @@ pub struct Segment {
     pub device: Option<Device>,
     /// The DHCP and DNS server.
     pub server: Option<Server>,
+    /// The metadata service; `None`: nothing of it is there.
+    pub metadata: Option<metadata::Service>,
 }
 
 /// A named network namespace.
@@ -147,15 +150,18 @@ pub enum Sysctl {
     NoRouterAdvertisements,
     /// An IPv6 address, a link-local one too, may be used at once.
     NoDuplicateAddressDetection,
+    /// Who asks for a guest's MAC address does so by its own address: that of the metadata service is others', too.
+    OwnAddressInArp,
 }
 
 impl Sysctl {
     /// All that a namespace needs.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::PromoteSecondaries,
         Self::NonlocalBind,
         Self::NoRouterAdvertisements,
         Self::NoDuplicateAddressDetection,
+        Self::OwnAddressInArp,
     ];
 
     /// Path below `/proc/sys/net`.
@@ -165,6 +171,7 @@ impl Sysctl {
             Self::NonlocalBind => "ipv4/ip_nonlocal_bind",
             Self::NoRouterAdvertisements => "ipv6/conf/default/accept_ra",
             Self::NoDuplicateAddressDetection => "ipv6/conf/default/accept_dad",
+            Self::OwnAddressInArp => "ipv4/conf/all/arp_announce",
         }
     }
 
@@ -173,6 +180,7 @@ impl Sysctl {
         match self {
             Self::PromoteSecondaries | Self::NonlocalBind => "1",
             Self::NoRouterAdvertisements | Self::NoDuplicateAddressDetection => "0",
+            Self::OwnAddressInArp => "2",
         }
     }
 }
@@ -192,8 +200,12 @@ impl Segment {
     pub fn record(&mut self, action: &Action) {
         match action {
             Action::CreateNamespace => {
-                self.namespace = Some(Namespace { usable: true, ..Namespace::default() });
-                self.device = None;
+                *self = Self {
+                    namespace: Some(Namespace { usable: true, ..Namespace::default() }),
+                    bridge: self.bridge.take(),
+                    server: self.server.take(),
+                    ..Self::default()
+                };
             }
             Action::SetSysctl(sysctl) => self.in_namespace(|n| n.sysctls.insert(*sysctl)),
             Action::AddRule(rule) => self.in_namespace(|n| n.rules.insert(*rule)),
@@ -205,11 +217,12 @@ impl Segment {
             Action::CreateDevice { mac, mtu, attached } => {
                 self.device = Some(Device::new(*mac, *mtu, attached));
             }
-            Action::DeleteDevice => self.device = None,
+            Action::DeleteDevice => (self.device, self.metadata) = (None, None),
             Action::DeleteNamespace => {
-                self.namespace = None;
-                self.device = None;
+                (self.namespace, self.device, self.metadata) = (None, None, None);
             }
+            Action::ServeMetadata(service) => self.metadata = Some(service.clone()),
+            Action::StopMetadata => self.metadata = None,
             Action::Server(action) => dnsmasq::record(&mut self.server, action),
             Action::AttachDevice(_)
             | Action::SetMtu(_)

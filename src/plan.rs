@@ -36,6 +36,8 @@ fn remove(observed: &Segment) -> Vec<Action> {
     let server = dnsmasq::plan(None, observed.server.as_ref(), false, true).actions;
     let (last, stop): (Vec<_>, Vec<_>) = server.into_iter().partition(|a| *a == dnsmasq::Action::Remove);
     let mut actions: Vec<_> = stop.into_iter().map(Action::Server).collect();
+    // Its sockets would keep the namespace.
+    actions.extend(observed.metadata.as_ref().map(|_| Action::StopMetadata));
     actions.extend(observed.device.as_ref().map(|_| Action::DeleteDevice));
     actions.extend(observed.namespace.as_ref().map(|_| Action::DeleteNamespace));
     // The files go last: their directory is how a network that is half gone is found again.
@@ -64,6 +66,9 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     // A guest that comes is admitted before the server hears of it, and one that goes is shut out before.
     actions.extend(desired.namespace.as_ref().and_then(|n| filter(n, namespace.unwrap_or(&nothing))));
     actions.extend(steps.into_iter().map(Action::Server));
+    // Last: no guest waits for DHCP because of it.
+    let is_new = replaced || device.is_none_or(|device| !device.up);
+    actions.extend(metadata(desired, observed, is_new));
     Plan { actions, postponed: server.postponed }
 }
 
@@ -73,6 +78,18 @@ fn inside(desired: &Segment, observed: &Namespace, actions: &mut Vec<Action>) {
     actions.extend(sysctls.filter(|s| !observed.sysctls.contains(s)).map(Action::SetSysctl));
     let rules = Rule::ALL.into_iter().filter(|rule| desired.rules.contains(rule));
     actions.extend(rules.filter(|rule| !observed.rules.contains(rule)).map(Action::AddRule));
+}
+
+/// What was made for a device went with it.
+fn metadata(desired: &Segment, observed: &Segment, is_new: bool) -> Option<Action> {
+    let (wanted, there) = (&desired.metadata, &observed.metadata);
+    match wanted {
+        Some(wanted) if is_new || there.as_ref() != Some(wanted) => {
+            Some(Action::ServeMetadata(wanted.clone()))
+        }
+        None if there.is_some() => Some(Action::StopMetadata),
+        _ => None,
+    }
 }
 
 fn filter(desired: &Namespace, observed: &Namespace) -> Option<Action> {

@@ -81,6 +81,8 @@ pub enum Reason {
     NoAgent,
     /// Of all servers none is ready.
     NoServerReady,
+    /// The metadata service was asked for and is not offered; all else is.
+    MetadataNotServed,
     /// The agent does not renew its Lease.
     LeaseExpired,
     /// So many agents are silent at once that none of them is called dead.
@@ -91,7 +93,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 39] = [
+    pub const ALL: [Self; 40] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -128,6 +130,7 @@ impl Reason {
         Self::AddressHeldByPredecessor,
         Self::NoAgent,
         Self::NoServerReady,
+        Self::MetadataNotServed,
         Self::LeaseExpired,
         Self::MassLeaseExpiry,
         Self::Withdrawn,
@@ -315,6 +318,12 @@ impl Reason {
                 "Reconciling",
                 "Network, Subnet, Port",
                 "see the conditions of the Network's DHCPServers",
+            ),
+            Self::MetadataNotServed => (
+                "MetadataNotServed",
+                "",
+                "Network, DHCPServer",
+                "start the agents with --metadata-upstream, or see the message; all else is served",
             ),
             Self::LeaseExpired => (
                 "LeaseExpired",

@@ -11,8 +11,8 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::api::{
-    AddressMode, DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, MetadataServiceType, Network,
-    Port, RouterAdvertisements, SegmentationType, Subnet,
+    AddressMode, DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, Network, Port,
+    RouterAdvertisements, SegmentationType, Subnet,
 };
 use crate::dhcp_options::{self, route_length};
 use crate::dnsmasq::render_option;
@@ -25,9 +25,6 @@ use crate::types::{DomainName, is_reserved};
 pub fn network(network: &Network) -> Vec<Problem> {
     let spec = &network.spec;
     let mut problems = Vec::new();
-    if spec.metadata_service.r#type != MetadataServiceType::None {
-        problems.push(not_supported("spec.metadataService.type", "only None is supported yet"));
-    }
     problems.extend(bounds(network));
     problems.extend(dns(network));
     problems.extend(options(&spec.options, "spec.options", None));
@@ -216,9 +213,10 @@ fn resolvers(addresses: &[String], family: Family) -> Vec<Problem> {
     problems
 }
 
-/// All routes stand in one option, the default one and that to its gateway with them.
+/// All routes stand in one option, with the default one, that to its gateway and that to the metadata
+/// service.
 fn routes(routes: &[HostRoute], family: Family) -> Option<Problem> {
-    const MOST: usize = 255 - 9 - 5;
+    const MOST: usize = 255 - 9 - 5 - 9;
     let other = |route: &HostRoute| {
         route.destination.parse().is_ok_and(|net: IpNet| !is_canonical(net, &route.destination))
     };

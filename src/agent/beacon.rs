@@ -135,7 +135,7 @@ impl<H: Host> Beacon<H> {
             observed_generation: has.observed_generation,
             version: Some(env!("CARGO_PKG_VERSION").to_owned()),
             dnsmasq_version: self.version.clone(),
-            features: features(self.context.can_serve_with_others()),
+            features: features(self.context.can_serve_with_others(), self.context.config.node.metadata),
             conditions: vec![condition(&physical, &has.conditions)],
             physical_networks: physical.into_iter().map(|network| network.status).collect(),
             servers: Some(AgentServers { assigned: count(assigned), serving: count(serving) }),
@@ -177,10 +177,11 @@ struct Physical {
 }
 
 /// What this version serves on this node.
-fn features(several_servers: bool) -> Vec<String> {
+fn features(several_servers: bool, metadata: bool) -> Vec<String> {
     let ipv6 = has_ipv6().then_some(Feature::IPv6);
     let several = several_servers.then_some(Feature::SeveralServers);
-    let all = std::iter::once(Feature::IPv4).chain(ipv6).chain(several);
+    let metadata = metadata.then_some(Feature::Metadata);
+    let all = std::iter::once(Feature::IPv4).chain(ipv6).chain(metadata).chain(several);
     all.map(|feature| feature.as_str().to_owned()).collect()
 }
 

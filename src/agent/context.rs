@@ -22,8 +22,10 @@ use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
 use crate::durable::{self, Survives};
 use crate::fair::Gate;
 use crate::host::{Host, bridge_filter_active};
+use crate::metadata::Directory;
 use crate::metrics::Metrics;
 use crate::node::Rule;
+use crate::proxy::Proxy;
 use crate::report::{self, ManifestProblem, NodeReport, ObjectReport};
 use crate::source::{self, Origin};
 use crate::store::Store;
@@ -42,6 +44,8 @@ pub struct Config {
     pub resolv_conf: PathBuf,
     /// The API server, where a controller decides what is served here.
     pub cluster: Option<Connection>,
+    /// Who answers requests for metadata; `None`: nobody.
+    pub proxy: Option<Arc<Proxy>>,
 }
 
 pub(super) struct Context<H> {
@@ -134,6 +138,20 @@ impl<H> Context<H> {
         let inputs = store.inputs(name)?;
         let is_it = inputs.network.metadata.uid.as_deref() == Some(uid.as_str());
         (is_it && store.is_wanted(name, &uid)).then_some(inputs)
+    }
+
+    /// Who of a network may ask for metadata.
+    pub(super) fn know_guests(&self, uid: NetworkUid, directory: Option<&Directory>) {
+        if let Some(proxy) = &self.config.proxy {
+            proxy.know(uid, directory.unwrap_or(&Directory::default()));
+        }
+    }
+
+    /// Nobody of it: it is no more.
+    pub(super) fn forget_guests(&self, uid: NetworkUid) {
+        if let Some(proxy) = &self.config.proxy {
+            proxy.forget(uid);
+        }
     }
 
     /// Nothing of this network is on the node, and nobody is about to change that.

@@ -153,6 +153,8 @@ pub(super) fn is_quick(action: &Action) -> bool {
         ) | Action::AdmitToDhcpv6 { .. }
             | Action::OpenDhcpv6
             | Action::ChangeNeighbours { .. }
+            | Action::ServeMetadata(_)
+            | Action::StopMetadata
             | Action::DeleteDevice
             | Action::DeleteNamespace
     )

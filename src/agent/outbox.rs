@@ -31,6 +31,8 @@ pub(super) struct ServerReport {
     pub(super) programmed: Result<(), Problem>,
     /// Guests are answered.
     pub(super) serving: Result<(), Problem>,
+    /// Guests are offered the metadata service; `None`: it was not asked for.
+    pub(super) metadata: Option<Result<(), Problem>>,
 }
 
 /// See the module.

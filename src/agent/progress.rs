@@ -15,6 +15,8 @@ pub(super) struct Reached<'a> {
     pub(super) desired: &'a Desired,
     pub(super) segment: Option<&'a Segment>,
     pub(super) failure: Option<&'a Problem>,
+    /// Why the node does not offer the metadata service.
+    pub(super) metadata: Option<&'a Problem>,
     pub(super) refused: &'a BTreeMap<MacAddr, String>,
 }
 
@@ -81,6 +83,10 @@ impl Progress for Reached<'_> {
             Some(_) if self.failure.is_none() && self.is_connected() && self.is_current() => Ok(()),
             Some(_) => Err(self.why_not()),
         }
+    }
+
+    fn metadata(&self) -> Option<Problem> {
+        self.desired.metadata_problem.as_ref().or(self.metadata).cloned()
     }
 
     fn port(&self, name: &str) -> Result<(), Problem> {

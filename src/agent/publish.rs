@@ -37,7 +37,7 @@ const RETRY: Backoff = Backoff { first: Duration::from_millis(500), last: Durati
 const SOON: Duration = Duration::from_secs(2);
 
 /// Conditions that are the agent's to set.
-const OURS: [&str; 3] = ["Programmed", "Serving", "TornDown"];
+const OURS: [&str; 4] = ["Programmed", "Serving", "MetadataServed", "TornDown"];
 
 /// What was written last, and is in the API server from this revision on.
 struct Written {
@@ -275,6 +275,7 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         serving_since: None,
         conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
     };
+    shall.conditions.extend(report.metadata.as_ref().map(|state| set("MetadataServed", state)));
     let serving = find(&shall.conditions, "Serving").filter(|serving| serving.status == "True");
     shall.serving_since = serving.map(|c| c.last_transition_time.0.to_string());
     if let Some(done) = report.done {

@@ -8,6 +8,7 @@ use super::voice;
 use crate::api::{HeldAddress, Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
 use crate::conditions::{Progress, port_state};
 use crate::desired::Inputs;
+use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
@@ -42,6 +43,7 @@ impl Words<'_> {
             held: self.held.clone(),
             programmed: self.programmed(),
             serving: self.serving(),
+            metadata: self.metadata(),
         }
     }
 
@@ -78,6 +80,17 @@ impl Words<'_> {
     fn serving(&self) -> Result<(), Problem> {
         self.reached.desired.problem.clone().map_or(Ok(()), Err)?;
         self.reached.serving()
+    }
+
+    fn metadata(&self) -> Option<Result<(), Problem>> {
+        if let Some(problem) = self.reached.metadata() {
+            return Some(Err(problem));
+        }
+        let service = |segment: Option<&Segment>| segment.and_then(|segment| segment.metadata.clone());
+        let wanted = service(self.reached.desired.segment.as_ref())?;
+        let there = service(self.reached.segment);
+        let waiting = || Problem::new(Reason::Progressing, "not done yet");
+        Some(if there.as_ref() == Some(&wanted) { Ok(()) } else { Err(waiting()) })
     }
 
     /// The Ports that have addresses.

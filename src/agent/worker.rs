@@ -13,8 +13,10 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
+use super::crashes::Crashes;
 use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
 use super::kept::Kept;
+use super::metadata::Metadata;
 use super::next::{Next, RETRY};
 use super::predecessor::Predecessor;
 use super::progress::Reached;
@@ -24,7 +26,6 @@ use super::words::Words;
 use crate::api::is_true;
 use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs};
-use crate::dnsmasq;
 use crate::durable::{self, Survives};
 use crate::host::{self, Host};
 use crate::node::{Action, Segment};
@@ -42,8 +43,6 @@ const SERVE_AT_LEAST: u32 = 10;
 const SERVE_AT_MOST: Duration = Duration::from_secs(10);
 /// Reports of one network are at least this far apart.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// A process that ends sooner after its start did not do its work.
-const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A network that failed so often in a row holds nobody's start up any more.
 const ATTEMPTS: u32 = 5;
 
@@ -60,8 +59,8 @@ pub(super) struct Worker<H> {
     /// A running server refused something that it should have taken.
     distrusted: bool,
     failures: u32,
-    short_lives: u32,
-    started: Option<Instant>,
+    metadata: Metadata,
+    crashes: Crashes,
     may_restart_at: Instant,
     may_report_at: Instant,
     said: Option<NetworkReport>,
@@ -91,8 +90,8 @@ impl<H: Host> Worker<H> {
             refused: BTreeMap::new(),
             distrusted: false,
             failures: 0,
-            short_lives: 0,
-            started: None,
+            metadata: Metadata::default(),
+            crashes: Crashes::default(),
             may_restart_at: now,
             may_report_at: now,
             said: None,
@@ -116,6 +115,7 @@ impl<H: Host> Worker<H> {
             next = self.pass().await;
         }
         self.count(0, 0, 0);
+        self.context.forget_guests(self.uid);
         self.uid
     }
 
@@ -130,6 +130,8 @@ impl<H: Host> Worker<H> {
         self.predecessor.watch(inputs.as_ref().and_then(|inputs| inputs.server.as_deref()));
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
         self.context.set_bridge(self.uid, bridge.map(|bridge| bridge.name.as_str()));
+        // Before the node is changed: a guest that is let through is known.
+        self.context.know_guests(self.uid, desired.directory.as_ref());
         let (mut failure, mut next) = match kept {
             Ok(()) => self.mend(&desired).await,
             Err(problem) => self.not_kept(problem),
@@ -139,6 +141,7 @@ impl<H: Host> Worker<H> {
             let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
             self.tell(inputs, &desired, failure.as_ref(), done);
         }
+        next = next.no_later(self.metadata.next());
         if inputs.is_some()
             && let Err(problem) = self.kept.keep().await
         {
@@ -182,7 +185,7 @@ impl<H: Host> Worker<H> {
         let may_restart = Instant::now() >= self.may_restart_at;
         let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
         let plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
-        if let Some(wait) = self.crash_loop(&plan.actions) {
+        if let Some(wait) = self.crashes.wait(&plan.actions) {
             self.segment = Some(segment);
             let problem = Problem::new(
                 Reason::HostFailed,
@@ -191,7 +194,10 @@ impl<H: Host> Worker<H> {
             return (Some(problem), Next::At(wait));
         }
         let takes_back = takes_back(&segment, &plan.actions);
-        let outcome = self.act(&mut segment, plan.actions).await;
+        let mut outcome = self.act(&mut segment, plan.actions).await;
+        if self.metadata.take(&mut outcome, desired, &segment) {
+            self.signal.observe_again();
+        }
         // What a running process did not take, a fresh one may; what that did not take, none will.
         self.distrusted |= !outcome.refused.is_empty() && !outcome.started;
         self.segment = Some(segment);
@@ -223,26 +229,6 @@ impl<H: Host> Worker<H> {
         }
         self.segment = Some(observed);
         Ok(())
-    }
-
-    /// A process that was found dead is started at once, but not for ever.
-    fn crash_loop(&mut self, actions: &[Action]) -> Option<Instant> {
-        let stops = actions.contains(&Action::Server(dnsmasq::Action::Stop));
-        let starts = actions.iter().any(|a| matches!(a, Action::Server(dnsmasq::Action::Start(_))));
-        if !starts || stops {
-            return None;
-        }
-        let started = self.started?;
-        if started.elapsed() > SHORT_LIFE.max(RETRY.after(self.short_lives) * 2) {
-            self.short_lives = 0;
-            return None;
-        }
-        let at = started + RETRY.after(self.short_lives);
-        if self.short_lives > 1 && Instant::now() < at {
-            return Some(at);
-        }
-        self.short_lives += 1;
-        None
     }
 
     async fn act(&mut self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
@@ -277,7 +263,7 @@ impl<H: Host> Worker<H> {
             let now = Instant::now();
             self.refused.clear();
             self.distrusted = false;
-            self.started = Some(now);
+            self.crashes.started(now);
             self.may_restart_at = now + (began.elapsed() * SERVE_AT_LEAST).clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
@@ -316,12 +302,16 @@ impl<H: Host> Worker<H> {
         done: Option<PortsRevision>,
     ) {
         let Some(name) = &self.name else { return };
-        let (segment, refused) = (self.segment.as_ref(), &self.refused);
-        let reached = Reached { desired, segment, failure, refused };
+        let reached = self.reached(desired, failure);
         let awaited = self.context.store().is_awaited(name);
         let held = self.predecessor.report();
         let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held };
         self.context.outbox.put(self.uid, words.report());
+    }
+
+    fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
+        let (segment, metadata) = (self.segment.as_ref(), self.metadata.problem());
+        Reached { desired, segment, failure, metadata, refused: &self.refused }
     }
 
     /// Whose turn it is. What is only to be removed waits for nobody's.
@@ -352,11 +342,11 @@ impl<H: Host> Worker<H> {
         if now < self.may_report_at {
             return Next::At(self.may_report_at);
         }
-        let (segment, refused) = (self.segment.as_ref(), &self.refused);
+        let reached = self.reached(desired, failure);
         let voice = Voice {
             uid: self.uid,
             node: &self.context.config.node_name,
-            reached: Reached { desired, segment, failure, refused },
+            reached,
             said: self.said.as_ref(),
             now: Timestamp::now(),
         };

@@ -1,5 +1,7 @@
 //! `kube-dhcp agent`.
 
+use std::sync::Arc;
+
 use anyhow::Result;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -11,6 +13,7 @@ use crate::cluster::client::{Error, connect};
 use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
 use crate::host::{AgentLock, Allowed, LinuxHost, raise_descriptor_limit};
 use crate::metrics::Metrics;
+use crate::proxy::Proxy;
 use crate::serve::serve;
 use crate::source::Source;
 use crate::source::cluster::Cluster;
@@ -22,8 +25,10 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let mut node = args.node.config()?;
     let _lock = AgentLock::take()?;
     raise_descriptor_limit();
+    let metrics = Metrics::default();
+    let proxy = args.node.metadata_upstream.clone().map(|to| Arc::new(Proxy::new(to, metrics.clone())));
     let allowed = Allowed { macvlan_on_node_interfaces: args.macvlan_on_node_interfaces };
-    let host = LinuxHost::new(&node.state)?.allowing(allowed);
+    let host = LinuxHost::new(&node.state)?.allowing(allowed).with_proxy(proxy.clone());
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();
     let connection = match args.manifests {
@@ -37,8 +42,8 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
         resync: args.resync(),
         resolv_conf: "/etc/resolv.conf".into(),
         cluster: connection.clone(),
+        proxy,
     };
-    let metrics = Metrics::default();
     let agent = Agent::new(host, config, metrics.clone())?;
     if let Some(address) = args.listen.0 {
         let readiness = agent.readiness();

@@ -3,6 +3,8 @@
 //! Called by the controller's loop after the allocations are made. Pure. Only what differs from what the
 //! API server has is given.
 
+mod shortcomings;
+
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -21,6 +23,7 @@ use crate::api::{
 use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
 use crate::desired::{PortView, lost};
 use crate::reason::{Problem, Reason};
+use shortcomings::{displaced, without_metadata};
 
 /// What is to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -188,7 +191,7 @@ impl<'a> Reports<'a> {
     fn shortcoming(&self, network: &Network, wanted: u32) -> Option<Problem> {
         let ready = count(self.ready.len());
         let of = |server: &&Arc<DHCPServer>| {
-            let Problem { reason, message } = displaced(server)?;
+            let Problem { reason, message } = displaced(server).or_else(|| without_metadata(server))?;
             Some(Problem::new(reason, format!("node {}: {message}", server.spec.node_name)))
         };
         let fewer = || {
@@ -226,7 +229,7 @@ fn servers(snapshot: &Snapshot, now: Timestamp) -> Vec<(Arc<DHCPServer>, DHCPSer
         let generation = server.metadata.generation.unwrap_or(0);
         let state = server_state(snapshot, server);
         let conditions = ready_only(&state, generation, now, &has.conditions);
-        let theirs = ["Programmed", "Serving", "TornDown", "ForeignDHCPServer"];
+        let theirs = ["Programmed", "Serving", "MetadataServed", "TornDown", "ForeignDHCPServer"];
         let ours = has.conditions.iter().filter(|c| !theirs.contains(&c.type_.as_str()));
         let same = has.observed_generation == generation && ours.eq(conditions.iter());
         let status =
@@ -354,20 +357,6 @@ fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<Option<Probl
         return Ok(displaced(server));
     }
     Err(Problem::new(Reason::Progressing, "its agent has not yet done what is new"))
-}
-
-/// That somebody who cannot be told to give them up has the server's addresses.
-fn displaced(server: &DHCPServer) -> Option<Problem> {
-    let (predecessor, status) = (server.spec.predecessor.as_ref()?, server.status.as_ref()?);
-    if status.held_addresses.is_empty() {
-        return None;
-    }
-    let addresses = status.held_addresses.iter().map(|held| format!("{} ({})", held.ip, held.mac_address));
-    let addresses = addresses.collect::<Vec<_>>().join(", ");
-    let message = format!(
-        "node {predecessor} cannot be told that it is to serve no more, and still answers at {addresses}"
-    );
-    Some(Problem::new(Reason::AddressHeldByPredecessor, message))
 }
 
 fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Problem {

@@ -9,6 +9,7 @@ use ipnet::{IpNet, Ipv4Net};
 use super::network::Admitted;
 use super::subnet::Served;
 use crate::dhcp_options::route;
+use crate::metadata;
 use crate::service::{Code, Options};
 
 const ROUTER: Code = Code::V4(3);
@@ -50,6 +51,7 @@ pub(super) fn routes(subnet: &Served, all: &[Served]) -> Options {
     let own = subnet.routes.iter().filter_map(|(net, next_hop)| Some((v4_net(*net)?, v4(*next_hop)?)));
     let gateway = subnet.gateway.and_then(v4);
     let mut own: Vec<u8> = own.flat_map(route).collect();
+    own.extend(metadata_route(subnet).map(on_link).into_iter().flatten());
     if let Some(gateway) = gateway {
         if !subnet.pool.cidr.contains(&IpAddr::V4(gateway)) {
             own.extend(on_link(gateway.into()));
@@ -63,6 +65,14 @@ pub(super) fn routes(subnet: &Served, all: &[Served]) -> Options {
     }
     let bytes = filled(others, own);
     Options::from([(CLASSLESS_ROUTES, bytes.clone()), (MS_CLASSLESS_ROUTES, bytes)])
+}
+
+/// On-link, and not by way of one of the servers: the guest asks the segment who has the address, and asks
+/// again when that server is gone. One that the user leads elsewhere is led there.
+fn metadata_route(subnet: &Served) -> Option<Ipv4Net> {
+    let net = Ipv4Net::from(metadata::V4);
+    let led = subnet.routes.iter().any(|(other, _)| *other == IpNet::V4(net));
+    (subnet.metadata && !led).then_some(net)
 }
 
 /// Short cuts to the other subnets as far as there is room; beyond, the gateway is the way.

@@ -9,6 +9,7 @@ use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
 use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
 use crate::dhcp_options::{crowded, options};
+use crate::metadata;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::{OptionList, Reservation};
@@ -28,6 +29,7 @@ pub(super) struct Guest {
     /// A name that it does not get; everything else it does.
     nameless: Option<Problem>,
     options: OptionList,
+    uid: String,
     key: String,
     /// How sure it is that nobody else has its MAC address; the lowest goes first.
     doubt: u8,
@@ -117,9 +119,15 @@ impl Guest {
             nameless: names.iter().find_map(|name| name.clone().err()),
             dns_names: names.into_iter().flatten().collect(),
             options: options(&spec.options, "spec.options", None).0,
+            uid: port.metadata.uid.clone().unwrap_or_default(),
             key: key("p", port.metadata.uid.as_deref()),
             doubt: doubt(port),
         })
+    }
+
+    /// Its device, and as whom the metadata service knows it.
+    pub(super) fn identity(&self) -> Option<(MacAddr, metadata::Guest)> {
+        Some((self.mac?, metadata::Guest { port: self.name.clone(), port_uid: self.uid.clone() }))
     }
 
     pub(super) fn hostname(&self, ip: IpAddr) -> HostName {

@@ -30,6 +30,8 @@ pub(super) struct Served {
     pub(super) key: String,
     pub(super) subnet: std::sync::Arc<Subnet>,
     pub(super) routes: Vec<(IpNet, IpAddr)>,
+    /// Whether its guests are offered the metadata service.
+    pub(super) metadata: bool,
     /// `None`: the network's servers.
     dns: Option<Vec<IpAddr>>,
     /// What the user wrote.
@@ -116,6 +118,7 @@ impl Served {
             key: key("s", subnet.metadata.uid.as_deref()),
             subnet: subnet.clone(),
             routes: routes(subnet)?,
+            metadata: false,
             options: options(&spec.options, "spec.options", Some(Family::of(cidr.addr()))).0,
             dns,
         })

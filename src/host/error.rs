@@ -114,11 +114,11 @@ pub enum Error {
     /// The permanent entries of the DHCP device.
     #[error("cannot change the neighbour table")]
     ChangeNeighbours(#[source] io::Error),
-    /// The table in front of the DHCPv6 server.
-    #[error("cannot change the nftables table of those who may ask for DHCPv6")]
+    /// The table in front of the DHCPv6 server, or of the metadata service.
+    #[error("cannot change an nftables table")]
     ChangeFilter(#[source] io::Error),
-    /// A network with IPv6 cannot do without.
-    #[error("this kernel has no nftables, and DHCPv6 needs it: load the module nf_tables")]
+    /// A network with IPv6 or metadata cannot do without.
+    #[error("this kernel has no nftables, and DHCPv6 and metadata need it: load the module nf_tables")]
     NoNftables(#[source] io::Error),
     /// iptables or ip6tables, in its own words.
     #[error("{command} failed: {message}")]
@@ -128,6 +128,9 @@ pub enum Error {
         /// Exit code and stderr.
         message: String,
     },
+    /// There is nobody to forward to.
+    #[error("no metadata server was named: start the agent with --metadata-upstream")]
+    NoMetadataServer,
     /// Of the family `ip` or `ip6`.
     #[error("cannot read the nftables rules of family {0}")]
     ListRules(&'static str, #[source] io::Error),

@@ -12,6 +12,7 @@ use super::device::{Allowed, Devices, Wanted};
 use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
 use super::machine::blocking;
+use super::metadata::Listeners;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
@@ -22,6 +23,7 @@ use crate::dnsmasq::Layout;
 use crate::node::{
     Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device,
 };
+use crate::proxy::Proxy;
 use crate::types::{MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
@@ -37,6 +39,7 @@ pub struct LinuxHost {
     firewall: Firewall,
     driver: Driver,
     devices: Devices,
+    listeners: Listeners,
     events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
     /// Somebody who only looks changes nothing, not even a long log.
     acts: bool,
@@ -63,7 +66,8 @@ impl LinuxHost {
         let events = Mutex::new(Some(receiver));
         let firewall = Firewall::default();
         let devices = Devices { handle, monitor, removals, allowed: Allowed::default() };
-        Ok(Self { state, firewall, driver, devices, events, acts: false })
+        let listeners = Listeners::default();
+        Ok(Self { state, firewall, driver, devices, listeners, events, acts: false })
     }
 
     /// The same where more is allowed, or less.
@@ -71,6 +75,12 @@ impl LinuxHost {
     pub fn allowing(mut self, allowed: Allowed) -> Self {
         self.devices.allowed = allowed;
         self
+    }
+
+    /// The same, whose networks' metadata services are answered by `proxy`.
+    #[must_use]
+    pub fn with_proxy(self, proxy: Option<Arc<Proxy>>) -> Self {
+        Self { listeners: Listeners::new(proxy), ..self }
     }
 
     /// The state directory, by its one name: it is part of command lines.
@@ -151,6 +161,7 @@ impl LinuxHost {
 
     /// With its outer device: its end inside would live on with a process that is still there.
     async fn delete_namespace(&self, uid: NetworkUid) -> Result<(), Error> {
+        self.listeners.close(uid).await;
         self.devices.remove_outer(&outer_device(uid)).await?;
         if let Named::Namespace(netns) = netns::find(uid)? {
             self.firewall.forget(&netns);
@@ -199,7 +210,8 @@ impl Host for LinuxHost {
         self.devices.stand(uid, wanted).await?;
         let outside = observe::outside(&self.devices.handle, &outer);
         let inside = self.observe_inside(netns.as_ref());
-        let (server, (outer_end, port_of), inside) = tokio::try_join!(server, outside, inside)?;
+        let (server, (outer_end, port_of), mut inside) = tokio::try_join!(server, outside, inside)?;
+        let metadata = self.listeners.observed(uid, inside.metadata.take());
         let parent = observe::parent(&self.devices.handle, inside.device.as_ref()).await?;
         let device = observe::device(&inside, outer_end.as_ref(), port_of.as_ref(), parent.as_ref());
         if let (Some(true), Some(port_of)) = (device.as_ref().map(|device| device.up), &port_of) {
@@ -207,7 +219,7 @@ impl Host for LinuxHost {
         }
         let bridge = self.observe_bridge(bridge_of(wanted), port_of.as_ref()).await?;
         let namespace = namespace.or(netns.map(|_| inside.namespace));
-        Ok(Segment { namespace, bridge, device, server })
+        Ok(Segment { namespace, bridge, device, server, metadata })
     }
 
     async fn can_have(&self, rule: Rule) -> Result<bool, Error> {
@@ -239,6 +251,8 @@ impl Host for LinuxHost {
             Action::OpenDhcpv6 => netns::open(uid)?.run(nft::known::open).await??,
             Action::DeleteDevice => self.devices.delete(uid).await?,
             Action::Server(action) => return self.driver.apply(uid, action).await,
+            Action::ServeMetadata(service) => self.listeners.serve(uid, service).await?,
+            Action::StopMetadata => self.listeners.stop(uid).await?,
             Action::DeleteNamespace => self.delete_namespace(uid).await?,
         }
         Ok(Applied::default())

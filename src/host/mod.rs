@@ -17,6 +17,7 @@ mod link;
 mod linux;
 mod machine;
 mod macvlan;
+mod metadata;
 mod monitor;
 mod neighbour;
 mod netlink;

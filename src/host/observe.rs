@@ -12,9 +12,10 @@ use rtnetlink::packet_route::link::MacVlanMode;
 
 use super::link::{self, Link};
 use super::machine::find_dnsmasq;
+use super::metadata::There;
 use super::netns::{self, LOOPBACK, Netns};
 use super::process::Process;
-use super::{Error, files, firewall, machine, neighbour, nft, route};
+use super::{Error, files, firewall, machine, metadata, neighbour, nft, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
 use crate::node::{Attached, Device, Family, INNER_DEVICE, Namespace, Sysctl};
 use crate::types::{DomainName, MacAddr};
@@ -28,6 +29,7 @@ pub(super) struct Inside {
     addresses: BTreeSet<ipnet::IpNet>,
     gateways: BTreeMap<Family, IpAddr>,
     neighbours: BTreeMap<Ipv6Addr, MacAddr>,
+    pub(super) metadata: Option<There>,
 }
 
 /// One thread inside, one connection.
@@ -44,8 +46,13 @@ pub(super) async fn inside(netns: &Netns, looker: firewall::Looker) -> Result<In
     let device = links.into_iter().find(|link| link.name == INNER_DEVICE);
     let namespace = Namespace { usable: true, sysctls, rules, known };
     let mut inside = Inside { namespace, loopback_up, ..Inside::default() };
+    let (addresses, services) =
+        route::all_addresses(&handle, device.as_ref().map(|device| device.index)).await?;
+    if !services.is_empty() {
+        inside.metadata = Some(metadata::look(netns, services).await?);
+    }
     if let Some(device) = &device {
-        inside.addresses = route::addresses(&handle, device.index).await?;
+        inside.addresses = addresses;
         let six = inside.addresses.iter().any(|net| net.addr().is_ipv6());
         inside.gateways = route::gateways(&handle, six).await?;
         // Most networks have none, and the plan leaves none behind: it asks for less.

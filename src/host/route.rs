@@ -9,7 +9,9 @@ use futures::TryStreamExt;
 use ipnet::IpNet;
 use nix::errno::Errno;
 use rtnetlink::packet_route::AddressFamily;
-use rtnetlink::packet_route::address::{AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage};
+use rtnetlink::packet_route::address::{
+    AddressAttribute, AddressFlags, AddressHeaderFlags, AddressMessage, CacheInfo,
+};
 use rtnetlink::packet_route::route::{
     RouteAddress, RouteAttribute, RouteHeader, RouteMessage, RouteProtocol, RouteScope,
 };
@@ -17,6 +19,8 @@ use rtnetlink::{AddressMessageBuilder, Handle, RouteMessageBuilder};
 
 use super::Error;
 use super::link::is;
+use super::netns::LOOPBACK;
+use crate::metadata;
 use crate::node::Family;
 
 /// What the kernel gives an IPv6 route that has no priority of its own.
@@ -24,11 +28,32 @@ const PRIORITY_V6: u32 = 1024;
 
 /// The addresses of one interface, but for link-local IPv6 ones, which the kernel makes.
 pub(super) async fn addresses(handle: &Handle, index: u32) -> Result<BTreeSet<IpNet>, Error> {
-    // Of both families, in one answer.
-    let request = handle.address().get().set_link_index_filter(index);
+    Ok(all_addresses(handle, Some(index)).await?.0)
+}
+
+/// The same; and in which families the metadata service's address is there.
+pub(super) async fn all_addresses(
+    handle: &Handle,
+    index: Option<u32>,
+) -> Result<(BTreeSet<IpNet>, BTreeSet<Family>), Error> {
+    // Of both families and all interfaces, in one answer.
+    let request = handle.address().get();
     let messages: Vec<_> = request.execute().try_collect().await.map_err(|e| Error::List("addresses", e))?;
-    let on_it = messages.iter().filter(|message| message.header.index == index);
-    Ok(on_it.filter_map(address).collect())
+    let (mut own, mut services) = (BTreeSet::new(), BTreeSet::new());
+    for (at, net) in messages.iter().filter_map(|m| Some((m.header.index, address(m)?))) {
+        let family = Family::of(net.addr());
+        let on_it = Some(at) == index;
+        if net.addr() == metadata::address(family) && (on_it || at == LOOPBACK) {
+            services.insert(family);
+        } else if on_it && !is_link_local(net.addr()) {
+            own.insert(net);
+        }
+    }
+    Ok((own, services))
+}
+
+fn is_link_local(ip: IpAddr) -> bool {
+    matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local())
 }
 
 /// An IPv4 address of its own is called local; an IPv6 one is, if it has a peer.
@@ -44,9 +69,7 @@ fn address(message: &AddressMessage) -> Option<IpNet> {
             _ => None,
         })
     };
-    let is_link_local = |ip: &IpAddr| matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
-    let ip = local.or_else(other).filter(|ip| !is_link_local(ip))?;
-    IpNet::new(ip, message.header.prefix_len).ok()
+    IpNet::new(local.or_else(other)?, message.header.prefix_len).ok()
 }
 
 /// Adds an address unless it is there.
@@ -62,6 +85,31 @@ pub(super) async fn add_address(handle: &Handle, index: u32, net: IpNet) -> Resu
         Err(e) if !is(&e, Errno::EEXIST) => Err(Error::ChangeAddress(net, e)),
         _ => Ok(()),
     }
+}
+
+/// Adds the metadata service's address of this family to an interface, unless it is there. That of IPv6 is
+/// deprecated from the beginning: it is not to be the one that anything else is sent from.
+pub(super) async fn add_metadata(handle: &Handle, index: u32, family: Family) -> Result<(), Error> {
+    let ip = metadata::address(family);
+    let net = IpNet::from(ip);
+    let mut request = handle.address().add(index, ip, net.prefix_len());
+    if family == Family::V6 {
+        let message = request.message_mut();
+        message.header.flags |= AddressHeaderFlags::Nodad;
+        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        let mut times = CacheInfo::default();
+        (times.ifa_preferred, times.ifa_valid) = (0, u32::MAX);
+        message.attributes.push(AddressAttribute::CacheInfo(times));
+    }
+    match request.execute().await {
+        Err(e) if !is(&e, Errno::EEXIST) => Err(Error::ChangeAddress(net, e)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes it again.
+pub(super) async fn remove_metadata(handle: &Handle, index: u32, family: Family) -> Result<(), Error> {
+    remove_address(handle, index, metadata::address(family).into()).await
 }
 
 /// Removes an address unless it is gone.

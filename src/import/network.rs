@@ -14,7 +14,6 @@ use crate::api::{
     MetadataServiceType, Network, NetworkDns, NetworkSpec, PhysicalNetworkRef, Segmentation,
     SegmentationType, Vlan,
 };
-use crate::validate;
 
 /// A physical network, and a VLAN of it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -74,8 +73,17 @@ pub(super) fn network(
     fields.take("subnets");
     let mut network = Network::new(&target.name, spec);
     network.metadata = target.metadata(fields, &[("project-id", "project_id")], notes);
-    metadata_service(&mut network, config, notes);
+    network.spec.metadata_service = config.metadata.clone();
     Some(network)
+}
+
+/// To Neutron a subnet is isolated, too, whose gateway is no router of its own. Guests that a router leads
+/// to its metadata service have a host route there, which comes before ours.
+pub(super) fn offer_to_all(network: &mut Network) {
+    let service = &mut network.spec.metadata_service;
+    if service.r#type == MetadataServiceType::IsolatedSubnets {
+        service.r#type = MetadataServiceType::Always;
+    }
 }
 
 /// Where it is; or the value that does not tell, and why not.
@@ -148,19 +156,4 @@ fn mtu(fields: &mut Fields, notes: &mut Notes) -> Option<u16> {
         notes.lost("mtu", &number.into(), "is not 576 to 65535");
     }
     mtu
-}
-
-/// As far as this version has it: it would not serve the Network otherwise.
-fn metadata_service(network: &mut Network, config: &Config, notes: &mut Notes) {
-    if config.metadata.r#type == MetadataServiceType::None {
-        return;
-    }
-    network.spec.metadata_service = config.metadata.clone();
-    if let Some(problem) = validate::network(network).into_iter().next() {
-        network.spec.metadata_service.r#type = MetadataServiceType::None;
-        let forced = config.metadata.r#type == MetadataServiceType::Always;
-        let field = if forced { "config.force_metadata" } else { "config.enable_isolated_metadata" };
-        let message = problem.message.replace("spec.metadataService.type: ", "metadataService.type: ");
-        notes.lost(field, &true.into(), message);
-    }
 }

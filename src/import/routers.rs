@@ -49,6 +49,15 @@ impl Routers {
         all
     }
 
+    /// The ids of the networks with a subnet that has a gateway, but no router there.
+    pub(super) fn unled(&self, subnets: &[Fields]) -> BTreeSet<String> {
+        let unled = |subnet: &&Fields| {
+            let gateway = subnet.peek("gateway_ip").parse::<IpAddr>().ok();
+            gateway.is_some_and(|ip| !self.routers.contains(&(subnet.peek("id").to_owned(), ip)))
+        };
+        subnets.iter().filter(unled).map(|subnet| subnet.peek("network_id").to_owned()).collect()
+    }
+
     /// The route that Neutron tells guests of an IPv4 subnet: over OVN's port, else over the gateway if a
     /// router has its address and the DHCP server itself does not serve metadata.
     pub(super) fn route(&self, subnet: &str, gateway: Option<IpAddr>, forced: bool) -> Option<HostRoute> {

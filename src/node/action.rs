@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::{Attached, Bridge, Family, Rule, Sysctl};
 use crate::dnsmasq;
+use crate::metadata;
 use crate::types::MacAddr;
 
 /// One step towards the desired state of one network.
@@ -68,6 +69,10 @@ pub enum Action {
     DeleteDevice,
     /// Something for the server.
     Server(dnsmasq::Action),
+    /// Have the metadata service's addresses, the guard before them, and somebody who listens.
+    ServeMetadata(metadata::Service),
+    /// Close it, and remove all of it.
+    StopMetadata,
     /// Remove the namespace and its name.
     DeleteNamespace,
 }
@@ -92,6 +97,8 @@ impl Action {
             Self::OpenDhcpv6 => "open-dhcpv6",
             Self::DeleteDevice => "delete-device",
             Self::Server(action) => action.kind(),
+            Self::ServeMetadata(_) => "serve-metadata",
+            Self::StopMetadata => "stop-metadata",
             Self::DeleteNamespace => "delete-namespace",
         }
     }
@@ -132,6 +139,12 @@ impl fmt::Display for Action {
             Self::OpenDhcpv6 => write!(f, "remove the filter before the DHCPv6 server"),
             Self::DeleteDevice => write!(f, "delete the DHCP device"),
             Self::Server(action) => action.fmt(f),
+            Self::ServeMetadata(service) => {
+                let families = service.families.iter().map(ToString::to_string).collect::<Vec<_>>();
+                let (families, guests) = (families.join(" and "), service.guests.len());
+                write!(f, "serve metadata over {families} to {guests} addresses")
+            }
+            Self::StopMetadata => write!(f, "stop serving metadata"),
             Self::DeleteNamespace => write!(f, "delete the network namespace"),
         }
     }

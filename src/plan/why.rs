@@ -41,6 +41,12 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
             format!("it is otherwise with {}", some(&all))
         }
         Action::OpenDhcpv6 => "no guest is to be kept away".to_owned(),
+        Action::ServeMetadata(_) if observed.metadata.is_none() => "there is none".to_owned(),
+        Action::ServeMetadata(wanted) => match &observed.metadata {
+            Some(there) if there.families == wanted.families => "its guests are others".to_owned(),
+            _ => "not all of it is there".to_owned(),
+        },
+        Action::StopMetadata => "nobody is to be offered it".to_owned(),
         Action::Server(action) => why_server(desired, observed, action),
         Action::DeleteNamespace => "the network is not wanted here".to_owned(),
     }

@@ -27,6 +27,7 @@ mod leases;
 mod leftovers;
 mod many;
 mod mending;
+mod metadata;
 mod mistakes;
 mod names;
 mod observed;

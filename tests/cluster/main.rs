@@ -28,6 +28,7 @@ mod kstatus;
 mod leaders;
 mod load;
 mod many;
+mod metadata;
 mod observer;
 mod orders;
 mod outage;

@@ -140,5 +140,6 @@ fn node(state: &str) -> NodeConfig {
         node_forwarders: vec!["192.0.2.54".parse().unwrap()],
         state: state.into(),
         several_servers: true,
+        metadata: false,
     }
 }

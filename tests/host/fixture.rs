@@ -68,7 +68,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let (server, refused) = dnsmasq::server(service, &layout);
     assert!(refused.is_empty());
     let bridge = Some(Bridge { name: BRIDGE.into(), ours: true });
-    Segment { namespace: Some(namespace), bridge, device: Some(device), server: Some(server) }
+    Segment { namespace: Some(namespace), bridge, device: Some(device), server: Some(server), metadata: None }
 }
 
 pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {

@@ -66,6 +66,12 @@ fn assert_in_order(actions: &[Action]) {
         assert!(in_order("stop-dnsmasq", "delete-device"), "{actions:?}");
         assert!(in_order("stop-dnsmasq", "delete-namespace"), "{actions:?}");
     }
+    // Its sockets keep a namespace, and it comes after what all guests wait for.
+    assert!(
+        in_order("stop-metadata", "delete-namespace") && in_order("add-hosts", "serve-metadata"),
+        "{actions:?}"
+    );
+    assert!(in_order("start-dnsmasq", "serve-metadata"), "{actions:?}");
     assert!(in_order("add-options", "add-hosts") && in_order("add-hosts", "release-lease"), "{actions:?}");
     assert!(in_order("prepare-dnsmasq", "start-dnsmasq"), "{actions:?}");
     // Nobody who is not known is ever heard, and nobody who is hears nothing.
@@ -82,6 +88,7 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
         return;
     };
     assert_eq!((&is.namespace, &is.device), (&wanted.namespace, &wanted.device));
+    assert_eq!(is.metadata, wanted.metadata);
     if let Some(bridge) = &wanted.bridge {
         assert_eq!(is.bridge.as_ref().map(|is| &is.name), Some(&bridge.name));
     }

@@ -37,6 +37,7 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
             .into(),
         create_bridges: true,
         state: "/state".into(),
+        metadata: true,
         ..NodeConfig::default()
     };
     desired(&node, uid(), &inputs, ledger)
@@ -48,8 +49,11 @@ fn uid() -> NetworkUid {
 
 fn network() -> impl Strategy<Value = Value> {
     let physical = prop::sample::select(vec!["lan", "lan", "wire", "cable"]);
-    (physical, any::<bool>(), prop::option::of(1400..1403u16)).prop_map(|(physical, domain, mtu)| {
-        let mut spec = json!({"physicalNetworkRef": {"name": physical}});
+    let services = prop::sample::select(vec!["None", "IsolatedSubnets", "Always"]);
+    let network = (physical, services, any::<bool>(), prop::option::of(1400..1403u16));
+    network.prop_map(|(physical, service, domain, mtu)| {
+        let mut spec =
+            json!({"physicalNetworkRef": {"name": physical}, "metadataService": {"type": service}});
         if domain {
             spec["dns"] = json!({"domain": "vm.example.org"});
         }

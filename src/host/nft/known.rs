@@ -31,26 +31,26 @@ const BATCH_BEGIN: u16 = 0x10;
 const BATCH_END: u16 = 0x11;
 
 /// `NFT_MSG_…` of `linux/netfilter/nf_tables.h`, as all below.
-const NEW_TABLE: u8 = 0;
-const GET_TABLE: u8 = 1;
-const DELETE_TABLE: u8 = 2;
-const NEW_CHAIN: u8 = 3;
-const GET_CHAIN: u8 = 4;
-const NEW_RULE: u8 = 6;
-const NEW_SET: u8 = 9;
-const GET_SET: u8 = 10;
-const NEW_ELEMENTS: u8 = 12;
-const GET_ELEMENTS: u8 = 13;
+pub(super) const NEW_TABLE: u8 = 0;
+pub(super) const GET_TABLE: u8 = 1;
+pub(super) const DELETE_TABLE: u8 = 2;
+pub(super) const NEW_CHAIN: u8 = 3;
+pub(super) const GET_CHAIN: u8 = 4;
+pub(super) const NEW_RULE: u8 = 6;
+pub(super) const NEW_SET: u8 = 9;
+pub(super) const GET_SET: u8 = 10;
+pub(super) const NEW_ELEMENTS: u8 = 12;
+pub(super) const GET_ELEMENTS: u8 = 13;
 const DELETE_ELEMENTS: u8 = 14;
 
 /// `NFTA_TABLE_FLAGS`, `NFTA_SET_FLAGS`, `NFTA_RULE_EXPRESSIONS`, `NFTA_SET_ELEM_LIST_ELEMENTS`.
-const TABLE_FLAGS: u16 = 2;
+pub(super) const TABLE_FLAGS: u16 = 2;
 const SET_FLAGS: u16 = 3;
-const EXPRESSIONS: u16 = 4;
-const ELEMENTS: u16 = 3;
+pub(super) const EXPRESSIONS: u16 = 4;
+pub(super) const ELEMENTS: u16 = 3;
 /// `NFTA_LIST_ELEM`, `NFTA_SET_ELEM_KEY`, `NFTA_DATA_VALUE`.
 pub(super) const ELEMENT: u16 = 1;
-const KEY: u16 = 1;
+pub(super) const KEY: u16 = 1;
 pub(super) const VALUE: u16 = 1;
 
 /// In one message: their list is an attribute, of at most 64 KiB.
@@ -58,14 +58,18 @@ const CHUNK: usize = 2_000;
 
 /// Who may speak to the server; `None`: there is no filter, or not all of it.
 pub(in crate::host) fn look() -> Result<Option<BTreeSet<MacAddr>>, Error> {
-    let nothing = |e: &io::Error| match e.raw_os_error() {
+    match read_table() {
+        Err(e) if is_nothing(&e) => Ok(None),
+        known => known.map_err(|e| Error::ListRules("ip6", e)),
+    }
+}
+
+/// Said where there is no such table.
+pub(super) fn is_nothing(error: &io::Error) -> bool {
+    match error.raw_os_error() {
         Some(libc::ENOENT) => true,
         // Of a kernel without nf_tables.
         code => code == Some(libc::EINVAL) || is_unsupported(code),
-    };
-    match read_table() {
-        Err(e) if nothing(&e) => Ok(None),
-        known => known.map_err(|e| Error::ListRules("ip6", e)),
     }
 }
 
@@ -97,7 +101,7 @@ fn read_table() -> io::Result<Option<BTreeSet<MacAddr>>> {
     Ok(Some(elements.iter().flat_map(|body| macs(attributes(body))).collect()))
 }
 
-fn is(rule: &[u8], wanted: &[Attribute]) -> bool {
+pub(super) fn is(rule: &[u8], wanted: &[Attribute]) -> bool {
     find(attributes(rule), EXPRESSIONS).is_some_and(|expressions| equal(wanted, expressions))
 }
 
@@ -122,29 +126,29 @@ pub(in crate::host) fn admit(
     // What is not there cannot be removed, and nobody is in between.
     changes.extend(elements(NEW_ELEMENTS, remove));
     changes.extend(elements(DELETE_ELEMENTS, remove));
-    commit(&changes)
+    commit(Family::V6, &changes)
 }
 
 /// Removes the filter, if it is there.
 pub(in crate::host) fn open() -> Result<(), Error> {
-    commit(&[(NEW_TABLE, table()), (DELETE_TABLE, vec![text(1, TABLE)])])
+    commit(Family::V6, &[(NEW_TABLE, table()), (DELETE_TABLE, vec![text(1, TABLE)])])
 }
 
-type Change = (u8, Vec<Attribute>);
+pub(super) type Change = (u8, Vec<Attribute>);
 
 /// All in one transaction.
-fn commit(changes: &[Change]) -> Result<(), Error> {
+pub(super) fn commit(family: Family, changes: &[Change]) -> Result<(), Error> {
     if changes.is_empty() {
         return Ok(());
     }
-    let told = Exchange::open(NETLINK_NETFILTER).and_then(|e| e.tell(&batch(changes), 1, |_| false));
+    let told = Exchange::open(NETLINK_NETFILTER).and_then(|e| e.tell(&batch(family, changes), 1, |_| false));
     told.map_err(|e| {
         let make = if is_unsupported(e.raw_os_error()) { Error::NoNftables } else { Error::ChangeFilter };
         make(e)
     })
 }
 
-fn batch(changes: &[Change]) -> Vec<u8> {
+fn batch(family: Family, changes: &[Change]) -> Vec<u8> {
     let border = [0, 0, 0, SUBSYSTEM];
     let mut batch = message(BATCH_BEGIN, 0, &border);
     for (n, (kind, attributes)) in changes.iter().enumerate() {
@@ -156,7 +160,7 @@ fn batch(changes: &[Change]) -> Vec<u8> {
         };
         // The answer to the last one comes when all is in force; an error comes in any case.
         let ack = if n + 1 == changes.len() { ACK } else { 0 };
-        batch.extend(about(*kind, flags | ack, Family::V6, attributes));
+        batch.extend(about(*kind, flags | ack, family, attributes));
     }
     batch.extend(message(BATCH_END, 0, &border));
     batch
@@ -222,7 +226,7 @@ mod tests {
     #[test]
     fn however_many_come_no_message_is_too_long_and_none_of_them_is_lost() {
         let all = guests(10_000);
-        let batch = batch(&elements(NEW_ELEMENTS, &all));
+        let batch = batch(Family::V6, &elements(NEW_ELEMENTS, &all));
         let mut found = BTreeSet::new();
         for (_, body) in messages(&batch).filter(|(kind, _)| kind.to_be_bytes()[0] == SUBSYSTEM) {
             assert!(body.len() < usize::from(u16::MAX));
@@ -233,7 +237,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_between_its_borders_and_one_answer_ends_it() {
-        let batch = batch(&filter());
+        let batch = batch(Family::V6, &filter());
         let kinds: Vec<_> = messages(&batch).map(|(kind, _)| kind).collect();
         assert_eq!((kinds[0], *kinds.last().unwrap(), kinds.len()), (BATCH_BEGIN, BATCH_END, 10));
         let flags = |at: usize| u16::from_ne_bytes([batch[at + 6], batch[at + 7]]);

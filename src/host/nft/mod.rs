@@ -1,10 +1,12 @@
 //! nftables, asked and told without a process being started for it.
 //!
-//! Called by `firewall`, `observe` and `linux` on a thread in the namespace in question. The rules of
+//! Called by `firewall`, `observe`, `metadata` and `linux` on a thread in the namespace in question. The rules of
 //! iptables (1.8 with its nftables backend keeps its tables under their old names, and the comment of a
-//! rule as text in the rule) are only read; the table before the DHCPv6 server is ours.
+//! rule as text in the rule) are only read; the tables before the DHCPv6
+//! server and the metadata service are ours.
 
 mod attribute;
+pub(super) mod guests;
 pub(super) mod known;
 mod rules;
 

@@ -1,6 +1,6 @@
 //! What is not for a network's DHCPv6 server to hear, as rules of nftables.
 //!
-//! Called by `known`. dnsmasq 2.90 answers a stranger's CONFIRM, RENEW and REBIND, and is deaf to all while
+//! Called by `known`, and in parts by `guests`. dnsmasq 2.90 answers a stranger's CONFIRM, RENEW and REBIND, and is deaf to all while
 //! it waits for a stranger's neighbour entry; it gives whoever sends REBIND any address of the subnet; and
 //! in a relayed message it believes the client's MAC address that the message tells.
 
@@ -8,17 +8,17 @@ use super::attribute::{Attribute, number, text};
 use super::known::{ELEMENT, SET, VALUE};
 use crate::node::INNER_DEVICE;
 
-const REGISTER: u32 = 1;
+pub(super) const REGISTER: u32 = 1;
 /// `NFT_CMP_EQ`, `NFT_CMP_GT`.
-const EQUAL: u32 = 0;
+pub(super) const EQUAL: u32 = 0;
 const GREATER: u32 = 4;
 /// `NFT_META_…`.
 const DEVICE: u32 = 6;
-const PROTOCOL: u32 = 16;
-const DEVICE_TYPE: u32 = 8;
+pub(super) const PROTOCOL: u32 = 16;
+pub(super) const DEVICE_TYPE: u32 = 8;
 /// `NFT_PAYLOAD_…`.
-const LINK: u32 = 0;
-const TRANSPORT: u32 = 2;
+pub(super) const LINK: u32 = 0;
+pub(super) const TRANSPORT: u32 = 2;
 
 /// RFC 8415 §7.3.
 const REBIND: u8 = 6;
@@ -43,28 +43,33 @@ pub(super) fn wanted_rules() -> [Vec<Attribute>; 3] {
 fn to_server() -> Vec<Attribute> {
     const UDP: u8 = 17;
     const SERVER_PORT: u16 = 547;
-    let mut device = INNER_DEVICE.as_bytes().to_vec();
-    device.resize(16, 0);
-    vec![
-        meta(DEVICE),
-        compare(EQUAL, device),
+    let mut rule = from_device();
+    rule.extend([
         meta(PROTOCOL),
         compare(EQUAL, vec![UDP]),
         load(TRANSPORT, 2, 2),
         compare(EQUAL, SERVER_PORT.to_be_bytes().to_vec()),
-    ]
+    ]);
+    rule
 }
 
-fn meta(key: u32) -> Attribute {
+/// `iifname "dhcp0"`
+pub(super) fn from_device() -> Vec<Attribute> {
+    let mut device = INNER_DEVICE.as_bytes().to_vec();
+    device.resize(16, 0);
+    vec![meta(DEVICE), compare(EQUAL, device)]
+}
+
+pub(super) fn meta(key: u32) -> Attribute {
     expression("meta", vec![number(2, key), number(1, REGISTER)])
 }
 
-fn compare(operator: u32, value: Vec<u8>) -> Attribute {
+pub(super) fn compare(operator: u32, value: Vec<u8>) -> Attribute {
     let data = Attribute::Nest(3, vec![Attribute::Plain(VALUE, value)]);
     expression("cmp", vec![number(1, REGISTER), number(2, operator), data])
 }
 
-fn load(base: u32, offset: u32, length: u32) -> Attribute {
+pub(super) fn load(base: u32, offset: u32, length: u32) -> Attribute {
     let place = vec![number(1, REGISTER), number(2, base), number(3, offset), number(4, length)];
     expression("payload", place)
 }
@@ -75,6 +80,6 @@ fn drop_it() -> Attribute {
     expression("immediate", vec![number(1, 0), verdict])
 }
 
-fn expression(name: &str, data: Vec<Attribute>) -> Attribute {
+pub(super) fn expression(name: &str, data: Vec<Attribute>) -> Attribute {
     Attribute::Nest(ELEMENT, vec![text(1, name), Attribute::Nest(2, data)])
 }
