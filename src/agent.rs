@@ -8,7 +8,9 @@ mod beacon;
 mod context;
 mod crashes;
 mod execute;
+mod hearing;
 mod kept;
+mod leased;
 mod ledger_file;
 mod metadata;
 mod next;
@@ -16,7 +18,9 @@ mod outbox;
 mod predecessor;
 mod progress;
 mod publish;
+mod reborn;
 mod signal;
+mod sums;
 mod voice;
 mod words;
 mod worker;
@@ -113,6 +117,7 @@ impl<H: Host> Agent<H> {
         exit: Exit,
     ) -> Result<(), Error> {
         let mut events = self.context.host.events();
+        let mut writes = self.context.host.writes();
         let mut left_over = self.context.host.networks().await?;
         left_over.extend(self.context.remembered());
         let (first, learnt) = tokio::select! {
@@ -134,6 +139,7 @@ impl<H: Host> Agent<H> {
                 () = stop.cancelled() => break,
                 batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?),
                 Some(uid) = events.recv() => self.disturbed(uid),
+                Some(uid) = writes.recv() => self.wrote(uid),
                 Some(ended) = self.tasks.join_next() => self.ended(ended).await?,
                 Some(ended) = speakers.join_next() => ended.map_err(Error::Worker)?,
                 _ = resync.tick() => self.resync().await,
@@ -235,6 +241,12 @@ impl<H: Host> Agent<H> {
         // What nobody wants and has no worker is left-over of another time: found at the next start.
         if let Some(signal) = self.workers.get(&uid) {
             signal.observe();
+        }
+    }
+
+    fn wrote(&self, uid: NetworkUid) {
+        if let Some(signal) = self.workers.get(&uid) {
+            signal.wrote();
         }
     }
 

@@ -1,6 +1,7 @@
 //! Flags and environment → typed configuration. What each subcommand does is in `command`.
 
 mod import;
+mod leases;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,11 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::desired::{Attachment, NodeConfig};
-use crate::types::ObjectName;
 use crate::metadata::Upstream;
+use crate::types::ObjectName;
 
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
+pub use leases::LeasesArgs;
 
 /// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 #[derive(Debug, Parser)]
@@ -202,30 +204,6 @@ pub struct StatusArgs {
     /// comes from.
     #[arg(long, value_name = "NAMESPACE/NAME")]
     pub port: Option<ObjectName>,
-
-    /// Form of the output.
-    #[arg(short, long, value_enum, default_value_t = Output::Table)]
-    pub output: Output,
-}
-
-/// Flags of `leases`.
-#[derive(Debug, Args)]
-pub struct LeasesArgs {
-    /// The agent's state directory.
-    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
-    pub state_dir: PathBuf,
-
-    /// Only those of networks in this Kubernetes namespace.
-    #[arg(short, long, value_name = "NAME")]
-    pub namespace: Option<String>,
-
-    /// Only those of Networks of this name.
-    #[arg(long, value_name = "NAME")]
-    pub network: Option<String>,
-
-    /// Only those of addresses of Ports of this name.
-    #[arg(long, value_name = "NAME")]
-    pub port: Option<String>,
 
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

@@ -9,8 +9,8 @@ mod drain;
 mod import;
 mod leases;
 mod plan;
-mod running;
 mod port;
+mod running;
 mod status;
 mod table;
 

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    AddressCounts, AllocatedAddress, NetworkStatus, PhysicalNetworkStatus, PortCounts, PortServers,
-    PortStatus, ServerCounts, Slot, SubnetStatus, find,
+    AddressCounts, AllocatedAddress, ForeignLease, NetworkStatus, PhysicalNetworkStatus, PortCounts,
+    PortServers, PortStatus, ServerCounts, Slot, SubnetStatus, find,
 };
 use crate::desired::{Desired, PortView, SubnetView};
 use crate::reason::{Problem, Reason};
@@ -25,6 +25,10 @@ pub trait Progress {
     }
     /// Whether the server answers this port as it shall; else why not.
     fn port(&self, name: &str) -> Result<(), Problem>;
+    /// Who else has an address of this port.
+    fn conflict(&self, _name: &str) -> Option<Problem> {
+        None
+    }
     /// Whether a subnet is served as it is now.
     fn subnet(&self, _name: &str) -> Result<(), Problem> {
         self.network()
@@ -286,6 +290,9 @@ pub fn port(
     let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
     conditions.set("Allocated", allocated.map_or(Ok(Reason::Ready), Err));
     conditions.unless_well("OptionsFit", view.crowded.as_ref());
+    if let Some(Problem { reason, message }) = progress.conflict(name) {
+        conditions.push("AddressConflict", Says { status: "True", reason, message: &message });
+    }
     let address = |(ip, subnet): &(IpAddr, String)| AllocatedAddress {
         ip: ip.to_string(),
         subnet_name: subnet.clone(),
@@ -306,6 +313,13 @@ pub fn port_state(view: &PortView, progress: &impl Progress, name: &str) -> Resu
     }
     progress.port(name)?;
     Ok(if view.mac.is_some() { Reason::Ready } else { Reason::Reserved })
+}
+
+/// That somebody else than its Port has a lease.
+pub fn held_by_other(lease: &ForeignLease) -> Problem {
+    let duid = || lease.duid.as_ref().map(|duid| format!("the DHCPv6 client {duid}"));
+    let holder = lease.mac_address.clone().or_else(duid).unwrap_or_else(|| "somebody else".to_owned());
+    Problem::new(Reason::LeaseHeldByOther, format!("{holder} holds the lease of {}", lease.ip))
 }
 
 /// As a status gives numbers of things.

@@ -12,6 +12,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::node;
+
 /// All metrics; cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -35,6 +37,8 @@ pub struct Metrics {
     pub ports: Gauge,
     /// Ports that are ready.
     pub ports_ready: Gauge,
+    /// Leases of known networks.
+    pub leases: Family<FamilyLabel, Gauge>,
     /// Mistakes in manifests, and what is wrong with the API server.
     pub manifest_problems: Gauge,
     /// 1 while serving from the copy of what the API server said last.
@@ -73,6 +77,19 @@ pub enum MetadataResult {
     UpstreamFailed,
 }
 
+/// Which IP version.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct FamilyLabel {
+    /// `IPv4` or `IPv6`.
+    pub family: String,
+}
+
+impl From<node::Family> for FamilyLabel {
+    fn from(family: node::Family) -> Self {
+        Self { family: family.to_string() }
+    }
+}
+
 impl Default for Metrics {
     fn default() -> Self {
         let seconds = || Histogram::new(exponential_buckets(0.0005, 2.0, 16));
@@ -87,6 +104,7 @@ impl Default for Metrics {
             networks_ready: Gauge::default(),
             ports: Gauge::default(),
             ports_ready: Gauge::default(),
+            leases: Family::default(),
             manifest_problems: Gauge::default(),
             from_copy: Gauge::default(),
             metadata_requests: Family::default(),
@@ -114,6 +132,7 @@ impl Metrics {
         registry.register("networks_ready", "Networks that are ready", self.networks_ready.clone());
         registry.register("ports", "Ports of known networks", self.ports.clone());
         registry.register("ports_ready", "Ports that are ready", self.ports_ready.clone());
+        registry.register("leases", "Leases of known networks", self.leases.clone());
         registry.register(
             "last_good_copy",
             "1 while serving from the copy of what the API server said last",

@@ -89,11 +89,13 @@ pub enum Reason {
     MassLeaseExpiry,
     /// The server was withdrawn.
     Withdrawn,
+    /// Somebody else holds the lease of a Port's address.
+    LeaseHeldByOther,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -134,6 +136,7 @@ impl Reason {
         Self::LeaseExpired,
         Self::MassLeaseExpiry,
         Self::Withdrawn,
+        Self::LeaseHeldByOther,
     ];
 
     /// As it stands in a condition.
@@ -340,6 +343,12 @@ impl Reason {
             Self::Withdrawn => {
                 ("Withdrawn", "Reconciling", "DHCPServer", "nothing to do: another node serves")
             }
+            Self::LeaseHeldByOther => (
+                "LeaseHeldByOther",
+                "",
+                "Port",
+                "see `kube-dhcp leases`; the agent takes it back by itself where dnsmasq lets it",
+            ),
         }
     }
 }
@@ -385,7 +394,7 @@ mod tests {
     #[test]
     fn the_table_of_reasons_in_the_docs_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated` and `OptionsFit`. *Stalled*: only a change of the \
+        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated`, `OptionsFit` and `AddressConflict`. *Stalled*: only a change of the \
                     object itself helps. *Reconciling*: something else may help, and the agent tries again by itself.\n\n";
         let wanted = format!("{head}{}", reasons_table());
         if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {

@@ -76,6 +76,9 @@ pub struct NodeReport {
     pub source: Origin,
     /// The node's firewall may drop DHCP between ports of a bridge.
     pub bridge_filter_active: bool,
+    /// The agent knows a metadata server.
+    #[serde(default)]
+    pub metadata: bool,
     /// What is wrong with the manifests.
     pub problems: Vec<ManifestProblem>,
     /// All physical networks that are declared.

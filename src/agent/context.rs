@@ -284,6 +284,7 @@ impl<H> Context<H> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             source: self.origin(),
             bridge_filter_active: bridge_filter_active(),
+            metadata: self.config.node.metadata,
             problems: self.problems.lock().unwrap_or_else(PoisonError::into_inner).clone(),
             physical_networks: self.physical_reports(before, now),
             subnets: subnets.iter().map(|subnet| lost_subnet(subnet, before, now)).collect(),

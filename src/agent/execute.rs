@@ -1,12 +1,13 @@
 //! Doing a plan: one action after the other, the firewall's waits beside the rest.
 
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dnsmasq::{self, HostChange};
-use crate::host::{Error, Host, Refused};
+use crate::dnsmasq::{self, HostChange, Lease};
+use crate::host::{Applied, Error, Host, Refused};
 use crate::metrics::Metrics;
 use crate::node::{Action, Segment};
 use crate::types::{MacAddr, NetworkUid};
@@ -24,20 +25,25 @@ pub(super) struct Outcome {
     pub(super) failure: Option<Failure>,
     /// Whether a server was started.
     pub(super) started: bool,
+    /// Leases that it did not give up.
+    pub(super) kept: Vec<(IpAddr, Lease)>,
     /// The hosts that a running server has taken.
     pub(super) taken: Vec<MacAddr>,
 }
 
 impl Outcome {
-    fn note(&mut self, action: &Action, refused: Vec<Refused>) {
+    fn note(&mut self, action: &Action, applied: Applied) {
         match action {
             Action::Server(dnsmasq::Action::Start(_)) => self.started = true,
             Action::Server(dnsmasq::Action::AddHosts(changes)) => {
                 self.taken.extend(changes.iter().map(HostChange::mac));
             }
+            Action::Server(dnsmasq::Action::Release(ip, lease)) if applied.kept => {
+                self.kept.push((*ip, lease.clone()));
+            }
             _ => {}
         }
-        self.refused.extend(refused);
+        self.refused.extend(applied.refused);
     }
 }
 
@@ -86,9 +92,9 @@ impl<H: Host> Executor<'_, H> {
                 return;
             }
             match self.act(action).await {
-                Ok((action, refused)) => {
+                Ok((action, applied)) => {
                     segment.record(action);
-                    outcome.note(action, refused);
+                    outcome.note(action, applied);
                 }
                 Err(failure) => {
                     outcome.failure = Some(failure);
@@ -98,7 +104,7 @@ impl<H: Host> Executor<'_, H> {
         }
     }
 
-    async fn act<'b>(&self, action: &'b Action) -> Result<(&'b Action, Vec<Refused>), Failure> {
+    async fn act<'b>(&self, action: &'b Action) -> Result<(&'b Action, Applied), Failure> {
         let started = Instant::now();
         let applied = tokio::time::timeout(PATIENCE, self.host.apply(self.uid, self.label, action)).await;
         let applied = applied.unwrap_or(Err(Error::TookTooLong(PATIENCE.as_secs())));
@@ -113,7 +119,7 @@ impl<H: Host> Executor<'_, H> {
                         "dnsmasq refused: {}", refused.message
                     );
                 }
-                Ok((action, applied.refused))
+                Ok((action, applied))
             }
             Err(error) => {
                 self.metrics.failed(action.kind());

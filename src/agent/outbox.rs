@@ -7,6 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::leased::Leased;
 use crate::api::{HeldAddress, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
 use crate::reason::Problem;
 use crate::store::PortsRevision;
@@ -27,6 +28,8 @@ pub(super) struct ServerReport {
     pub(super) refused: Vec<RefusedPort>,
     /// At which of its addresses a predecessor answers; `None`: not known yet.
     pub(super) held: Option<Vec<HeldAddress>>,
+    /// Of its leases.
+    pub(super) leased: Leased,
     /// The server was told everything.
     pub(super) programmed: Result<(), Problem>,
     /// Guests are answered.

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::conditions::Progress;
+use super::leased::Leased;
+use crate::conditions::{Progress, held_by_other};
 use crate::desired::Desired;
 use crate::dnsmasq::{self, Client, OptionKey, Server};
 use crate::node::{Family, Segment};
@@ -18,6 +19,7 @@ pub(super) struct Reached<'a> {
     /// Why the node does not offer the metadata service.
     pub(super) metadata: Option<&'a Problem>,
     pub(super) refused: &'a BTreeMap<MacAddr, String>,
+    pub(super) leased: &'a Leased,
 }
 
 impl Reached<'_> {
@@ -104,5 +106,9 @@ impl Progress for Reached<'_> {
             view.mac.is_none_or(|mac| Family::ALL.iter().all(|family| same_host(is, shall, (mac, *family))));
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));
         if host && names { Ok(()) } else { Err(self.why_not()) }
+    }
+
+    fn conflict(&self, name: &str) -> Option<Problem> {
+        self.leased.foreign.iter().find(|lease| lease.port_name == name).map(held_by_other)
     }
 }

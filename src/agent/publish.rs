@@ -272,6 +272,8 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         ports: Some(report.ports),
         refused_ports: report.refused.clone(),
         held_addresses: report.held.clone().unwrap_or_else(|| has.held_addresses.clone()),
+        leases: Some(report.leased.counts),
+        foreign_leases: report.leased.foreign.clone(),
         serving_since: None,
         conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
     };

@@ -14,6 +14,7 @@ use crate::types::NetworkUid;
 #[derive(Debug, Default)]
 pub(super) struct Signal {
     notify: Notify,
+    written: Notify,
     observe: AtomicBool,
 }
 
@@ -32,6 +33,15 @@ impl Signal {
     /// The next pass is to look, whenever it comes.
     pub(super) fn observe_again(&self) {
         self.observe.store(true, Ordering::Release);
+    }
+
+    /// The server wrote something.
+    pub(super) fn wrote(&self) {
+        self.written.notify_one();
+    }
+
+    pub(super) async fn written(&self) {
+        self.written.notified().await;
     }
 
     pub(super) async fn woken(&self) {

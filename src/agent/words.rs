@@ -2,6 +2,7 @@
 //!
 //! Called by its worker after each pass, where a controller decides. Pure.
 
+use super::leased::Leased;
 use super::outbox::ServerReport;
 use super::progress::Reached;
 use super::voice;
@@ -24,6 +25,7 @@ pub(super) struct Words<'a> {
     pub(super) done: Option<PortsRevision>,
     pub(super) awaited: bool,
     pub(super) held: Option<Vec<HeldAddress>>,
+    pub(super) leased: &'a Leased,
 }
 
 impl Words<'_> {
@@ -41,6 +43,7 @@ impl Words<'_> {
             ports,
             refused,
             held: self.held.clone(),
+            leased: self.leased.clone(),
             programmed: self.programmed(),
             serving: self.serving(),
             metadata: self.metadata(),

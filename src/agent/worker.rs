@@ -15,15 +15,17 @@ use tracing::{debug, info, warn};
 use super::context::Context;
 use super::crashes::Crashes;
 use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
+use super::hearing::Hearing;
 use super::kept::Kept;
+use super::leased::Leased;
 use super::metadata::Metadata;
 use super::next::{Next, RETRY};
 use super::predecessor::Predecessor;
 use super::progress::Reached;
 use super::signal::Signal;
+use super::sums::{self, Sums};
 use super::voice::{Voice, host_failed};
 use super::words::Words;
-use crate::api::is_true;
 use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs};
 use crate::durable::{self, Survives};
@@ -54,6 +56,8 @@ pub(super) struct Worker<H> {
     cancel: CancellationToken,
     kept: Kept,
     predecessor: Predecessor,
+    hearing: Hearing,
+    leased: Leased,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     /// A running server refused something that it should have taken.
@@ -64,7 +68,7 @@ pub(super) struct Worker<H> {
     may_restart_at: Instant,
     may_report_at: Instant,
     said: Option<NetworkReport>,
-    counted: (i64, i64, i64),
+    sums: Sums,
 }
 
 impl<H: Host> Worker<H> {
@@ -86,6 +90,8 @@ impl<H: Host> Worker<H> {
             cancel,
             kept,
             predecessor: Predecessor::default(),
+            hearing: Hearing::new(),
+            leased: Leased::default(),
             segment: None,
             refused: BTreeMap::new(),
             distrusted: false,
@@ -95,7 +101,7 @@ impl<H: Host> Worker<H> {
             may_restart_at: now,
             may_report_at: now,
             said: None,
-            counted: (0, 0, 0),
+            sums: Sums::default(),
         }
     }
 
@@ -111,10 +117,11 @@ impl<H: Host> Worker<H> {
                 () = self.signal.woken() => {}
                 () = next.due() => {}
                 () = self.predecessor.told(&self.context, self.uid) => {}
+                () = self.hearing.told(&self.context, self.uid, &self.signal) => {}
             }
             next = self.pass().await;
         }
-        self.count(0, 0, 0);
+        self.sums.count(&self.context.metrics, [0; 5]);
         self.context.forget_guests(self.uid);
         self.uid
     }
@@ -137,6 +144,7 @@ impl<H: Host> Worker<H> {
             Err(problem) => self.not_kept(problem),
         };
         self.predecessor.ask_through(self.segment.as_ref());
+        self.leased = Leased::of(self.segment.as_ref(), &self.hearing.withheld, &desired);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
             let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
             self.tell(inputs, &desired, failure.as_ref(), done);
@@ -194,7 +202,8 @@ impl<H: Host> Worker<H> {
             return (Some(problem), Next::At(wait));
         }
         let takes_back = takes_back(&segment, &plan.actions);
-        let mut outcome = self.act(&mut segment, plan.actions).await;
+        let actions = self.hearing.in_the_way(&segment).chain(plan.actions).collect();
+        let mut outcome = self.act(&mut segment, actions).await;
         if self.metadata.take(&mut outcome, desired, &segment) {
             self.signal.observe_again();
         }
@@ -212,6 +221,7 @@ impl<H: Host> Worker<H> {
 
     /// Observes, if what is known may not be true any more.
     async fn look(&mut self, desired: &Desired) -> Result<(), host::Error> {
+        self.hearing.tell(self.segment.as_mut());
         if !self.signal.take_observe() && self.segment.is_some() {
             return Ok(());
         }
@@ -228,6 +238,7 @@ impl<H: Host> Worker<H> {
             warn!("dnsmasq has ended");
         }
         self.segment = Some(observed);
+        self.hearing.withheld.clear();
         Ok(())
     }
 
@@ -259,6 +270,7 @@ impl<H: Host> Worker<H> {
             tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
         }
         outcome.taken.iter().for_each(|mac| drop(self.refused.remove(mac)));
+        self.hearing.withheld.extend(outcome.kept.iter().cloned());
         if outcome.started {
             let now = Instant::now();
             self.refused.clear();
@@ -302,16 +314,16 @@ impl<H: Host> Worker<H> {
         done: Option<PortsRevision>,
     ) {
         let Some(name) = &self.name else { return };
-        let reached = self.reached(desired, failure);
+        let (reached, leased) = (self.reached(desired, failure), &self.leased);
         let awaited = self.context.store().is_awaited(name);
         let held = self.predecessor.report();
-        let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held };
+        let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held, leased };
         self.context.outbox.put(self.uid, words.report());
     }
 
     fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
         let (segment, metadata) = (self.segment.as_ref(), self.metadata.problem());
-        Reached { desired, segment, failure, metadata, refused: &self.refused }
+        Reached { desired, segment, failure, metadata, refused: &self.refused, leased: &self.leased }
     }
 
     /// Whose turn it is. What is only to be removed waits for nobody's.
@@ -351,12 +363,7 @@ impl<H: Host> Worker<H> {
             now: Timestamp::now(),
         };
         let report = voice.report(inputs);
-        let ports = report.status.ports.unwrap_or_default();
-        self.count(
-            i64::from(is_true(&report.status.conditions, "Ready")),
-            ports.total.into(),
-            ports.ready.into(),
-        );
+        self.sums.count(&self.context.metrics, sums::of(&report, self.leased.counts));
         if self.said.as_ref() == Some(&report) {
             return Next::Never;
         }
@@ -370,14 +377,5 @@ impl<H: Host> Worker<H> {
         self.may_report_at = now + REPORT_EVERY;
         self.said = Some(report);
         Next::Never
-    }
-
-    /// Brings the sums over all networks up to date with this one's part.
-    fn count(&mut self, networks_ready: i64, ports: i64, ports_ready: i64) {
-        let metrics = &self.context.metrics;
-        metrics.networks_ready.inc_by(networks_ready - self.counted.0);
-        metrics.ports.inc_by(ports - self.counted.1);
-        metrics.ports_ready.inc_by(ports_ready - self.counted.2);
-        self.counted = (networks_ready, ports, ports_ready);
     }
 }

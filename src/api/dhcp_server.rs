@@ -188,6 +188,16 @@ pub struct DHCPServerStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
     pub held_addresses: Vec<HeldAddress>,
 
+    /// The leases that its dnsmasq holds, in numbers. They may be ten seconds old.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub leases: Option<ServedLeases>,
+
+    /// Leases of Ports' addresses that somebody else than the Port holds; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
+    pub foreign_leases: Vec<ForeignLease>,
+
     /// Since when its dnsmasq runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
@@ -197,6 +207,42 @@ pub struct DHCPServerStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
+}
+
+/// Numbers of a server's leases.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ServedLeases {
+    /// Those of DHCPv4.
+    #[schemars(with = "i32", range(min = 0))]
+    pub ipv4: u32,
+
+    /// Those of DHCPv6.
+    #[schemars(with = "i32", range(min = 0))]
+    pub ipv6: u32,
+}
+
+/// A lease that somebody else than the Port of its address holds.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ForeignLease {
+    /// The address.
+    #[schemars(length(max = 39))]
+    pub ip: String,
+
+    /// Name of the Port that has it.
+    #[schemars(length(max = 253))]
+    pub port_name: String,
+
+    /// Who holds it, if that is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 17))]
+    pub mac_address: Option<String>,
+
+    /// The identifier of its holder in DHCPv6, in hex with colons.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 389))]
+    pub duid: Option<String>,
 }
 
 /// An address that somebody else has.

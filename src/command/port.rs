@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::table::Table;
 use crate::agent::{read_ledger, segments_path};
 use crate::cli::Output;
-use crate::desired::{Effective, EffectiveFamily, EffectiveOption, effective};
+use crate::desired::{Effective, EffectiveFamily, EffectiveOption, NodeConfig, effective};
 use crate::dhcp_options::readable;
 use crate::durable;
 use crate::report::{self, NodeReport};
@@ -93,7 +93,8 @@ fn look(state: &Path, name: &ObjectName) -> Result<PortStatus> {
     }
     let uid: NetworkUid = inputs.network.metadata.uid.as_deref().unwrap_or_default().parse()?;
     let ledger = read_ledger(state, uid)?.unwrap_or_default();
-    let effective = effective(&inputs, &name.name, ledger)
+    let node = NodeConfig { metadata: node.metadata, ..NodeConfig::default() };
+    let effective = effective(&node, &inputs, &name.name, ledger)
         .map_err(|problem| anyhow::anyhow!("Port {name} is not served: {problem}"))?;
     Ok(said(name, &network, &effective))
 }

@@ -25,6 +25,8 @@ use crate::fair::Turns;
 use crate::plain::cut;
 use crate::reason::Reason;
 
+/// The condition of a Port.
+const CONFLICT: &str = "AddressConflict";
 /// Events of one namespace that wait to be written; beyond, they are dropped.
 const QUEUE: usize = 256;
 /// Events are at least this far apart: they are read by people.
@@ -128,6 +130,7 @@ impl Recorder {
         }
         for (port, status) in &statuses.ports {
             self.change(&**port, &status.conditions);
+            self.conflict(port, &status.conditions);
         }
     }
 
@@ -152,6 +155,26 @@ impl Recorder {
                 let message = &now.message;
                 self.say(object, &Note { warning: true, reason: &now.reason, action: "Reconcile", message });
             }
+        }
+    }
+
+    /// That somebody else has a Port's address, and that it is over.
+    fn conflict(&self, port: &Port, now: &[Condition]) {
+        let (now, before) = (find(now, CONFLICT), port.condition(CONFLICT));
+        match (now, before) {
+            (Some(now), before) if before.is_none_or(|before| before.message != now.message) => {
+                let note =
+                    Note { warning: true, reason: CONFLICT, action: "Reconcile", message: &now.message };
+                self.say(port, &note);
+            }
+            (None, Some(_)) => {
+                let message = "nobody else has its address any more";
+                self.say(
+                    port,
+                    &Note { warning: false, reason: "AddressConflictEnded", action: "Reconcile", message },
+                );
+            }
+            _ => {}
         }
     }
 

@@ -5,6 +5,7 @@
 
 mod act;
 mod book;
+mod conflict;
 mod events;
 mod feed;
 mod fleet;

@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::book::{is_current, reached};
+use super::conflict::foreign_lease;
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
@@ -324,6 +325,10 @@ impl Progress for Settled<'_> {
 
     fn port(&self, name: &str) -> Result<(), Problem> {
         if self.moved { Err(waiting()) } else { self.reports.port(name) }
+    }
+
+    fn conflict(&self, name: &str) -> Option<Problem> {
+        foreign_lease(&self.reports.active, name)
     }
 }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use super::network::{Admitted, admit_anywhere};
 use super::port::Guest;
 use super::subnet::Served;
-use super::{Inputs, Settled, settle};
+use super::{Inputs, NodeConfig, Settled, metadata, settle};
 use crate::allocate::Ledger;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
@@ -52,10 +52,17 @@ pub struct EffectiveOption {
     pub kinds: Option<Kinds>,
 }
 
-/// What the Port of this name is told. `ledger` is that of the network, where no controller decides.
-pub fn effective(inputs: &Inputs, name: &str, mut ledger: Ledger) -> Result<Effective, Problem> {
+/// What the Port of this name is told on such a node. `ledger` is that of the network, where no controller
+/// decides.
+pub fn effective(
+    node: &NodeConfig,
+    inputs: &Inputs,
+    name: &str,
+    mut ledger: Ledger,
+) -> Result<Effective, Problem> {
     let admitted = admit_anywhere(inputs)?;
-    let Settled { subnets, ports, .. } = settle(inputs, &admitted, &mut ledger);
+    let Settled { mut subnets, ports, .. } = settle(inputs, &admitted, &mut ledger);
+    metadata::offer(node, inputs, &mut subnets, &ports.guests);
     let Some(guest) = ports.guests.iter().find(|guest| guest.name == name) else {
         let waits = || Problem::new(Reason::Progressing, "it has no addresses yet".to_owned());
         return Err(ports.views.get(name).and_then(|view| view.problem.clone()).unwrap_or_else(waits));

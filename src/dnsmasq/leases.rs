@@ -7,8 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::state::Rights;
-use super::{Client, Host, Lease};
+use super::{Client, Host, Lease, Rights};
 use crate::types::MacAddr;
 
 /// A line of a lease file.
@@ -60,7 +59,7 @@ fn record(line: &str) -> Option<Record> {
     Some(Record { ip, lease, client_id, name, expires })
 }
 
-fn is_hex(text: &str) -> bool {
+pub(super) fn is_hex(text: &str) -> bool {
     let is_octet = |octet: &str| octet.len() == 2 && octet.bytes().all(|b| b.is_ascii_hexdigit());
     text.split(':').all(is_octet)
 }

@@ -3,7 +3,9 @@
 //! Called by `host` after a change was read, so that a port counts as served only when its line was
 //! accepted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::leases::is_hex;
 
 /// A line of a file that dnsmasq refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +39,18 @@ pub fn refusals(log: &str, is_ours: impl Fn(&str) -> bool) -> Vec<Refusal> {
         }
     }
     refusals
+}
+
+/// The clients of DHCPv6, by their identifiers in hex with colons, that a piece of log says got no address
+/// because all of theirs are leased.
+pub fn without_address(log: &str) -> BTreeSet<String> {
+    let said = log.lines().filter_map(parts).filter(|(program, _)| *program == "dnsmasq-dhcp");
+    said.filter_map(|(_, message)| {
+        let advertised = message.strip_suffix(" no addresses available")?.strip_prefix("DHCPADVERTISE(")?;
+        let (_, duid) = advertised.split_once(") ")?;
+        is_hex(duid).then(|| duid.to_owned())
+    })
+    .collect()
 }
 
 /// Who says what: `Nov 23 08:00:00 dnsmasq[7]: message`.
@@ -75,6 +89,17 @@ mod tests {
                    a dnsmasq-dhcp[7]: read /s/hosts/add-000001\n\
                    a dnsmasq[7]: duplicate dhcp-host IP address 10.0.0.5 at line 1 of /s/hosts/add-000001\n";
         assert_eq!(refusals(log, |_| true), []);
+    }
+
+    #[test]
+    fn a_client_without_an_address_is_named_once_and_only_by_dnsmasq() {
+        let log = "a dnsmasq-dhcp[7]: DHCPADVERTISE(dhcp0) 00:04:09 no addresses available\n\
+                   a dnsmasq-dhcp[7]: DHCPADVERTISE(dhcp0) 00:04:09 no addresses available\n\
+                   a dnsmasq-dhcp[7]: DHCPADVERTISE(dhcp0) 00:04:xx no addresses available\n\
+                   a dnsmasq-dhcp[7]: DHCPADVERTISE(dhcp0) 2001:db8::1 00:04:07\n\
+                   a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 DHCPADVERTISE(dhcp0) 00:04:08 no addresses available\n\
+                   a dnsmasq[7]: DHCPADVERTISE(dhcp0) 00:04:08 no addresses available\n";
+        assert_eq!(without_address(log), BTreeSet::from(["00:04:09".to_owned()]));
     }
 
     #[test]

@@ -14,16 +14,18 @@ mod options;
 mod options6;
 mod plan;
 mod render;
+mod rights;
 mod state;
 
 pub use argv::{Layout, argv, lease_seconds, same_range, server_duid};
 pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use leases::{Record, lease_file, leases, records};
-pub use log::{Refusal, refusals};
+pub use log::{Refusal, refusals, without_address};
 pub use option_set::{OptionKey, OptionSet};
 pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};
 pub use render::{hosts_text, names_text, options_text, read_names, server};
+pub use rights::Rights;
 pub use state::{
-    Action, Client, Files, Host, HostChange, Hosts, Lease, Process, Rights, Server, moved_leases, record,
+    Action, Client, Files, Host, HostChange, Hosts, Lease, Process, Server, moved_leases, record,
 };

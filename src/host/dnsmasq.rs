@@ -21,7 +21,7 @@ use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
 use super::survey::survey;
-use super::{Applied, Error, Refused, files};
+use super::{Applied, Error, Refused, Said, files};
 use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease};
 use crate::node::Family;
 use crate::types::NetworkUid;
@@ -72,7 +72,10 @@ impl Driver {
                 let text = dnsmasq::names_text(names);
                 return self.change(uid, move || write_names(&layout, &text)).await;
             }
-            Action::Release(ip, lease) => self.release(uid, *ip, lease).await?,
+            Action::Release(ip, lease) => {
+                let kept = self.release(uid, *ip, lease).await?;
+                return Ok(Applied { kept, ..Applied::default() });
+            }
             Action::Remove => blocking(move || files::remove(layout.dir())).await?,
         }
         Ok(Applied::default())
@@ -138,25 +141,26 @@ impl Driver {
     }
 
     /// A DHCP message is read after the query of its round, so the second answer comes after it; the
-    /// lease file is written before that. A lease that stays is worth a warning and no more: nobody
-    /// else gets the address, and the next start takes it out of the file.
-    async fn release(&self, uid: NetworkUid, ip: IpAddr, lease: &Lease) -> Result<(), Error> {
+    /// lease file is written before that. Whether the lease stays; that is worth a warning and no more:
+    /// nobody else gets the address, and the next start takes it out of the file.
+    async fn release(&self, uid: NetworkUid, ip: IpAddr, lease: &Lease) -> Result<bool, Error> {
         let process = self.process(uid)?;
         let leases = Layout::new(&self.state, uid).leases();
         let netns = netns::open(uid)?;
         let line = Line::open(&netns).await?;
         for _ in 0..TRIES {
             if !holds(&leases, ip, lease)? {
-                return Ok(());
+                return Ok(false);
             }
             release(&netns, uid, line.server(ip)?, ip, lease).await?;
             line.barrier(&process).await?;
             line.barrier(&process).await?;
         }
-        if holds(&leases, ip, lease)? {
+        let kept = holds(&leases, ip, lease)?;
+        if kept {
             tracing::warn!(network = %uid, %ip, ?lease, "dnsmasq keeps a lease that was released");
         }
-        Ok(())
+        Ok(kept)
     }
 
     /// Releases the leases whose addresses become another MAC address's. Before the lines that say so: after
@@ -297,11 +301,26 @@ fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
         let message = if mac.is_some() { refusal.message } else { format!("{}: {line}", refusal.message) };
         Refused { mac, message }
     });
-    Ok(Applied { refused: refused.collect() })
+    Ok(Applied { refused: refused.collect(), ..Applied::default() })
 }
 
 fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
+}
+
+/// What dnsmasq said of guests since `from`, and where its log ends now. Of a guest that has it say more than
+/// anybody reads only the end.
+pub(super) fn said(log: &Path, from: Option<u64>) -> Result<Said, Error> {
+    const MOST: u64 = 1 << 16;
+    let end = length(log);
+    let Some(from) = from else { return Ok(Said { end, ..Said::default() }) };
+    let from = if end < from { 0 } else { from.max(end.saturating_sub(MOST)) };
+    let text = read_from(log, from).map_err(Error::read(log))?;
+    // A line that is being written is read when it is whole.
+    let whole = text.rfind('\n').map_or(0, |at| at + 1);
+    let without_address = dnsmasq::without_address(&text[..whole]);
+    // What came in between is read twice.
+    Ok(Said { without_address, end: end.saturating_sub((text.len() - whole) as u64) })
 }
 
 /// The end of a log; the whole of it if it was set aside in between.

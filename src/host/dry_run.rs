@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Applied, Error, Host, NodeLink};
+use super::{Applied, Error, Host, NodeLink, Said, Solicitor};
+use crate::dnsmasq::Lease;
 use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -102,11 +103,28 @@ impl Host for DryRun {
         Ok(BTreeMap::new())
     }
 
+    async fn leases(&self, uid: NetworkUid) -> Result<BTreeMap<IpAddr, Lease>, Error> {
+        let server = self.with(|state| state.segments.get(&uid).and_then(|segment| segment.server.clone()));
+        Ok(server.unwrap_or_default().leases)
+    }
+
+    async fn said(&self, _uid: NetworkUid, _from: Option<u64>) -> Result<Said, Error> {
+        Ok(Said::default())
+    }
+
+    async fn solicitors(&self, _uid: NetworkUid, _duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
+        Ok(Vec::new())
+    }
+
     async fn sweep_bridges(&self, _wanted: &BTreeSet<String>) -> Result<(), Error> {
         Ok(())
     }
 
     fn events(&self) -> mpsc::Receiver<NetworkUid> {
+        mpsc::channel(1).1
+    }
+
+    fn writes(&self) -> mpsc::Receiver<NetworkUid> {
         mpsc::channel(1).1
     }
 }

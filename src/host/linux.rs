@@ -16,10 +16,12 @@ use super::metadata::Listeners;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
+use super::writes::Writes;
 use super::{
-    Applied, Error, Host, NodeLink, files, link, machine, neighbour, nft, observe, probe, route, survey,
+    Applied, Error, Host, NodeLink, Said, Solicitor, files, link, machine, neighbour, nft, observe, probe,
+    route, solicit, survey,
 };
-use crate::dnsmasq::Layout;
+use crate::dnsmasq::{self as server, Layout, Lease};
 use crate::node::{
     Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device,
 };
@@ -41,6 +43,8 @@ pub struct LinuxHost {
     devices: Devices,
     listeners: Listeners,
     events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
+    writes: Option<Writes>,
+    written: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
     /// Somebody who only looks changes nothing, not even a long log.
     acts: bool,
 }
@@ -48,7 +52,16 @@ pub struct LinuxHost {
 impl LinuxHost {
     /// Makes the state directory and finds the processes that run. In the context of a runtime.
     pub fn new(state: &Path) -> Result<Self, Error> {
-        Ok(Self { acts: true, ..Self::look(&machine::state_directory(state)?)? })
+        let (sender, receiver) = mpsc::channel(EVENTS);
+        let writes = Writes::start(sender).inspect_err(|error| {
+            tracing::warn!(%error, "cannot watch leases: they are looked at now and then only");
+        });
+        Ok(Self {
+            acts: true,
+            writes: writes.ok(),
+            written: Mutex::new(Some(receiver)),
+            ..Self::look(&machine::state_directory(state)?)?
+        })
     }
 
     /// As [`new`](Self::new), for one who only observes: makes nothing, and the state directory need
@@ -67,7 +80,8 @@ impl LinuxHost {
         let firewall = Firewall::default();
         let devices = Devices { handle, monitor, removals, allowed: Allowed::default() };
         let listeners = Listeners::default();
-        Ok(Self { state, firewall, driver, devices, listeners, events, acts: false })
+        let (writes, written, acts) = (None, Mutex::default(), false);
+        Ok(Self { state, firewall, driver, devices, listeners, events, writes, written, acts })
     }
 
     /// The same where more is allowed, or less.
@@ -86,6 +100,11 @@ impl LinuxHost {
     /// The state directory, by its one name: it is part of command lines.
     pub fn state_dir(&self) -> &Path {
         &self.state
+    }
+
+    /// What the network's server writes is to be heard of.
+    fn heed(&self, uid: NetworkUid) {
+        self.writes.iter().for_each(|writes| writes.heed(uid, Layout::new(&self.state, uid).dir()));
     }
 
     async fn observe_inside(&self, netns: Option<&Netns>) -> Result<observe::Inside, Error> {
@@ -200,6 +219,8 @@ impl Host for LinuxHost {
         let (layout, processes, inner) =
             (Layout::new(&self.state, uid), self.driver.processes.of(uid), netns.clone());
         let acts = self.acts;
+        // Before the look: what is written after it is told.
+        self.heed(uid);
         let server = blocking(move || {
             if acts {
                 dnsmasq::trim_log(&layout.log());
@@ -250,7 +271,13 @@ impl Host for LinuxHost {
             }
             Action::OpenDhcpv6 => netns::open(uid)?.run(nft::known::open).await??,
             Action::DeleteDevice => self.devices.delete(uid).await?,
-            Action::Server(action) => return self.driver.apply(uid, action).await,
+            Action::Server(action) => {
+                let applied = self.driver.apply(uid, action).await?;
+                if matches!(action, server::Action::Start(_)) {
+                    self.heed(uid);
+                }
+                return Ok(applied);
+            }
             Action::ServeMetadata(service) => self.listeners.serve(uid, service).await?,
             Action::StopMetadata => self.listeners.stop(uid).await?,
             Action::DeleteNamespace => self.delete_namespace(uid).await?,
@@ -297,6 +324,20 @@ impl Host for LinuxHost {
         probe::who_has(&netns, own, addresses).await
     }
 
+    async fn leases(&self, uid: NetworkUid) -> Result<BTreeMap<IpAddr, Lease>, Error> {
+        let path = Layout::new(&self.state, uid).leases();
+        blocking(move || Ok(server::leases(&files::read(&path)?))).await
+    }
+
+    async fn said(&self, uid: NetworkUid, from: Option<u64>) -> Result<Said, Error> {
+        let log = Layout::new(&self.state, uid).log();
+        blocking(move || dnsmasq::said(&log, from)).await
+    }
+
+    async fn solicitors(&self, uid: NetworkUid, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
+        solicit::listen(&netns::open(uid)?, duids).await
+    }
+
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {
         let links = link::all(&self.devices.handle).await?;
         let used: BTreeSet<_> = links.iter().filter_map(|link| link.controller).collect();
@@ -309,6 +350,11 @@ impl Host for LinuxHost {
 
     fn events(&self) -> mpsc::Receiver<NetworkUid> {
         let taken = self.events.lock().unwrap_or_else(PoisonError::into_inner).take();
+        taken.unwrap_or_else(|| mpsc::channel(1).1)
+    }
+
+    fn writes(&self) -> mpsc::Receiver<NetworkUid> {
+        let taken = self.written.lock().unwrap_or_else(PoisonError::into_inner).take();
         taken.unwrap_or_else(|| mpsc::channel(1).1)
     }
 }

@@ -29,7 +29,9 @@ mod process;
 mod release;
 mod removal;
 mod route;
+mod solicit;
 mod survey;
+mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
@@ -38,6 +40,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
+use crate::dnsmasq::Lease;
 use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -89,12 +92,30 @@ pub trait Host: Send + Sync + 'static {
         addresses: &BTreeSet<IpAddr>,
     ) -> impl Future<Output = Result<BTreeMap<IpAddr, MacAddr>, Error>> + Send;
 
+    /// The leases that a network's server holds.
+    fn leases(&self, uid: NetworkUid) -> impl Future<Output = Result<BTreeMap<IpAddr, Lease>, Error>> + Send;
+
+    /// What a network's server said of its guests after `from` in its log; `None`: only where that ends.
+    fn said(&self, uid: NetworkUid, from: Option<u64>) -> impl Future<Output = Result<Said, Error>> + Send;
+
+    /// Who with one of these client identifiers asks a network's server for an address, as far as they do
+    /// so within some seconds.
+    fn solicitors(
+        &self,
+        uid: NetworkUid,
+        duids: &BTreeSet<String>,
+    ) -> impl Future<Output = Result<Vec<Solicitor>, Error>> + Send;
+
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;
 
     /// Networks to which something happened that we did not do. Whoever asks first gets them; for
     /// everybody else the channel is closed.
     fn events(&self) -> mpsc::Receiver<NetworkUid>;
+
+    /// Networks whose server wrote down something: a lease, or what it thinks of a guest. Whoever asks
+    /// first gets them.
+    fn writes(&self) -> mpsc::Receiver<NetworkUid>;
 }
 
 /// A link of the node.
@@ -111,6 +132,28 @@ pub struct NodeLink {
 pub struct Applied {
     /// What dnsmasq did not take of the lines it was given.
     pub refused: Vec<Refused>,
+    /// dnsmasq keeps the lease that it was to give up.
+    pub kept: bool,
+}
+
+/// What a server said of its guests.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Said {
+    /// The identifiers of clients of DHCPv6 that got no address because all of theirs are leased.
+    pub without_address: BTreeSet<String>,
+    /// Where its log ends.
+    pub end: u64,
+}
+
+/// Who asks for an address by DHCPv6.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Solicitor {
+    /// Whose frame it was.
+    pub mac: MacAddr,
+    /// Its client identifier, in hex with colons.
+    pub duid: String,
+    /// Its identity associations.
+    pub iaids: BTreeSet<u32>,
 }
 
 /// A line that dnsmasq did not take.

@@ -1,4 +1,4 @@
-//! `kube-dhcp leases`: who really holds which address.
+//! Leases: who really holds which address, and what the agent says of it.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::lab::{Mac, PATIENCE, eventually};
 use crate::manifests::{fixed, lan, lan_v4, subnet, vlan};
-use crate::site::Site;
+use crate::site::{LONG, Site};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 
@@ -141,4 +141,41 @@ fn they_are_chosen_by_namespace_network_and_port() {
             told(&site, filter).iter().map(|l| l["port"]["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(found, ports, "{filter:?}");
     }
+}
+
+fn metric(site: &Site, line: &str) -> bool {
+    site.get("/metrics").is_some_and(|(_, text)| text.lines().any(|known| known == line))
+}
+
+/// With an agent that looks at nothing unless it is told.
+#[test]
+fn they_are_counted_when_they_are_given() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let agent = site.launch().more(&["--resync-seconds", "3600"]).start_ready();
+    site.until_ready("Port", "vm1");
+    let before = agent.actions();
+    site.until_leased(&site.guest(1), ADDRESS);
+    let counted = || metric(&site, "kube_dhcp_leases{family=\"IPv4\"} 1").then_some(());
+    eventually("the lease is counted", LONG, counted);
+    assert!(metric(&site, "kube_dhcp_leases{family=\"IPv6\"} 0"));
+    assert_eq!(agent.actions(), before, "nothing is done for it");
+}
+
+#[test]
+fn a_lease_that_dnsmasq_does_not_give_up_is_a_condition_of_its_port_until_it_is_gone() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let _agent = site.launch().more(&["--resync-seconds", "3600"]).start_ready();
+    site.until_ready("Port", "vm1");
+    let conflict = || site.status().condition("Port", "vm1", "AddressConflict");
+    assert_eq!(conflict(), None);
+    damage(&site, b"0 02:00:00:00:00:09 10.0.0.20 * *\n");
+    let told = eventually("it is told", LONG, conflict);
+    assert_eq!((told.status.as_str(), told.reason.as_str()), ("True", "LeaseHeldByOther"));
+    assert!(told.message.contains("02:00:00:00:00:09 holds the lease of 10.0.0.20"), "{told:?}");
+    site.until_ready("Port", "vm1");
+    // dnsmasq never had it in memory, and writes the file anew.
+    site.until_leased(&site.guest(1), ADDRESS);
+    eventually("it is over", LONG, || conflict().is_none().then_some(()));
 }

@@ -149,6 +149,9 @@ fn a_guest_is_answered_in_its_ports_name_and_in_no_other() {
     let way = [32, 169, 254, 169, 254, 0, 0, 0, 0];
     assert_eq!(ack.option(ROUTES), Some(&way[..]));
     assert_eq!(ack.option(3), None);
+    let state = site.state.to_str().unwrap();
+    let told = site.run(&["status", "--state-dir", state, "--port", "team-a/vm1"]);
+    assert!(told.contains("169.254.169.254/32"), "{told}");
 
     until_answered(&guest);
     let spoof = "GET /latest/user-data?a=b HTTP/1.1\r\nHost: other\r\nX-Kube-Dhcp-Port: vm2\r\nx_kube_dhcp_port: vm2\r\n\

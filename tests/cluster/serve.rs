@@ -67,11 +67,22 @@ fn a_network_is_served_by_two_nodes_and_says_so() {
         assert_eq!(ack.options[&6], [10, 0, 0, 10, 10, 0, 0, 11]);
         assert_eq!(guest.init_reboot(ack.yiaddr()).unwrap().kind(), MessageType::Ack);
         capture.assert_no_nak();
+        a_server_counts_its_lease(&site).await;
         println!("{}", site.plane.kubectl(&["get", "dnet,dsub,dport,dsrv,dagent,dip,dphys", "-A"]));
         events_say_each_thing_once(&site);
         a_port_is_added_and_removed(&site).await;
         everything_goes(&site).await;
     });
+}
+
+async fn a_server_counts_its_lease(site: &Site) {
+    let counted = async || {
+        let servers = site.list("DHCPServer").await;
+        let leases = |server: &serde_json::Value| server.pointer("/status/leases/ipv4").cloned();
+        let has = servers.iter().any(|server| leases(server) == Some(json!(1)));
+        if has { Ok(()) } else { Err(format!("{servers:#?}")) }
+    };
+    site.eventually(Duration::from_secs(20), counted).await;
 }
 
 /// That servers start is nothing to warn of, and what is said is not said again.

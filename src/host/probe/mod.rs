@@ -103,7 +103,8 @@ impl Question {
     }
 }
 
-fn open(ethertype: u16) -> io::Result<Socket> {
+/// A socket for frames of this type on the network's device; on a thread in its namespace.
+pub(super) fn open(ethertype: u16) -> io::Result<Socket> {
     let protocol = Protocol::from(i32::from(ethertype.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
     // The safe way to a link-layer address: the system's own list has them ready-made.

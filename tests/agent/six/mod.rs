@@ -9,6 +9,7 @@ mod endings;
 mod mistakes;
 mod moves;
 mod names;
+mod reborn;
 mod strangers;
 
 use std::net::{Ipv4Addr, Ipv6Addr};

@@ -1,0 +1,152 @@
+//! Guests that come again under another identity in DHCPv6: installed anew, or first by their firmware and
+//! then by their system. dnsmasq has no address for them as long as the old identity holds the leases.
+//!
+//! Used by a network's worker. Pure: it says which leases are to be given back.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::dnsmasq::{Lease, Server};
+use crate::host::Solicitor;
+use crate::node::Family;
+use crate::types::MacAddr;
+
+/// A guest may change its identity so often. It harms only itself; but each change is work.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Reborn {
+    /// When a guest had leases given back last.
+    done: BTreeMap<MacAddr, Instant>,
+}
+
+impl Reborn {
+    /// The leases that are in the way of those who asked.
+    pub(super) fn in_the_way(
+        &mut self,
+        asked: &[Solicitor],
+        server: &Server,
+        now: Instant,
+    ) -> Vec<(IpAddr, Lease)> {
+        self.done.retain(|_, done| now.saturating_duration_since(*done) < EVERY);
+        let mut all = Vec::new();
+        for solicitor in asked {
+            if self.done.contains_key(&solicitor.mac) {
+                continue;
+            }
+            let leases = in_the_way(solicitor, server);
+            if !leases.is_empty() {
+                self.done.insert(solicitor.mac, now);
+                all.extend(leases);
+            }
+        }
+        all
+    }
+}
+
+/// All that other identities of the same guest hold. A client that has all its addresses, and asks for one
+/// more by a new association, gets the last one: of two it may have lost the first one, too.
+fn in_the_way(solicitor: &Solicitor, server: &Server) -> Vec<(IpAddr, Lease)> {
+    let Some(host) = server.hosts.entries.get(&(solicitor.mac, Family::V6)) else { return Vec::new() };
+    let addresses = std::iter::once(&host.ip).chain(&host.more);
+    let held: Option<Vec<_>> =
+        addresses.map(|ip| server.leases.get(ip).map(|lease| (*ip, lease.clone()))).collect();
+    // There is one left: that is not why it got none.
+    let Some(held) = held else { return Vec::new() };
+    let (own, others): (Vec<_>, Vec<_>) =
+        held.into_iter().partition(|(_, lease)| duid(lease) == solicitor.duid);
+    if !others.is_empty() {
+        return others;
+    }
+    let asked_by = |lease: &Lease| matches!(lease, Lease::V6 { iaid, .. } if solicitor.iaids.contains(iaid));
+    if solicitor.iaids.is_empty() || own.iter().any(|(_, lease)| asked_by(lease)) {
+        return Vec::new();
+    }
+    own.into_iter().next_back().into_iter().collect()
+}
+
+fn duid(lease: &Lease) -> &str {
+    match lease {
+        Lease::V4(_) => "",
+        Lease::V6 { duid, .. } => duid,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnsmasq::{Host, Hosts};
+
+    const OLD: &str = "00:04:01";
+    const NEW: &str = "00:04:02";
+
+    fn ip(n: u16) -> IpAddr {
+        IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, n])
+    }
+
+    /// One guest with these addresses, some of them leased.
+    fn server(addresses: &[u16], leases: &[(u16, &str, u32)]) -> Server {
+        let mut ips = addresses.iter().map(|n| ip(*n));
+        let host = Host {
+            ip: ips.next().unwrap(),
+            more: ips.collect(),
+            name: "vm1".parse().unwrap(),
+            tag: "p".into(),
+        };
+        let hosts = BTreeMap::from([((MacAddr::local([1; 5]), Family::V6), host)]);
+        let lease = |(n, duid, iaid): &(u16, &str, u32)| {
+            (ip(*n), Lease::V6 { duid: (*duid).to_owned(), iaid: *iaid, name: None })
+        };
+        let leases = leases.iter().map(lease).collect();
+        Server { hosts: Hosts::fresh(hosts), leases, ..Server::default() }
+    }
+
+    fn asks(duid: &str, iaids: &[u32]) -> Solicitor {
+        let iaids = iaids.iter().copied().collect();
+        Solicitor { mac: MacAddr::local([1; 5]), duid: duid.to_owned(), iaids }
+    }
+
+    fn given_back(server: &Server, solicitor: Solicitor) -> Vec<IpAddr> {
+        let leases = Reborn::default().in_the_way(&[solicitor], server, Instant::now());
+        leases.into_iter().map(|(ip, _)| ip).collect()
+    }
+
+    #[test]
+    fn what_the_old_identity_holds_is_given_back() {
+        let one = server(&[1], &[(1, OLD, 1)]);
+        assert_eq!(given_back(&one, asks(NEW, &[1])), [ip(1)]);
+        assert_eq!(given_back(&one, asks(NEW, &[])), [ip(1)], "known by the log alone");
+        assert_eq!(given_back(&one, asks(OLD, &[2])), [ip(1)], "another association");
+        assert_eq!(given_back(&one, asks(OLD, &[1])), [] as [IpAddr; 0], "it has it");
+        let other = Solicitor { mac: MacAddr::local([9; 5]), ..asks(NEW, &[1]) };
+        assert_eq!(given_back(&one, other), [] as [IpAddr; 0], "nobody's business");
+    }
+
+    #[test]
+    fn several_addresses_and_associations_go_on_working() {
+        let free = server(&[1, 2], &[(1, OLD, 1)]);
+        assert_eq!(given_back(&free, asks(OLD, &[2])), [] as [IpAddr; 0], "one is left");
+        let full = server(&[1, 2], &[(1, OLD, 1), (2, OLD, 2)]);
+        assert_eq!(given_back(&full, asks(NEW, &[1])), [ip(1), ip(2)]);
+        assert_eq!(given_back(&full, asks(OLD, &[3])), [ip(2)]);
+        assert_eq!(given_back(&full, asks(OLD, &[2, 3])), [] as [IpAddr; 0]);
+        let mixed = server(&[1, 2], &[(1, OLD, 1), (2, NEW, 1)]);
+        assert_eq!(given_back(&mixed, asks(NEW, &[2])), [ip(1)]);
+    }
+
+    #[test]
+    fn a_guest_with_many_identities_makes_no_work() {
+        let (server, mut reborn) = (server(&[1], &[(1, OLD, 1)]), Reborn::default());
+        let mut count = |duid: &str, now| reborn.in_the_way(&[asks(duid, &[1])], &server, now).len();
+        let now = Instant::now();
+        assert_eq!(count(NEW, now), 1);
+        for n in 0..100 {
+            assert_eq!(count(&format!("00:04:{n:02}:03"), now + EVERY / 2), 0);
+        }
+        assert_eq!(count(NEW, now + EVERY), 1);
+    }
+}
