@@ -55,6 +55,18 @@ pub enum Wish {
     In(String),
     /// This address.
     Exactly(IpAddr),
+    /// This address of this Subnet, which its holder makes itself; none where there is no such Subnet.
+    Formed(IpAddr, String),
+}
+
+impl Wish {
+    /// The address, if it names one.
+    fn names(&self) -> Option<IpAddr> {
+        match self {
+            Self::Exactly(ip) | Self::Formed(ip, _) => Some(*ip),
+            Self::Any(_) | Self::In(_) => None,
+        }
+    }
 }
 
 /// Who asks, and for what; the order of the wishes is kept.
@@ -198,17 +210,18 @@ impl Ledger {
             ips.sort_unstable_by_key(|ip| self.0.get(ip).map(|allocation| allocation.position));
         }
         let of = |claim: &Claim| held.get(&claim.holder.identity()).cloned().unwrap_or_default();
-        claims.iter().map(|claim| self.round(claim, of(claim))).collect()
+        claims.iter().map(|claim| self.round(pools, claim, of(claim))).collect()
     }
 
     /// An address goes to the wish that names it, else stays with the wish that had it, else goes to
     /// one that it fits: so that what did not change does not move.
-    fn round(&self, claim: &Claim, mut held: Vec<IpAddr>) -> Round {
+    fn round(&self, pools: &[Pool], claim: &Claim, mut held: Vec<IpAddr>) -> Round {
         let mut met = vec![None; claim.wishes.len()];
+        let formed = |name: &str| pools.iter().any(|pool| pool.formed && pool.subnet_name == name);
         let fits = |wish: &Wish, ip: &IpAddr| match (wish, self.0.get(ip)) {
-            (Wish::Exactly(wanted), _) => wanted == ip,
+            (Wish::Exactly(wanted) | Wish::Formed(wanted, _), _) => wanted == ip,
             (Wish::In(subnet), Some(held)) => held.subnet_name == *subnet,
-            (Wish::Any(family), Some(_)) => Family::of(*ip) == *family,
+            (Wish::Any(family), Some(held)) => Family::of(*ip) == *family && !formed(&held.subnet_name),
             (_, None) => false,
         };
         for turn in [Turn::Exact, Turn::Same, Turn::Subnet, Turn::Any] {
@@ -256,7 +269,7 @@ impl Ledger {
 
     fn meet(&mut self, search: &mut Search<'_>, claim: &Claim, round: &mut Round, exact: bool) {
         for (position, (wish, met)) in claim.wishes.iter().zip(&mut round.met).enumerate() {
-            if met.is_none() && matches!(wish, Wish::Exactly(_)) == exact {
+            if met.is_none() && wish.names().is_some() == exact {
                 *met = Some(self.find(search, &claim.holder, wish).map(|(ip, pool)| {
                     self.give(ip, &pool.subnet_name, &claim.holder, position);
                     ip
@@ -284,6 +297,11 @@ impl Ledger {
         let pools = search.pools;
         match wish {
             Wish::Exactly(ip) => Ok((*ip, self.exactly(pools, *ip)?)),
+            Wish::Formed(ip, name) => {
+                let pool = pools.iter().find(|pool| pool.subnet_name == *name);
+                pool.ok_or(AllocateError::NoSubnet)?;
+                Ok((*ip, self.exactly(pools, *ip)?))
+            }
             Wish::In(name) => {
                 let pool = pools.iter().find(|pool| pool.subnet_name == *name);
                 let pool = pool.ok_or_else(|| AllocateError::SubnetNotFound(name.clone()))?;

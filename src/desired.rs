@@ -5,6 +5,7 @@
 //! time. Pure; the ledger of allocations is the only thing it changes.
 
 mod accept;
+mod adverts;
 mod attachment;
 mod effective;
 mod metadata;
@@ -27,12 +28,12 @@ use crate::dnsmasq::{self, Layout};
 use crate::metadata::Directory;
 use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::reason::{Problem, Reason};
-use crate::service::Service;
+use crate::service::{Scope, Service};
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
-pub use effective::{Effective, EffectiveFamily, EffectiveOption, effective};
+pub use effective::{Advertised, Effective, EffectiveFamily, EffectiveOption, effective};
 use network::Admitted;
 pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
@@ -181,7 +182,7 @@ fn served(
     views.extend(ports.guests.iter().map(view));
     let segment = (!service.scopes.is_empty()).then(|| Segment {
         metadata: offer.service,
-        ..segment(node, uid, inputs, admitted, &subnets, &service)
+        ..segment(node, uid, inputs, admitted, &subnets, (&service, &ports.guests))
     });
     let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
     let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
@@ -287,8 +288,10 @@ fn service(uid: NetworkUid, admitted: &Admitted, subnets: &[Served], guests: &[G
     for guest in guests {
         names.extend(guest.names(admitted.domain.as_ref()));
     }
+    let scopes: Vec<_> = subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect();
     Service {
-        scopes: subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect(),
+        advertisement: adverts::advertisement(admitted, &scopes),
+        scopes,
         reservations: guests.iter().flat_map(|guest| guest.reservations(subnets)).collect(),
         names,
         domain: admitted.domain.clone(),
@@ -304,15 +307,16 @@ fn segment(
     inputs: &Inputs,
     admitted: &Admitted,
     subnets: &[Served],
-    service: &Service,
+    (service, guests): (&Service, &[Guest]),
 ) -> Segment {
+    let known = heard(service, guests);
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
     let mac = device_mac(node, uid, inputs.server.is_some());
     let device = Device {
         attached: admitted.attached.clone(),
         addresses: subnets.iter().filter_map(Served::device_address).collect(),
         gateways: subnets.iter().rev().filter_map(Served::route).collect(),
-        neighbours: neighbours(mac, subnets, service),
+        neighbours: neighbours(mac, subnets, known.iter().flatten()),
         ..Device::bare(mac, u32::from(admitted.mtu.unwrap_or(1500)))
     };
     Segment {
@@ -320,7 +324,7 @@ fn segment(
             usable: true,
             sysctls: BTreeSet::from(Sysctl::ALL),
             rules: rules(inputs.server.is_some() && node.several_servers),
-            known: guests_of_dhcpv6(service),
+            known,
         }),
         bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
         device: Some(device),
@@ -337,23 +341,28 @@ fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
     }
 }
 
-/// Whom DHCPv6 hears: others would have it wait for their neighbour entries, and get answers that dnsmasq
-/// does not keep from strangers.
-fn guests_of_dhcpv6(service: &Service) -> Option<BTreeSet<MacAddr>> {
-    let served = service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6());
-    let guests = || service.reservations.iter().filter(|port| port.ip.is_ipv6()).map(|port| port.mac);
-    served.then(|| guests().collect())
+/// Whom DHCPv6 hears, and who may ask for router advertisements: others would have it wait for their
+/// neighbour entries, keep it busy, and get answers that dnsmasq does not keep from strangers.
+fn heard(service: &Service, guests: &[Guest]) -> Option<BTreeSet<MacAddr>> {
+    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6).map(|port| port.mac);
+    let advertises = service.advertisement.is_some();
+    let soliciting = guests.iter().filter_map(Guest::client).filter(|_| advertises);
+    let served = advertises || service.scopes.iter().any(Scope::has_dhcpv6);
+    served.then(|| of_dhcp.chain(soliciting).collect())
 }
 
 /// Those whom dnsmasq need not wait for: guests at the addresses that they have by default, and ourselves,
 /// who release leases.
-fn neighbours(own: MacAddr, subnets: &[Served], service: &Service) -> BTreeMap<Ipv6Addr, MacAddr> {
-    let guests = service.reservations.iter().filter(|port| port.ip.is_ipv6());
+fn neighbours<'a>(
+    own: MacAddr,
+    subnets: &[Served],
+    guests: impl Iterator<Item = &'a MacAddr>,
+) -> BTreeMap<Ipv6Addr, MacAddr> {
     let servers = subnets.iter().filter_map(|subnet| match subnet.server {
         Some(IpAddr::V6(ip)) => Some((ip, own)),
         _ => None,
     });
-    guests.map(|port| (port.mac.link_local(), port.mac)).chain(servers).collect()
+    guests.map(|mac| (mac.link_local(), *mac)).chain(servers).collect()
 }
 
 /// On a segment with other nodes' servers each has a MAC address of its own.

@@ -44,7 +44,7 @@ pub struct Namespace {
     pub sysctls: BTreeSet<Sysctl>,
     /// The firewall's rules of ours.
     pub rules: BTreeSet<Rule>,
-    /// Who may speak to the DHCPv6 server; `None`: everybody. Observed: also where a filter is not whole.
+    /// Who may speak to the DHCPv6 server, and ask for advertisements; `None`: everybody. Observed: also where a filter is not whole.
     pub known: Option<BTreeSet<MacAddr>>,
 }
 

@@ -43,7 +43,7 @@ pub enum Reason {
     MTUTooSmall,
     /// Another Subnet of the Network has some of the addresses.
     SubnetsOverlap,
-    /// The Network has as many Subnets as it can have.
+    /// The Network has as many Subnets as it can have, or more than a Port has addresses.
     TooManySubnets,
     /// Another Port of the Network has the MAC address.
     DuplicateMAC,
@@ -224,8 +224,8 @@ impl Reason {
             Self::TooManySubnets => (
                 "TooManySubnets",
                 "Reconciling",
-                "Subnet",
-                "use another Network, or delete a Subnet of this one",
+                "Subnet, Port",
+                "use another Network, or delete a Subnet of this one; for a Port, list the addresses that it needs",
             ),
             Self::DuplicateMAC => (
                 "DuplicateMAC",

@@ -83,6 +83,11 @@ impl OptionList {
         self.plain.extend(more.plain);
     }
 
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.plain.is_empty() && self.special.is_empty()
+    }
+
     /// Those of one protocol.
     #[must_use]
     pub fn of(mut self, family: Family) -> Self {
@@ -101,8 +106,10 @@ impl OptionList {
 /// DHCP and DNS of one network on one node.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Service {
-    /// The subnets with DHCP, in the order of their names.
+    /// The subnets with a server, in the order of their names.
     pub scopes: Vec<Scope>,
+    /// What router advertisements say beside the prefixes; `None`: there are none.
+    pub advertisement: Option<Advertisement>,
     /// The ports that DHCP answers.
     pub reservations: Vec<Reservation>,
     /// The names of each address, the one of its reverse look-up first.
@@ -118,17 +125,67 @@ pub struct Service {
     pub identity: [u8; 16],
 }
 
-/// A subnet with DHCP.
+/// A subnet with a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scope {
     /// Stands for the subnet in the server's files: letters and digits.
     pub key: String,
     /// The subnet.
     pub cidr: IpNet,
-    /// Lease time in seconds; `u32::MAX` is infinite (RFC 2131 §3.3).
+    /// How its guests get addresses.
+    pub addressing: Addressing,
+    /// Whether the servers advertise it.
+    pub advertised: bool,
+    /// Lease time in seconds; `u32::MAX` is infinite (RFC 2131 §3.3). Of an advertised prefix its lifetime.
     pub lease_seconds: u32,
     /// What the guests of the subnet get.
     pub options: OptionList,
+}
+
+/// How the guests of a subnet get addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Addressing {
+    /// From DHCP.
+    Dhcp,
+    /// By themselves, of the prefix that is advertised; options from DHCP.
+    Stateless,
+    /// By themselves, and nothing from DHCP.
+    Slaac,
+}
+
+impl Scope {
+    /// Whether it has IPv6 guests that DHCP answers.
+    pub fn has_dhcpv6(&self) -> bool {
+        self.cidr.addr().is_ipv6() && self.addressing != Addressing::Slaac
+    }
+}
+
+/// What router advertisements say beside the prefixes. That whoever sends them is no router is always said.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Advertisement {
+    /// Of the link.
+    pub mtu: Option<u16>,
+    /// DNS servers and search list (RFC 8106), as the options 23 and 24 of DHCPv6.
+    pub options: Options,
+}
+
+/// What a port is given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Offer {
+    /// The address that it is offered.
+    pub ip: IpAddr,
+    /// Others that it may have besides: a DHCPv6 client may ask for several (RFC 8415 §12.1, an IAID for
+    /// each).
+    pub more: Vec<IpAddr>,
+    /// Its host name, and its name while it has a lease (option 12; in DHCPv6 option 39).
+    pub name: HostName,
+}
+
+impl Offer {
+    /// All of its addresses.
+    pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        std::iter::once(self.ip).chain(self.more.iter().copied())
+    }
 }
 
 /// A port that DHCP answers, in one family.
@@ -138,13 +195,13 @@ pub struct Reservation {
     pub key: String,
     /// Whom to answer.
     pub mac: MacAddr,
-    /// With which address.
-    pub ip: IpAddr,
-    /// Addresses besides: a DHCPv6 client may ask for several (RFC 8415 §12.1, an IAID for each).
-    pub more: Vec<IpAddr>,
-    /// The host name it gets (option 12; in DHCPv6 option 39).
-    pub hostname: HostName,
-    /// What it gets besides, or instead of, the subnet's.
+    /// In which family.
+    pub family: Family,
+    /// With which address; `None`: with options alone.
+    pub offer: Option<Offer>,
+    /// The key of the subnet whose options it gets.
+    pub scope: String,
+    /// What it gets besides, or instead of, the subnet's: of its family.
     pub options: OptionList,
 }
 

@@ -47,11 +47,15 @@ impl MacAddr {
         self.0
     }
 
-    /// The link-local IPv6 address that its owner has by default (RFC 4291 §2.5.1, modified EUI-64).
+    /// The link-local IPv6 address that its owner has by default.
     pub fn link_local(self) -> Ipv6Addr {
+        self.address_in(Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0))
+    }
+
+    /// The address that its owner makes itself in this /64 (RFC 4291 appendix A, modified EUI-64).
+    pub fn address_in(self, prefix: Ipv6Addr) -> Ipv6Addr {
         let [first, second, third, rest @ ..] = self.0;
-        let mut octets = [0; 16];
-        octets[..2].copy_from_slice(&[0xfe, 0x80]);
+        let mut octets = prefix.octets();
         octets[8..13].copy_from_slice(&[first ^ 2, second, third, 0xff, 0xfe]);
         octets[13..].copy_from_slice(&rest);
         octets.into()
@@ -311,9 +315,12 @@ mod tests {
     }
 
     #[test]
-    fn a_link_local_address_is_made_of_a_mac() {
+    fn an_address_is_made_of_a_mac() {
         let mac: MacAddr = "02:11:22:33:44:55".parse().unwrap();
         assert_eq!(mac.link_local().to_string(), "fe80::11:22ff:fe33:4455");
+        let mac: MacAddr = "00:11:22:33:44:55".parse().unwrap();
+        let formed = mac.address_in("2001:db8:0:1::".parse().unwrap());
+        assert_eq!(formed.to_string(), "2001:db8:0:1:211:22ff:fe33:4455");
     }
 
     #[test]

@@ -105,11 +105,11 @@ fn ipv6(subnet: &Subnet, cidr: IpNet) -> Vec<Problem> {
     let Some(ipv6) = &spec.ipv6 else {
         return vec![invalid("spec.ipv6", "must be set if and only if cidr is an IPv6 one")];
     };
-    if ipv6.address_mode != AddressMode::Dhcpv6Stateful {
-        problems.push(not_supported("spec.ipv6.addressMode", "only DHCPv6Stateful is supported yet"));
+    if ipv6.address_mode != AddressMode::Dhcpv6Stateful && cidr.prefix_len() != 64 {
+        problems.push(invalid("spec.cidr", "guests make themselves addresses only in a /64"));
     }
-    if ipv6.router_advertisements != RouterAdvertisements::None {
-        problems.push(not_supported("spec.ipv6.routerAdvertisements", "only None is supported yet"));
+    if ipv6.address_mode == AddressMode::Slaac {
+        problems.extend(unasked(&spec.options, ipv6.router_advertisements));
     }
     if cidr.prefix_len() < 64 && spec.dhcp.mode != DhcpMode::Disabled {
         problems.push(not_supported("spec.cidr", "dnsmasq serves DHCPv6 with prefix lengths from 64"));
@@ -124,6 +124,18 @@ fn ipv6(subnet: &Subnet, cidr: IpNet) -> Vec<Problem> {
         problems.push(not_supported("spec.hostRoutes", "DHCPv6 has no routes: a router advertises them"));
     }
     problems
+}
+
+/// Options that nobody sends: guests do not ask DHCPv6 for any, and an advertisement has room for two,
+/// for all guests alike.
+fn unasked(list: &[DhcpOption], advertisements: RouterAdvertisements) -> Option<Problem> {
+    let (options, _) = dhcp_options::options(list, "spec.options", Some(Family::V6));
+    let advertised =
+        |code: Code| advertisements == RouterAdvertisements::Server && matches!(code, Code::V6(23 | 24));
+    let plain = options.plain.keys().copied().filter(|code| !advertised(*code));
+    let code = plain.chain(options.special.iter().map(|special| special.code)).next()?;
+    let message = format!("with SLAAC nobody sends option {code}; use DHCPv6Stateless");
+    Some(not_supported("spec.options", &message))
 }
 
 /// Addresses that no guest can have. With all that there are dnsmasq would not even start.

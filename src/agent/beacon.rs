@@ -180,8 +180,10 @@ struct Physical {
 fn features(several_servers: bool, metadata: bool) -> Vec<String> {
     let ipv6 = has_ipv6().then_some(Feature::IPv6);
     let several = several_servers.then_some(Feature::SeveralServers);
+    let advertisements = ipv6.map(|_| Feature::RouterAdvertisements);
     let metadata = metadata.then_some(Feature::Metadata);
-    let all = std::iter::once(Feature::IPv4).chain(ipv6).chain(metadata).chain(several);
+    let more = [ipv6, advertisements, metadata, several].into_iter().flatten();
+    let all = std::iter::once(Feature::IPv4).chain(more);
     all.map(|feature| feature.as_str().to_owned()).collect()
 }
 

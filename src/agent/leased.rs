@@ -73,6 +73,7 @@ mod tests {
     use crate::desired::PortView;
     use crate::dnsmasq::{Host, Hosts};
     use crate::node::Family;
+    use crate::service::Offer;
     use crate::types::MacAddr;
 
     #[test]
@@ -80,7 +81,10 @@ mod tests {
         let mac = |n| MacAddr::local([0, 0, 0, 0, n]);
         let ip = |n: u8| IpAddr::from([10, 0, 0, n]);
         let six: IpAddr = "2001:db8::5".parse().unwrap();
-        let host = |ip, name: &str| Host { ip, more: vec![], name: name.parse().unwrap(), tag: "p".into() };
+        let host = |ip, name: &str| {
+            let offer = Offer { ip, more: vec![], name: name.parse().unwrap() };
+            Host { offer: Some(offer), tag: "p".into() }
+        };
         let hosts = BTreeMap::from([
             ((mac(1), Family::V4), host(ip(1), "a")),
             ((mac(1), Family::V6), host(six, "a")),

@@ -1,5 +1,7 @@
 //! How far a network is: what it shall be against what it is.
 
+use std::net::IpAddr;
+
 use std::collections::BTreeMap;
 
 use super::leased::Leased;
@@ -69,12 +71,16 @@ fn same_options(is: &Server, shall: &Server, client: Client) -> bool {
     let of = |server: &Server| -> Vec<(OptionKey, String)> {
         let own = server.options.values.range(OptionKey::plain(&host.tag, *Code::ALL.start())..);
         let own = own.take_while(|(key, _)| key.tag == host.tag);
+        let own = own.filter(|(key, _)| key.code.family() == client.1);
         own.map(|(key, value)| (key.clone(), value.clone())).collect()
     };
-    let (mine, wanted) = (is.process.as_ref(), shall.process.as_ref());
-    let range =
-        mine.zip(wanted).is_some_and(|(is, shall)| dnsmasq::same_range(&is.argv, &shall.argv, host.ip));
-    range && of(is) == of(shall)
+    of(is) == of(shall)
+}
+
+/// Whether the subnet that has this address is served, or advertised, as it shall be.
+fn same_range(is: &Server, shall: &Server, ip: IpAddr) -> bool {
+    let processes = is.process.as_ref().zip(shall.process.as_ref());
+    processes.is_some_and(|(is, shall)| dnsmasq::same_range(&is.argv, &shall.argv, ip))
 }
 
 impl Progress for Reached<'_> {
@@ -104,8 +110,9 @@ impl Progress for Reached<'_> {
         }
         let host =
             view.mac.is_none_or(|mac| Family::ALL.iter().all(|family| same_host(is, shall, (mac, *family))));
+        let ranges = view.mac.is_none() || view.addresses.iter().all(|(ip, _)| same_range(is, shall, *ip));
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));
-        if host && names { Ok(()) } else { Err(self.why_not()) }
+        if host && ranges && names { Ok(()) } else { Err(self.why_not()) }
     }
 
     fn conflict(&self, name: &str) -> Option<Problem> {

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use crate::dnsmasq::{Lease, Server};
 use crate::host::Solicitor;
 use crate::node::Family;
+use crate::service::Offer;
 use crate::types::MacAddr;
 
 /// A guest may change its identity so often. It harms only itself; but each change is work.
@@ -52,9 +53,9 @@ impl Reborn {
 /// more by a new association, gets the last one: of two it may have lost the first one, too.
 fn in_the_way(solicitor: &Solicitor, server: &Server) -> Vec<(IpAddr, Lease)> {
     let Some(host) = server.hosts.entries.get(&(solicitor.mac, Family::V6)) else { return Vec::new() };
-    let addresses = std::iter::once(&host.ip).chain(&host.more);
+    let addresses = host.offer.iter().flat_map(Offer::ips);
     let held: Option<Vec<_>> =
-        addresses.map(|ip| server.leases.get(ip).map(|lease| (*ip, lease.clone()))).collect();
+        addresses.map(|ip| server.leases.get(&ip).map(|lease| (ip, lease.clone()))).collect();
     // There is one left: that is not why it got none.
     let Some(held) = held else { return Vec::new() };
     let (own, others): (Vec<_>, Vec<_>) =
@@ -92,9 +93,7 @@ mod tests {
     fn server(addresses: &[u16], leases: &[(u16, &str, u32)]) -> Server {
         let mut ips = addresses.iter().map(|n| ip(*n));
         let host = Host {
-            ip: ips.next().unwrap(),
-            more: ips.collect(),
-            name: "vm1".parse().unwrap(),
+            offer: Some(Offer { ip: ips.next().unwrap(), more: ips.collect(), name: "vm1".parse().unwrap() }),
             tag: "p".into(),
         };
         let hosts = BTreeMap::from([((MacAddr::local([1; 5]), Family::V6), host)]);

@@ -20,6 +20,8 @@ pub struct Pool {
     pub gateway: Option<IpAddr>,
     /// Whether a Port without a wish gets an address here.
     pub automatic: bool,
+    /// Whether its guests make themselves addresses: a Port that wishes for any has none of these.
+    pub formed: bool,
 }
 
 impl Pool {

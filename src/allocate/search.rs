@@ -96,6 +96,7 @@ mod tests {
             ranges: vec![IpRange::of(cidr)],
             gateway: all.clone().nth(1),
             automatic: true,
+            formed: false,
         };
         let (mut ledger, holder) = (Ledger::default(), Holder::ServerSlot { slot: 0 });
         for ip in all.clone().skip(2).take(used) {

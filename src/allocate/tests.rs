@@ -8,7 +8,8 @@ use proptest::prelude::*;
 fn pool(name: &str, cidr: &str, gateway: Option<[u8; 4]>) -> Pool {
     let cidr: IpNet = cidr.parse().unwrap();
     let ranges = vec![IpRange::of(cidr)];
-    Pool { subnet_name: name.into(), cidr, ranges, gateway: gateway.map(Into::into), automatic: true }
+    let (subnet_name, gateway) = (name.into(), gateway.map(Into::into));
+    Pool { subnet_name, cidr, ranges, gateway, automatic: true, formed: false }
 }
 
 fn port(name: &str) -> Holder {
@@ -219,11 +220,37 @@ fn a_port_gets_one_address_of_each_family_that_there_is() {
     assert_eq!(given[2].errors, [AllocateError::PoolExhausted(vec!["a".into()])]);
 }
 
+#[test]
+fn an_address_that_its_holder_makes_is_that_one_or_none() {
+    let (v4, v6) = (pool("a", "10.0.0.0/29", None), pool("b", "2001:db8::/64", None));
+    let formed = |n: u16| Wish::Formed(format!("2001:db8::ff:fe00:{n}").parse().unwrap(), "b".into());
+    let mut ledger = Ledger::default();
+    let pools = [v4.clone(), Pool { automatic: false, formed: true, ..v6 }];
+    let x = |n| claim(port("x"), &[Wish::Any(Family::V4), Wish::Any(Family::V6), formed(n)]);
+    let given = ledger.allocate(&pools, &[], &[x(1)]);
+    assert_eq!(ips(&given), ["10.0.0.1", "2001:db8::ff:fe00:1"]);
+    let thief = claim(port("y"), &[formed(1)]);
+    let given = ledger.allocate(&pools, &[], &[x(1), thief.clone()]);
+    assert_eq!(
+        given[1].errors,
+        [AllocateError::AddressInUse("2001:db8::ff:fe00:1".parse().unwrap(), port("x"))]
+    );
+    // With another MAC address it is another one, and the first is free.
+    let given = ledger.allocate(&pools, &[], &[x(2), thief]);
+    assert_eq!(ips(&given), ["10.0.0.1", "2001:db8::ff:fe00:2", "2001:db8::ff:fe00:1"]);
+    // Kept while its Subnet waits; gone with it, and nothing to complain of.
+    let waiting = ["b".to_owned()];
+    assert_eq!(ips(&ledger.allocate(std::slice::from_ref(&v4), &waiting, &[x(2)])).len(), 2);
+    let given = ledger.allocate(&[v4], &[], &[x(2)]);
+    assert_eq!((ips(&given), given[0].errors.len()), (vec!["10.0.0.1".to_owned()], 0));
+}
+
 fn wishes() -> impl Strategy<Value = Wish> {
     prop_oneof![
         3 => prop_oneof![Just(Family::V4), Just(Family::V6)].prop_map(Wish::Any),
         1 => Just(Wish::In("b".into())),
         2 => (0..9u8).prop_map(|n| Wish::Exactly([10, 0, 0, n].into())),
+        1 => (0..9u8).prop_map(|n| Wish::Formed([10, 0, 0, n].into(), "a".into())),
     ]
 }
 

@@ -14,7 +14,7 @@ pub(super) enum Turn {
 impl Turn {
     pub(super) fn has(self, wish: &Wish) -> bool {
         match self {
-            Self::Exact => matches!(wish, Wish::Exactly(_)),
+            Self::Exact => matches!(wish, Wish::Exactly(_) | Wish::Formed(..)),
             Self::Same => true,
             Self::Subnet => matches!(wish, Wish::In(_)),
             Self::Any => matches!(wish, Wish::Any(_)),

@@ -51,8 +51,8 @@ pub struct PortSpec {
     pub mac_address: Option<String>,
 
     /// The addresses that it gets, in this order; the first of a family is the one that DHCP
-    /// offers. Unset: one per family for which the Network has a Subnet with reservations. An
-    /// empty list: none. At most 16.
+    /// offers. Unset: one per family for which the Network has a Subnet with reservations, and that
+    /// of its MAC address in each in which guests make their own. An empty list: none. At most 16.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "atomic"))]
     pub addresses: Option<Vec<PortAddress>>,

@@ -236,11 +236,13 @@ pub struct HostRoute {
 #[serde(rename_all = "camelCase")]
 pub struct SubnetIpv6 {
     /// SLAAC: by themselves, from router advertisements. DHCPv6Stateful: from DHCPv6.
-    /// DHCPv6Stateless: by themselves, with options from DHCPv6.
+    /// DHCPv6Stateless: by themselves, with options from DHCPv6. Where they do it by themselves, a
+    /// Port has the address that its MAC address makes (EUI-64), and DHCP gives none.
     pub address_mode: AddressMode,
 
     /// None (the default): a router on the segment advertises itself. Server: the DHCP servers
-    /// send router advertisements.
+    /// advertise the prefix, the network's MTU, DNS servers and search list, and that they are no
+    /// router. Never with dhcp.mode Disabled.
     #[serde(default)]
     pub router_advertisements: RouterAdvertisements,
 }

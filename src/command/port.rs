@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::table::Table;
 use crate::agent::{read_ledger, segments_path};
 use crate::cli::Output;
-use crate::desired::{Effective, EffectiveFamily, EffectiveOption, NodeConfig, effective};
+use crate::desired::{Advertised, Effective, EffectiveFamily, EffectiveOption, NodeConfig, effective};
 use crate::dhcp_options::readable;
 use crate::durable;
 use crate::report::{self, NodeReport};
@@ -30,6 +30,9 @@ struct PortStatus {
     mac_address: Option<String>,
     addresses: Vec<Address>,
     dhcp: Vec<Answers>,
+    /// What router advertisements of the network's servers say; the codes are theirs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    router_advertisement: Vec<DhcpOption>,
 }
 
 #[derive(Serialize)]
@@ -46,7 +49,7 @@ struct Address {
 struct Answers {
     protocol: String,
     server: String,
-    /// The first one is offered; the others are had for the asking.
+    /// The first one is offered; the others are had for the asking. None: the guest makes itself its own.
     addresses: Vec<String>,
     options: Vec<DhcpOption>,
 }
@@ -138,6 +141,7 @@ fn said(name: &ObjectName, network: &ObjectName, effective: &Effective) -> PortS
         mac_address: effective.mac.map(|mac| mac.to_string()),
         addresses: addresses.collect(),
         dhcp: effective.families.iter().map(answers).collect(),
+        router_advertisement: effective.advertised.iter().map(advertised).collect(),
     }
 }
 
@@ -168,6 +172,20 @@ fn option(option: &EffectiveOption) -> DhcpOption {
     }
 }
 
+/// By the numbers of RFC 4861 §4.6 and RFC 8106 §5.
+fn advertised((part, from): &(Advertised, String)) -> DhcpOption {
+    let (code, name, value) = match part {
+        Advertised::Prefix(net, true) => (3, Some("prefix"), format!("{net}, for addresses of guests' own")),
+        Advertised::Prefix(net, false) => (3, Some("prefix"), net.to_string()),
+        Advertised::Mtu(mtu) => (5, Some("mtu"), mtu.to_string()),
+        Advertised::List(option, list) => {
+            let (name, value) = readable(*option, list);
+            (if *option == Code::V6(23) { 25 } else { 31 }, name, value)
+        }
+    };
+    DhcpOption { code, name, value: Some(value), when: None, from: from.clone() }
+}
+
 fn table(status: &PortStatus) -> String {
     let mut addresses = Table::new(&["PORT", "NETWORK", "MAC", "ADDRESS", "SUBNET", "NAMES"]);
     for address in &status.addresses {
@@ -181,19 +199,21 @@ fn table(status: &PortStatus) -> String {
         ]);
     }
     let mut options = Table::new(&["PROTOCOL", "SERVER", "CODE", "OPTION", "VALUE", "FOR", "FROM"]);
+    let mut row = |protocol: &str, server: &str, option: &DhcpOption| {
+        options.row(vec![
+            protocol.to_owned(),
+            server.to_owned(),
+            option.code.to_string(),
+            option.name.unwrap_or_default().to_owned(),
+            option.value.clone().unwrap_or_else(|| "(not sent)".to_owned()),
+            option.when.clone().unwrap_or_default(),
+            option.from.clone(),
+        ]);
+    };
     for family in &status.dhcp {
-        for option in &family.options {
-            options.row(vec![
-                family.protocol.clone(),
-                family.server.clone(),
-                option.code.to_string(),
-                option.name.unwrap_or_default().to_owned(),
-                option.value.clone().unwrap_or_else(|| "(not sent)".to_owned()),
-                option.when.clone().unwrap_or_default(),
-                option.from.clone(),
-            ]);
-        }
+        family.options.iter().for_each(|option| row(&family.protocol, &family.server, option));
     }
+    status.router_advertisement.iter().for_each(|option| row("RA", "each", option));
     let gap = if status.dhcp.is_empty() { "DHCP does not answer for this Port.\n" } else { "\n" };
     addresses.text() + gap + &options.text()
 }

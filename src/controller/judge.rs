@@ -101,13 +101,14 @@ fn without_network(snapshot: &Snapshot, settings: Settings, now: Timestamp) -> J
     judged
 }
 
-fn features(servers: u8, families: &BTreeSet<Family>) -> BTreeSet<Feature> {
+fn features(servers: u8, accepted: &Accepted) -> BTreeSet<Feature> {
     let several = (servers > 1).then_some(Feature::SeveralServers);
+    let advertised = accepted.advertised.then_some(Feature::RouterAdvertisements);
     let of = |family: &Family| match family {
         Family::V4 => Feature::IPv4,
         Family::V6 => Feature::IPv6,
     };
-    families.iter().map(of).chain(several).collect()
+    accepted.families.iter().map(of).chain(several).chain(advertised).collect()
 }
 
 /// How often servers that are to confirm something are looked at.
@@ -133,7 +134,7 @@ impl Judged {
             servers: slots,
             physical: &spec.physical_network_ref.name,
             vlan: spec.segmentation.vlan.map(|vlan| vlan.id),
-            features: &features(slots, &self.accepted.families),
+            features: &features(slots, &self.accepted),
             selector: spec.dhcp.node_selector.as_ref(),
         };
         let mut placement = place(&need, holders, &placed, settings.reschedule_after);

@@ -22,8 +22,10 @@ pub struct Accepted {
     pub problem: Option<Problem>,
     /// What guests are told.
     pub mtu: Option<u16>,
-    /// Of its subnets with DHCP; none: there is nothing to serve.
+    /// Of its subnets with a server; none: there is nothing to serve.
     pub families: BTreeSet<Family>,
+    /// Whether its servers send router advertisements.
+    pub advertised: bool,
     /// By name.
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
@@ -53,11 +55,12 @@ pub fn accept(
     let view = |guest: &port::Guest| (guest.name.clone(), guest.view(&subnets, domain));
     ports.views.extend(ports.guests.iter().map(view));
     let served = subnets.iter().filter(|subnet| subnet.scope && subnet.server.is_some());
-    let families: BTreeSet<_> = served.map(subnet::Served::family).collect();
+    let families: BTreeSet<_> = served.clone().map(subnet::Served::family).collect();
     Accepted {
         problem: nothing_to_serve(inputs, &subnets).filter(|_| families.is_empty()),
         mtu: policy.mtu,
         families,
+        advertised: served.clone().any(|subnet| subnet.advertised),
         slots: allotted.addresses(servers, &subnets),
         subnets: views,
         ports: ports.views,

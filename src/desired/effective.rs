@@ -5,6 +5,9 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
+use super::adverts::advertisement;
 use super::network::{Admitted, admit_anywhere};
 use super::port::Guest;
 use super::subnet::Served;
@@ -12,7 +15,7 @@ use super::{Inputs, NodeConfig, Settled, metadata, settle};
 use crate::allocate::Ledger;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::service::{Code, Kinds, OptionList, Options};
+use crate::service::{Code, Kinds, Offer, OptionList, Options};
 use crate::types::{DomainName, MacAddr};
 
 /// One Port's part of the service.
@@ -24,6 +27,19 @@ pub struct Effective {
     pub addresses: Vec<(IpAddr, String, Vec<DomainName>)>,
     /// What DHCP says in each protocol that it answers in.
     pub families: Vec<EffectiveFamily>,
+    /// What router advertisements of the network's servers say, to whoever hears them, and of which object.
+    pub advertised: Vec<(Advertised, String)>,
+}
+
+/// A part of a router advertisement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Advertised {
+    /// And whether guests make themselves addresses of it (RFC 4861 §4.6.2).
+    Prefix(IpNet, bool),
+    /// RFC 4861 §4.6.4.
+    Mtu(u16),
+    /// A list that is an option of DHCPv6 as well (RFC 8106 §5).
+    List(Code, Vec<u8>),
 }
 
 /// In one protocol.
@@ -31,7 +47,7 @@ pub struct Effective {
 pub struct EffectiveFamily {
     /// Which.
     pub family: Family,
-    /// Offered, the first one, or had for the asking.
+    /// Offered, the first one, or had for the asking; none: the guest makes itself its addresses.
     pub offered: Vec<IpAddr>,
     /// The address of this node's server.
     pub server: IpAddr,
@@ -74,7 +90,28 @@ pub fn effective(
         mac: guest.client(),
         addresses: addresses.map(|((ip, subnet), (_, names))| (*ip, subnet.clone(), names)).collect(),
         families: Family::ALL.into_iter().filter(|_| guest.client().is_some()).filter_map(of).collect(),
+        advertised: advertised(inputs, &admitted, &subnets),
     })
+}
+
+fn advertised(inputs: &Inputs, admitted: &Admitted, subnets: &[Served]) -> Vec<(Advertised, String)> {
+    let scopes: Vec<_> = subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect();
+    let Some(said) = advertisement(admitted, &scopes) else { return Vec::new() };
+    let all = || subnets.iter().filter(|subnet| subnet.advertised && subnet.server.is_some());
+    let prefix = |subnet: &Served| {
+        let part = Advertised::Prefix(subnet.pool.cidr, subnet.pool.formed);
+        (part, format!("Subnet {} spec.cidr", subnet.pool.subnet_name))
+    };
+    let mtu = said.mtu.map(|mtu| (Advertised::Mtu(mtu), mtu_of(inputs)));
+    let names: Vec<_> = all().map(|subnet| format!("Subnet {}", subnet.pool.subnet_name)).collect();
+    let lists = said.options.into_iter().filter(|(_, list)| !list.is_empty());
+    let lists = lists.map(|(code, list)| (Advertised::List(code, list), names.join(", ")));
+    all().map(prefix).chain(mtu).chain(lists).collect()
+}
+
+fn mtu_of(inputs: &Inputs) -> String {
+    let network = inputs.network.metadata.name.as_deref().unwrap_or_default();
+    format!("Network {network} spec.mtu, or its PhysicalNetwork's")
 }
 
 fn answers(
@@ -84,31 +121,32 @@ fn answers(
     guest: &Guest,
     family: Family,
 ) -> Option<EffectiveFamily> {
-    let offered = guest.offered(subnets, family);
-    let first = offered.first()?;
-    let subnet = subnets.iter().find(|subnet| subnet.pool.cidr.contains(first))?;
-    let fields = Layer::Fields(subnet.fields(admitted, subnets)?);
+    let (offer, subnet) = guest.offer(subnets, family)?;
     let network = inputs.network.metadata.name.as_deref().unwrap_or_default();
     let layers = [
-        Layer::Made(made(subnet, guest, *first)?),
-        fields,
+        Layer::Made(match &offer {
+            Some(offer) => made(subnet, offer)?,
+            None => refreshed(subnets),
+        }),
+        Layer::Fields(subnet.fields(admitted, subnets)?),
         Layer::Written(format!("Network {network}"), admitted.options.clone().of(family)),
         Layer::Written(format!("Subnet {}", subnet.pool.subnet_name), subnet.options().clone()),
         Layer::Written(format!("Port {}", guest.name), guest.options().clone().of(family)),
     ];
     let options = resolved(&layers, &subnet.pool.subnet_name, network);
+    let offered = offer.iter().flat_map(Offer::ips).collect();
     Some(EffectiveFamily { family, server: subnet.server?, offered, options })
 }
 
 /// What the protocol itself says of a lease.
-fn made(subnet: &Served, guest: &Guest, ip: IpAddr) -> Option<Options> {
+fn made(subnet: &Served, offer: &Offer) -> Option<Options> {
     let (IpAddr::V4(server), ipnet::IpNet::V4(net)) = (subnet.server?, subnet.pool.cidr) else {
         return Some(Options::new());
     };
     let lease = subnet.subnet.spec.dhcp.lease_duration_seconds;
     let mut made = Options::from([
         (Code::V4(1), net.netmask().octets().to_vec()),
-        (Code::V4(12), guest.hostname(ip).to_string().into_bytes()),
+        (Code::V4(12), offer.name.to_string().into_bytes()),
         (Code::V4(28), net.broadcast().octets().to_vec()),
         (Code::V4(51), lease.to_be_bytes().to_vec()),
         (Code::V4(54), server.octets().to_vec()),
@@ -118,6 +156,15 @@ fn made(subnet: &Served, guest: &Guest, ip: IpAddr) -> Option<Options> {
         made.insert(Code::V4(59), (lease - lease.div_ceil(8)).to_be_bytes().to_vec());
     }
     Some(made)
+}
+
+/// When a guest that has options alone shall ask again: dnsmasq tells the shortest lease of all IPv6 subnets
+/// with a range, and no less than there may be (RFC 8415 §21.23).
+fn refreshed(subnets: &[Served]) -> Options {
+    const LEAST: u32 = 600;
+    let ranges = subnets.iter().filter(|subnet| subnet.family() == Family::V6 && subnet.has_range());
+    let shortest = ranges.map(|subnet| subnet.subnet.spec.dhcp.lease_duration_seconds).min();
+    shortest.map(|seconds| (Code::V6(32), seconds.max(LEAST).to_be_bytes().to_vec())).into_iter().collect()
 }
 
 /// What one object says, or one part of it.
@@ -150,6 +197,9 @@ impl Layer {
             Self::Written(object, _) => format!("{object} spec.options"),
             Self::Made(_) if matches!(code, Code::V4(51 | 58 | 59)) => {
                 format!("Subnet {subnet} spec.dhcp.leaseDurationSeconds")
+            }
+            Self::Made(_) if code == Code::V6(32) => {
+                "Subnets spec.dhcp.leaseDurationSeconds, the shortest".to_owned()
             }
             Self::Made(_) | Self::Fields(_) => match code {
                 Code::V4(1 | 28) => format!("Subnet {subnet} spec.cidr"),

@@ -1,8 +1,8 @@
-//! What the guests of an IPv6 subnet are told by DHCPv6: its fields, and its network's, as options
-//! (RFC 3646).
+//! What the guests of an IPv6 subnet are told, by DHCPv6 or advertised: its fields, and its network's, as
+//! options (RFC 3646).
 //!
-//! Called by `subnet`. Routes and the MTU are a router's to advertise. What a user wrote as an option goes
-//! before all of it.
+//! Called by `subnet`. Routes are a router's to advertise, the MTU is no option. What a user wrote as an option
+//! goes before all of it.
 
 use std::net::IpAddr;
 
@@ -11,8 +11,8 @@ use super::subnet::Served;
 use crate::dhcp_options::wire_name;
 use crate::service::{Code, Options};
 
-const DNS_SERVERS: Code = Code::V6(23);
-const DOMAIN_SEARCH: Code = Code::V6(24);
+pub(super) const DNS_SERVERS: Code = Code::V6(23);
+pub(super) const DOMAIN_SEARCH: Code = Code::V6(24);
 
 /// Where `server` is the subnet's.
 pub(super) fn fields(subnet: &Served, network: &Admitted, server: IpAddr) -> Options {

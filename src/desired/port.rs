@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
-use super::subnet::{Served, key};
+use super::subnet::{Served, formed, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
 use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
@@ -12,7 +12,7 @@ use crate::dhcp_options::{crowded, options};
 use crate::metadata;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::service::{OptionList, Reservation};
+use crate::service::{Addressing, Offer, OptionList, Reservation};
 use crate::types::{DomainName, HostName, MacAddr};
 use crate::validate::{self, parsed};
 
@@ -26,8 +26,8 @@ pub(super) struct Guest {
     dhcp: bool,
     hostname: Option<HostName>,
     dns_names: Vec<DomainName>,
-    /// A name that it does not get; everything else it does.
-    nameless: Option<Problem>,
+    /// A name or an address that it does not get; everything else it does.
+    lacks: Option<Problem>,
     options: OptionList,
     uid: String,
     key: String,
@@ -48,9 +48,10 @@ pub(super) struct Ports {
 /// Those that hold addresses go first, then by name: a new one with the same MAC harms no old one.
 pub(super) fn admit(inputs: &Inputs, domain: Option<&DomainName>, ledger: &Ledger) -> Ports {
     let mut ports = Ports { guests: Vec::new(), views: BTreeMap::new(), holding: Vec::new() };
+    let formed = formed(inputs);
     for port in &inputs.ports {
         let name = port.metadata.name.clone().unwrap_or_default();
-        match Guest::new(&name, port, domain) {
+        match Guest::new(&name, port, domain, &formed) {
             Ok(guest) => ports.guests.push(guest),
             Err(problem) => ports.reject(name, problem, ledger),
         }
@@ -96,7 +97,13 @@ impl Ports {
 }
 
 impl Guest {
-    fn new(name: &str, port: &Port, domain: Option<&DomainName>) -> Result<Self, Problem> {
+    /// `formed` are the subnets in which guests make themselves addresses.
+    fn new(
+        name: &str,
+        port: &Port,
+        domain: Option<&DomainName>,
+        formed: &BTreeMap<String, Ipv6Addr>,
+    ) -> Result<Self, Problem> {
         if let Some(problem) = validate::port(port).into_iter().next() {
             return Err(problem);
         }
@@ -110,13 +117,13 @@ impl Guest {
             name: name.to_owned(),
             claim: Claim {
                 holder: Holder::Port { name: name.to_owned(), mac_address: mac },
-                wishes: wishes(port)?,
+                wishes: wishes(port, mac, formed)?,
             },
             given: Given::default(),
             mac,
             dhcp: spec.dhcp == PortDhcp::Enabled && mac.is_some(),
             hostname: spec.hostname.as_deref().map(|name| parsed("spec.hostname", name)).transpose()?,
-            nameless: names.iter().find_map(|name| name.clone().err()),
+            lacks: names.iter().find_map(|name| name.clone().err()).or_else(|| without_room(port, formed)),
             dns_names: names.into_iter().flatten().collect(),
             options: options(&spec.options, "spec.options", None).0,
             uid: port.metadata.uid.clone().unwrap_or_default(),
@@ -130,7 +137,7 @@ impl Guest {
         Some((self.mac?, metadata::Guest { port: self.name.clone(), port_uid: self.uid.clone() }))
     }
 
-    pub(super) fn hostname(&self, ip: IpAddr) -> HostName {
+    fn hostname(&self, ip: IpAddr) -> HostName {
         self.hostname.clone().unwrap_or_else(|| HostName::of_address(ip))
     }
 
@@ -155,34 +162,45 @@ impl Guest {
         self.mac.filter(|_| self.dhcp)
     }
 
-    /// The addresses that DHCP gives, of those in a subnet with DHCP; the first is offered.
-    pub(super) fn offered(&self, subnets: &[Served], family: Family) -> Vec<IpAddr> {
-        let served = |name: &str| subnets.iter().any(|s| s.pool.subnet_name == name && s.server.is_some());
-        let all = self.given.addresses.iter().filter(|(ip, _)| Family::of(*ip) == family);
-        all.filter(|(_, subnet)| served(subnet)).map(|(ip, _)| *ip).collect()
+    /// Its addresses in subnets with a server, and those.
+    fn served<'a>(&'a self, subnets: &'a [Served]) -> impl Iterator<Item = (IpAddr, &'a Served)> {
+        let subnet = |name: &str| subnets.iter().find(|s| s.pool.subnet_name == name && s.server.is_some());
+        self.given.addresses.iter().filter_map(move |(ip, name)| Some((*ip, subnet(name)?)))
     }
 
     /// One for each family that it is answered in.
     pub(super) fn reservations(&self, subnets: &[Served]) -> Vec<Reservation> {
         let Some(mac) = self.client() else { return Vec::new() };
         let of = |family| {
-            let offered = self.offered(subnets, family);
-            let (ip, more) = offered.split_first()?;
-            Some(Reservation {
-                key: self.key.clone(),
-                mac,
-                ip: *ip,
-                // A DHCPv4 client has but one.
-                more: if family == Family::V4 { Vec::new() } else { more.to_vec() },
-                hostname: self.hostname(*ip),
-                options: self.options.clone(),
-            })
+            let (offer, scope) = self.offer(subnets, family)?;
+            let options = self.options.clone().of(family);
+            Some(Reservation { key: self.key.clone(), mac, family, offer, scope: scope.key.clone(), options })
         };
         Family::ALL.into_iter().filter_map(of).collect()
     }
 
+    /// What DHCP gives it, and the subnet whose options go with that: of the first address, or, where it
+    /// makes itself all it has, of the first subnet with options.
+    pub(super) fn offer<'a>(
+        &'a self,
+        subnets: &'a [Served],
+        family: Family,
+    ) -> Option<(Option<Offer>, &'a Served)> {
+        let of = |addressing| {
+            let all = self.served(subnets).filter(move |(ip, _)| Family::of(*ip) == family);
+            all.filter(move |(_, subnet)| subnet.addressing == addressing)
+        };
+        let Some((ip, subnet)) = of(Addressing::Dhcp).next() else {
+            return of(Addressing::Stateless).next().map(|(_, subnet)| (None, subnet));
+        };
+        // A DHCPv4 client has but one.
+        let others = of(Addressing::Dhcp).skip(1).filter(|_| family == Family::V6);
+        let more = others.map(|(ip, _)| ip).collect();
+        Some((Some(Offer { ip, more, name: self.hostname(ip) }), subnet))
+    }
+
     pub(super) fn view(&self, subnets: &[Served], domain: Option<&DomainName>) -> PortView {
-        let unserved = self.silent(subnets).or_else(|| self.nameless.clone());
+        let unserved = self.silent(subnets).or_else(|| self.lacks.clone());
         PortView {
             mac: self.client(),
             addresses: self.given.addresses.clone(),
@@ -195,7 +213,7 @@ impl Guest {
 
     /// Why DHCP does not answer although it was asked to.
     fn silent(&self, subnets: &[Served]) -> Option<Problem> {
-        if !self.dhcp || Family::ALL.iter().any(|family| !self.offered(subnets, *family).is_empty()) {
+        if !self.dhcp || self.served(subnets).next().is_some() {
             return None;
         }
         let has =
@@ -241,11 +259,35 @@ fn unallocated(error: &AllocateError) -> Problem {
     Problem::new(reason, error.to_string())
 }
 
-fn wishes(port: &Port) -> Result<Vec<Wish>, Problem> {
-    let Some(addresses) = &port.spec.addresses else { return Ok(Family::ALL.map(Wish::Any).to_vec()) };
+/// Of those that a guest makes itself: a Port's status has room for 32 addresses.
+const MOST_FORMED: usize = 32 - Family::ALL.len();
+
+fn without_room(port: &Port, formed: &BTreeMap<String, Ipv6Addr>) -> Option<Problem> {
+    let wants_all = port.spec.mac_address.is_some() && port.spec.addresses.is_none();
+    let message = || {
+        let count = formed.len();
+        format!(
+            "{count} Subnets let guests make themselves addresses; the Port has those of {MOST_FORMED}, list others in spec.addresses"
+        )
+    };
+    (wants_all && formed.len() > MOST_FORMED).then(|| Problem::new(Reason::TooManySubnets, message()))
+}
+
+/// In a subnet in which guests make themselves addresses, a Port with a MAC address has none but that which
+/// is made of it, unless it names another.
+fn wishes(
+    port: &Port,
+    mac: Option<MacAddr>,
+    formed: &BTreeMap<String, Ipv6Addr>,
+) -> Result<Vec<Wish>, Problem> {
+    let own = |name: &String| Some(Wish::Formed(mac?.address_in(*formed.get(name)?).into(), name.clone()));
+    let Some(addresses) = &port.spec.addresses else {
+        let made = formed.keys().filter_map(own).take(MOST_FORMED);
+        return Ok(Family::ALL.map(Wish::Any).into_iter().chain(made).collect());
+    };
     let wish = |(i, address): (usize, &PortAddress)| match (&address.ip, &address.subnet_ref) {
         (Some(ip), _) => Ok(Wish::Exactly(parsed(format_args!("spec.addresses[{i}].ip"), ip)?)),
-        (None, Some(subnet)) => Ok(Wish::In(subnet.name.clone())),
+        (None, Some(subnet)) => Ok(own(&subnet.name).unwrap_or_else(|| Wish::In(subnet.name.clone()))),
         (None, None) => Ok(Wish::Any(Family::V4)),
     };
     addresses.iter().enumerate().map(wish).collect()

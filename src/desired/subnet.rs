@@ -1,18 +1,20 @@
 //! Which subnets of a network are served, and what their guests are told.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
 use super::network::{Admitted, all_parsed};
 use super::{Inputs, SubnetView, options4, options6};
 use crate::allocate::{Ledger, Pool};
-use crate::api::{AddressRange, DhcpMode, GatewayType, HostRoute, Subnet, SubnetDnsType};
+use crate::api::{
+    AddressMode, AddressRange, DhcpMode, GatewayType, HostRoute, RouterAdvertisements, Subnet, SubnetDnsType,
+};
 use crate::dhcp_options::{crowded, options};
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
-use crate::service::{OptionList, Options, Scope};
+use crate::service::{Addressing, OptionList, Options, Scope};
 use crate::types::{IpRange, is_reserved, next_address};
 use crate::validate::{self, parsed};
 
@@ -20,8 +22,12 @@ use crate::validate::{self, parsed};
 pub(super) struct Served {
     pub(super) pool: Pool,
     pub(super) gateway: Option<IpAddr>,
-    /// Whether it has DHCP.
+    /// Whether it has a server.
     pub(super) scope: bool,
+    /// How its guests get addresses.
+    pub(super) addressing: Addressing,
+    /// Whether its servers send router advertisements.
+    pub(super) advertised: bool,
     /// The address of the DHCP server in it.
     pub(super) server: Option<IpAddr>,
     /// The addresses of all of the network's servers in it; empty: there is only this one.
@@ -108,11 +114,22 @@ impl Served {
             }
         };
         let scope = spec.dhcp.mode != DhcpMode::Disabled;
+        let addressing = addressing(subnet);
+        let automatic = scope && addressing == Addressing::Dhcp;
         let (subnet_name, ranges) = (name.to_owned(), ranges(subnet, cidr)?);
         Ok(Self {
-            pool: Pool { subnet_name, cidr, ranges, gateway, automatic: scope },
+            pool: Pool {
+                subnet_name,
+                cidr,
+                ranges,
+                gateway,
+                automatic,
+                formed: addressing != Addressing::Dhcp,
+            },
             gateway,
             scope,
+            addressing,
+            advertised: scope && is_advertised(subnet),
             server: None,
             resolvers: Vec::new(),
             key: key("s", subnet.metadata.uid.as_deref()),
@@ -125,6 +142,15 @@ impl Served {
     }
 
     fn beside(self, others: &[Self]) -> Result<Self, Problem> {
+        if let Some(other) = others.iter().find(|other| self.contradicts(other) || other.contradicts(&self)) {
+            let message = format!(
+                "spec.ipv6.routerAdvertisements: dnsmasq advertises either all subnets with DHCPv6 or no \
+                 stateful one, and Subnet {} has another value; give both the same, or one of them another \
+                 Network",
+                other.pool.subnet_name
+            );
+            return Err(Problem::new(Reason::NotSupported, message));
+        }
         let overlaps = |other: &&Self| {
             let (a, b) = (self.pool.cidr, other.pool.cidr);
             a.contains(&b.network()) || b.contains(&a.network())
@@ -137,6 +163,12 @@ impl Served {
                 Err(Problem::new(Reason::SubnetsOverlap, message))
             }
         }
+    }
+
+    /// Whether its advertisements would be the other's as well.
+    fn contradicts(&self, other: &Self) -> bool {
+        let has_dhcpv6 = other.scope && other.family() == Family::V6 && other.addressing != Addressing::Slaac;
+        self.advertised && self.addressing == Addressing::Dhcp && has_dhcpv6 && !other.advertised
     }
 
     /// A device with a smaller MTU has no IPv6 (RFC 8200 §5).
@@ -187,7 +219,14 @@ impl Served {
         options.extend(network.options.clone().of(self.family()));
         options.extend(self.options.clone());
         let lease_seconds = self.subnet.spec.dhcp.lease_duration_seconds;
-        Some(Scope { key: self.key.clone(), cidr: self.pool.cidr, lease_seconds, options })
+        Some(Scope {
+            key: self.key.clone(),
+            cidr: self.pool.cidr,
+            addressing: self.addressing,
+            advertised: self.advertised,
+            lease_seconds,
+            options,
+        })
     }
 
     /// What fields say.
@@ -203,10 +242,38 @@ impl Served {
         })
     }
 
+    /// Whether its server knows it as a range of DHCP or of advertisements.
+    pub(super) fn has_range(&self) -> bool {
+        self.server.is_some() && (self.advertised || self.addressing != Addressing::Slaac)
+    }
+
     /// What the user wrote.
     pub(super) fn options(&self) -> &OptionList {
         &self.options
     }
+}
+
+fn addressing(subnet: &Subnet) -> Addressing {
+    match subnet.spec.ipv6.map(|ipv6| ipv6.address_mode) {
+        Some(AddressMode::Slaac) => Addressing::Slaac,
+        Some(AddressMode::Dhcpv6Stateless) => Addressing::Stateless,
+        Some(AddressMode::Dhcpv6Stateful) | None => Addressing::Dhcp,
+    }
+}
+
+fn is_advertised(subnet: &Subnet) -> bool {
+    subnet.spec.ipv6.is_some_and(|ipv6| ipv6.router_advertisements == RouterAdvertisements::Server)
+}
+
+/// The subnets in which guests make themselves addresses, served or not, and their prefixes.
+pub(super) fn formed(inputs: &Inputs) -> BTreeMap<String, Ipv6Addr> {
+    let prefix = |subnet: &std::sync::Arc<Subnet>| match subnet.spec.cidr.parse() {
+        Ok(IpNet::V6(net)) if addressing(subnet) != Addressing::Dhcp && net.prefix_len() == 64 => {
+            Some((name_of(subnet), net.network()))
+        }
+        _ => None,
+    };
+    inputs.subnets.iter().filter_map(prefix).collect()
 }
 
 /// Where a router is found that nobody named.

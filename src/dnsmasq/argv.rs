@@ -12,7 +12,7 @@ use super::kinds::{IPXE, matches4, matches6};
 use super::options::hex;
 use super::render::GONE;
 use crate::node::INNER_DEVICE;
-use crate::service::{Scope, Service};
+use crate::service::{Addressing, Advertisement, Scope, Service};
 use crate::types::NetworkUid;
 
 /// Where the files of one network's dnsmasq are.
@@ -80,7 +80,8 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.push(path("dhcp-optsdir", layout.options()));
     argv.push(path("hostsdir", layout.names()));
     argv.extend(IPXE.iter().map(|&arg| arg.to_owned()).chain(matches4()));
-    argv.extend(service.scopes.iter().map(range));
+    argv.extend(ranges(service));
+    argv.extend(service.advertisement.iter().flat_map(|said| advertisements(said, &service.scopes)));
     if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
         argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", hex(&service.identity)));
         argv.push("--quiet-dhcp6".to_owned());
@@ -125,8 +126,40 @@ pub fn server_duid(uid: NetworkUid) -> Vec<u8> {
     [&DUID_EN.to_be_bytes()[..], &DUID_ENTERPRISE.to_be_bytes(), &uid.bytes()].concat()
 }
 
-/// Without `--enable-ra` a range of IPv6 that is `static` brings no router advertisements.
-fn range(scope: &Scope) -> String {
+fn ranges(service: &Service) -> Vec<String> {
+    let mut ranges: Vec<_> = service.scopes.iter().filter_map(range).collect();
+    let is_read = service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv4() || scope.has_dhcpv6());
+    if service.advertisement.is_some() && !is_read {
+        ranges.push(format!("--dhcp-range={NOBODYS}"));
+    }
+    ranges
+}
+
+/// Without a range of DHCP dnsmasq does not read the options' directory. The device has no address in this
+/// one, so that it is nobody's and not advertised.
+const NOBODYS: &str = "tag:known,::ffff:0:0,static,96";
+
+/// In seconds: a guest that was not known when it asked hears it within this time.
+const INTERVAL: u16 = 60;
+
+/// Of ranges that are `static` dnsmasq sends none, or with `--enable-ra` of all; with a lifetime of 0 it is
+/// no router.
+fn advertisements(said: &Advertisement, scopes: &[Scope]) -> impl Iterator<Item = String> {
+    let mtu = said.mtu.map_or("off".to_owned(), |mtu| mtu.to_string());
+    let of_dhcp = |scope: &Scope| scope.advertised && scope.addressing == Addressing::Dhcp;
+    let all = scopes.iter().any(of_dhcp).then(|| "--enable-ra".to_owned());
+    let how = [format!("--ra-param={INNER_DEVICE},mtu:{mtu},{INTERVAL},0"), "--quiet-ra".to_owned()];
+    how.into_iter().chain(all)
+}
+
+/// None of a subnet that only a router tells its guests of.
+fn range(scope: &Scope) -> Option<String> {
+    let mode = match (scope.addressing, scope.advertised) {
+        (Addressing::Dhcp, _) | (Addressing::Stateless, false) => "static",
+        (Addressing::Stateless, true) => "ra-stateless",
+        (Addressing::Slaac, true) => "slaac",
+        (Addressing::Slaac, false) => return None,
+    };
     let net = scope.cidr.network();
     let size = match scope.cidr {
         IpNet::V4(net) => net.netmask().to_string(),
@@ -137,7 +170,7 @@ fn range(scope: &Scope) -> String {
         seconds => seconds.to_string(),
     };
     let whom = if net.is_ipv4() { "tag:known".to_owned() } else { format!("tag:known,tag:!{GONE}") };
-    format!("--dhcp-range=set:{},{whom},{net},static,{size},{lease}", scope.key)
+    Some(format!("--dhcp-range=set:{},{whom},{net},{mode},{size},{lease}", scope.key))
 }
 
 /// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
@@ -166,13 +199,15 @@ fn range_of(argv: &[String], ip: IpAddr) -> Option<(&String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::service::OptionList;
+    use crate::service::{OptionList, Options};
 
     #[test]
     fn the_whole_command_line() {
         let scope = |key: &str, cidr: &str, lease_seconds| Scope {
             key: key.into(),
             cidr: cidr.parse().unwrap(),
+            addressing: Addressing::Dhcp,
+            advertised: false,
             lease_seconds,
             options: OptionList::default(),
         };
@@ -233,5 +268,48 @@ mod tests {
         --rev-server=2001:db8::/64
         --server=192.0.2.53
         ");
+    }
+
+    /// What is on the line for IPv6 subnets, by how their guests get addresses and who advertises.
+    fn six(scopes: &[(Addressing, bool)], mtu: Option<u16>) -> Vec<String> {
+        let scope = |(n, (addressing, advertised)): (usize, &(Addressing, bool))| Scope {
+            key: format!("s{n}"),
+            cidr: format!("2001:db8:a{n}::/64").parse().unwrap(),
+            addressing: *addressing,
+            advertised: *advertised,
+            lease_seconds: 3600,
+            options: OptionList::default(),
+        };
+        let advertised = scopes.iter().any(|(_, advertised)| *advertised);
+        let service = Service {
+            scopes: scopes.iter().enumerate().map(scope).collect(),
+            advertisement: advertised.then(|| Advertisement { mtu, options: Options::new() }),
+            ..Service::default()
+        };
+        let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
+        let argv = argv(&service, &Layout::new(Path::new("/state"), uid));
+        let parts = ["--dhcp-range=", "--ra-param=", "--enable-ra"];
+        argv.into_iter().filter(|arg| parts.iter().any(|part| arg.starts_with(part))).collect()
+    }
+
+    #[test]
+    fn a_subnet_is_advertised_where_it_says_so() {
+        use Addressing::{Dhcp, Slaac, Stateless};
+        assert_eq!(six(&[(Slaac, false)], None), <[&str; 0]>::default());
+        let range =
+            |n, mode| format!("--dhcp-range=set:s{n},tag:known,tag:!gone,2001:db8:a{n}::,{mode},64,3600");
+        let param = |mtu: &str| format!("--ra-param=dhcp0,mtu:{mtu},60,0");
+        let nobodys = "--dhcp-range=tag:known,::ffff:0:0,static,96".to_owned();
+        assert_eq!(six(&[(Stateless, false), (Slaac, false)], None), [range(0, "static")]);
+        assert_eq!(six(&[(Slaac, true)], Some(1400)), [range(0, "slaac"), nobodys, param("1400")]);
+        assert_eq!(six(&[(Stateless, true)], None), [range(0, "ra-stateless"), param("off")]);
+        assert_eq!(
+            six(&[(Dhcp, true), (Slaac, true)], None),
+            [range(0, "static"), range(1, "slaac"), param("off"), "--enable-ra".to_owned()]
+        );
+        assert_eq!(
+            six(&[(Dhcp, false), (Slaac, true)], None),
+            [range(0, "static"), range(1, "slaac"), param("off")]
+        );
     }
 }

@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::kinds::read_filter;
-use super::render::{DHCPV4, DHCPV6, GONE};
+use super::render::{ADVERTISED, DHCPV4, DHCPV6, GONE};
 use super::{Host, HostChange, Hosts, OptionKey, OptionSet};
 use crate::node::Family;
-use crate::service::Code;
+use crate::service::{Code, Offer};
 use crate::types::MacAddr;
 
 /// The file that is there when dnsmasq starts.
@@ -76,12 +76,17 @@ fn host_line(line: &str) -> Option<HostChange> {
         (Family::V6, [tag, "ignore"]) if tag.strip_prefix("set:") == Some(GONE) => {
             Some(HostChange::Gone(client))
         }
+        (Family::V6, [tag]) => {
+            let tag = tag.strip_prefix("set:")?.to_owned();
+            Some(HostChange::Set(client, Host { offer: None, tag }))
+        }
         (_, [tag, more @ .., ip, name]) => {
             let tag = tag.strip_prefix("set:")?.to_owned();
             let name = name.strip_suffix('.')?.parse().ok()?;
             let more: Option<Vec<_>> = more.iter().rev().map(|ip| address(ip, family)).collect();
             let more = more.filter(|more| family == Family::V6 || more.is_empty())?;
-            Some(HostChange::Set(client, Host { ip: address(ip, family)?, more, name, tag }))
+            let offer = Some(Offer { ip: address(ip, family)?, more, name });
+            Some(HostChange::Set(client, Host { offer, tag }))
         }
         _ => None,
     }
@@ -95,6 +100,8 @@ fn address(text: &str, family: Family) -> Option<IpAddr> {
     }
 }
 
+const OPTION6: &str = "option6:";
+
 fn option_line(line: &str) -> Option<(OptionKey, String)> {
     let (mut tags, mut rest) = (Vec::new(), line);
     while let Some((tag, more)) = rest.strip_prefix("tag:").and_then(|rest| rest.split_once(',')) {
@@ -103,9 +110,15 @@ fn option_line(line: &str) -> Option<(OptionKey, String)> {
     }
     let (tag, filter) = tags.split_first()?;
     let (code, value) = rest.split_once(',').unwrap_or((rest, ""));
-    let code = match code.strip_prefix("option6:") {
-        Some(code) => Code::V6(code.parse().ok()?),
-        None => Code::V4(code.parse().ok()?),
+    let (code, filter) = match (code.strip_prefix(OPTION6), filter) {
+        (Some(code), []) if *tag == ADVERTISED => (Code::V6(code.parse().ok()?), filter),
+        (Some(code), [six, filter @ ..])
+            if DHCPV6.strip_prefix("tag:") == Some(six) && *tag != ADVERTISED =>
+        {
+            (Code::V6(code.parse().ok()?), filter)
+        }
+        (None, _) if *tag != ADVERTISED => (Code::V4(code.parse().ok()?), filter),
+        _ => return None,
     };
     Some((OptionKey { tag: (*tag).to_owned(), code, kind: read_filter(filter)? }, value.to_owned()))
 }
@@ -126,14 +139,15 @@ mod tests {
     fn set(mac: u8, ips: &str, name: &str) -> HostChange {
         let mut ips = ips.split(',').map(|ip| ip.parse::<IpAddr>().unwrap());
         let ip = ips.next().unwrap();
-        let host = Host { ip, more: ips.collect(), name: name.parse().unwrap(), tag: "p1".into() };
-        HostChange::Set(client(mac, Family::of(ip)), host)
+        let offer = Offer { ip, more: ips.collect(), name: name.parse().unwrap() };
+        HostChange::Set(client(mac, Family::of(ip)), Host { offer: Some(offer), tag: "p1".into() })
     }
 
     #[test]
     fn a_journal_reads_back_as_it_was_written() {
         let base = vec![set(1, "10.0.0.1", "a"), set(1, "2001:db8::1,2001:db8::2,2001:db8::3", "a")];
-        let more = vec![set(3, "10.0.0.3", "c"), HostChange::Gone(client(1, Family::V6))];
+        let optioned = HostChange::Set(client(4, Family::V6), Host { offer: None, tag: "s1".into() });
+        let more = vec![set(3, "10.0.0.3", "c"), HostChange::Gone(client(1, Family::V6)), optioned];
         let files = files(&[("base", &hosts_text(&base)), ("add-000001", &hosts_text(&more))]);
         let (hosts, additions) = read_hosts(&files);
         let mut expected = Hosts::default();
@@ -149,7 +163,8 @@ mod tests {
         )]);
         let (hosts, _) = read_hosts(&files);
         assert_eq!(hosts.entries.len(), 1);
-        assert_eq!(hosts.entries[&client(1, Family::V4)].name.to_string(), "a");
+        let offer = hosts.entries[&client(1, Family::V4)].offer.as_ref().unwrap();
+        assert_eq!(offer.name.to_string(), "a");
     }
 
     #[test]
@@ -177,6 +192,7 @@ mod tests {
             files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p,10.0.0.1,10.0.0.2,a.\n")]),
             files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p,[2001:db8::1],a.\n")]),
             files(&[("base", "02:00:00:00:00:01,tag:dhcpv6,set:p,10.0.0.1,a.\n")]),
+            files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p\n")]),
         ] {
             assert!(read_hosts(&case).0.foreign, "{case:?}");
         }
@@ -191,6 +207,7 @@ mod tests {
             (key(Code::V4(6)), String::new()),
             (key(Code::V6(6)), "[2001:db8::1]".to_owned()),
             (OptionKey { kind, ..key(Code::V6(6)) }, "[2001:db8::2]".to_owned()),
+            (OptionKey::plain(ADVERTISED, Code::V6(23)), String::new()),
         ]);
         let files = files(&[("base", &options_text(&first)), ("add-000001", "tag:s1,3,10.0.0.2,10.0.0.3\n")]);
         let (options, _) = read_options(&files);
@@ -198,6 +215,18 @@ mod tests {
         assert_eq!(options.values[&key(Code::V4(6))], "");
         assert_eq!(options.values[&key(Code::V6(6))], "[2001:db8::1]");
         assert_eq!(options.values[&OptionKey { kind, ..key(Code::V6(6)) }], "[2001:db8::2]");
-        assert_eq!(options.lines, 5);
+        assert_eq!(options.values[&OptionKey::plain(ADVERTISED, Code::V6(23))], "");
+        assert_eq!(options.lines, 6);
+        assert!(!options.foreign);
+        for line in [
+            "tag:s1,option6:23,[2001:db8::1]",
+            "tag:s1,tag:dhcpv6,3,10.0.0.1",
+            "tag:s1,tag:!ipxe,tag:dhcpv6,option6:23,[2001:db8::1]",
+            "tag:!dhcpv6,tag:ipxe,option6:23",
+            "tag:!dhcpv6,3,10.0.0.1",
+        ] {
+            let files = BTreeMap::from([(FIRST.to_owned(), format!("{line}\n"))]);
+            assert!(read_options(&files).0.foreign, "{line}");
+        }
     }
 }

@@ -82,7 +82,9 @@ mod tests {
 
     fn host(ip: &str, name: &str) -> Host {
         let mut ips = ip.split(',').map(|ip| ip.parse().unwrap());
-        Host { ip: ips.next().unwrap(), more: ips.collect(), name: name.parse().unwrap(), tag: "p".into() }
+        let ip = ips.next().unwrap();
+        let offer = crate::service::Offer { ip, more: ips.collect(), name: name.parse().unwrap() };
+        Host { offer: Some(offer), tag: "p".into() }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! 2.90; `tests/dnsmasq_facts` holds each fact against the real one.
 
 mod argv;
+mod host;
 mod journal;
 mod kinds;
 mod leases;
@@ -18,6 +19,7 @@ mod rights;
 mod state;
 
 pub use argv::{Layout, argv, lease_seconds, same_range, server_duid};
+pub use host::{Client, Host, HostChange};
 pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use leases::{Record, lease_file, leases, records};
 pub use log::{Refusal, refusals, without_address};
@@ -26,6 +28,4 @@ pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};
 pub use render::{hosts_text, names_text, options_text, read_names, server};
 pub use rights::Rights;
-pub use state::{
-    Action, Client, Files, Host, HostChange, Hosts, Lease, Process, Server, moved_leases, record,
-};
+pub use state::{Action, Files, Hosts, Lease, Process, Server, moved_leases, record};

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::Hosts;
+use crate::node::Family;
 use crate::service::{Code, Kind};
 
 /// Which option, for whom.
@@ -50,11 +51,11 @@ impl OptionSet {
     }
 
     /// The lines that lead to `wanted`, and whether a value would have to be taken back. Values for
-    /// ports that are gone stay: nobody has their tag.
+    /// ports that are gone stay: nobody has their tag. `tags` are those in use, in each protocol.
     pub fn changes_to(
         &self,
         wanted: &BTreeMap<OptionKey, String>,
-        tags: &BTreeSet<&str>,
+        tags: &BTreeSet<(Family, &str)>,
     ) -> (BTreeMap<OptionKey, String>, bool) {
         let differs = |key: &OptionKey| {
             let value = wanted.get(key);
@@ -64,7 +65,9 @@ impl OptionSet {
         let again = |key: &OptionKey| differs(&OptionKey::plain(&key.tag, key.code));
         let told = wanted.iter().filter(|(key, _)| differs(key) || again(key));
         let changes = told.map(|(key, value)| (key.clone(), value.clone())).collect();
-        let in_use = |key: &&OptionKey| tags.contains(key.tag.as_str()) && !wanted.contains_key(*key);
+        let in_use = |key: &&OptionKey| {
+            tags.contains(&(key.code.family(), key.tag.as_str())) && !wanted.contains_key(*key)
+        };
         let many = self.lines > 2 * wanted.len() + Hosts::SPARE_LINES;
         let stuck = self.foreign || many || self.values.keys().any(|key| in_use(&key));
         (changes, stuck)
@@ -86,7 +89,7 @@ mod tests {
             keys.into_iter().zip(texts.map(str::to_owned)).collect::<BTreeMap<_, _>>()
         };
         let is = OptionSet::fresh(values(["a", "b", "c"]));
-        let tags = BTreeSet::from(["p1"]);
+        let tags = BTreeSet::from([(Family::V4, "p1")]);
         let told = |wanted: &BTreeMap<OptionKey, String>| {
             let (changes, stuck) = is.changes_to(wanted, &tags);
             (changes.into_values().collect::<Vec<_>>(), stuck)
@@ -97,9 +100,9 @@ mod tests {
             told(&BTreeMap::from([(all.clone(), "a".to_owned()), (other.clone(), "c".to_owned())])),
             (vec![], true)
         );
-        assert_eq!(
-            told(&BTreeMap::from([(some.clone(), "b".to_owned()), (other.clone(), "c".to_owned())])),
-            (vec![], true)
-        );
+        let without = BTreeMap::from([(some.clone(), "b".to_owned()), (other.clone(), "c".to_owned())]);
+        assert_eq!(told(&without), (vec![], true));
+        // In DHCPv6 alone nobody would be told of it.
+        assert_eq!(is.changes_to(&without, &BTreeSet::from([(Family::V6, "p1")])), (BTreeMap::new(), false));
     }
 }

@@ -60,8 +60,8 @@ struct Changes {
 impl Changes {
     fn between(wanted: &Server, observed: &Server) -> Self {
         let hosts = &wanted.hosts.entries;
-        let ports = hosts.values().map(|host| host.tag.as_str());
-        let scopes = wanted.options.values.keys().map(|key| key.tag.as_str());
+        let ports = hosts.iter().map(|((_, family), host)| (*family, host.tag.as_str()));
+        let scopes = wanted.options.values.keys().map(|key| (key.code.family(), key.tag.as_str()));
         let tags: BTreeSet<_> = ports.chain(scopes).collect();
         let (hosts, stuck_hosts) = observed.hosts.changes_to(hosts, &observed.names);
         let (options, stuck_options) = observed.options.changes_to(&wanted.options.values, &tags);

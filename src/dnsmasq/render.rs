@@ -11,26 +11,18 @@ use super::kinds::filter;
 use super::options::{OptionError, render_option};
 use super::{Host, HostChange, Hosts, Layout, OptionKey, OptionSet, Process, Server, argv};
 use crate::node::Family;
-use crate::service::{Code, Kind, OptionList, Service};
+use crate::service::{Code, Kind, Offer, OptionList, Reservation, Scope, Service};
 use crate::types::DomainName;
 
 /// The dnsmasq that gives guests `service`, and the options it cannot send: whose key, which code, why.
 pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, OptionError)>) {
-    let mut refused = Vec::new();
-    let mut values = BTreeMap::new();
-    let scopes = service.scopes.iter().map(|scope| (&scope.key, &scope.options));
-    let ports = service.reservations.iter().map(|port| (&port.key, &port.options));
-    for (key, options) in scopes.chain(ports) {
-        render_options(key, options, &mut values, &mut refused);
-    }
-    let hosts = service.reservations.iter().map(|port| {
-        let (ip, more) = (port.ip, port.more.clone());
-        let host = Host { ip, more, name: port.hostname.clone(), tag: port.key.clone() };
-        ((port.mac, Family::of(port.ip)), host)
-    });
+    let (values, refused) = options(service);
+    let host = |port: &Reservation| {
+        ((port.mac, port.family), Host { offer: port.offer.clone(), tag: tag(port).to_owned() })
+    };
     let server = Server {
         process: Some(Process { argv: argv(service, layout), current: true }),
-        hosts: Hosts::fresh(hosts.collect()),
+        hosts: Hosts::fresh(service.reservations.iter().map(host).collect()),
         options: OptionSet::fresh(values),
         names: service.names.clone(),
         leases: BTreeMap::new(),
@@ -38,15 +30,46 @@ pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, Op
     (server, refused)
 }
 
+/// In DHCPv6 an INFORMATION-REQUEST does not tell the subnet: the host's line does. There the tag of the
+/// subnet is as strong as one of the port, so that a port with options of its own has one tag for all.
+fn tag(port: &Reservation) -> &str {
+    if port.family == Family::V6 && port.options.is_empty() { &port.scope } else { &port.key }
+}
+
+type Rendered = (BTreeMap<OptionKey, String>, Vec<(OptionKey, OptionError)>);
+
+fn options(service: &Service) -> Rendered {
+    let mut rendered = Rendered::default();
+    let no_server = (!service.scopes.iter().any(is_local)).then_some(NO_SERVER);
+    let mut put = |tag: &str, list: &OptionList| render_options(tag, list, no_server, &mut rendered);
+    for scope in service.scopes.iter().filter(|scope| scope.cidr.addr().is_ipv4() || scope.has_dhcpv6()) {
+        put(&scope.key, &scope.options);
+    }
+    if let Some(advertisement) = &service.advertisement {
+        let plain = advertisement.options.clone();
+        put(ADVERTISED, &OptionList { plain, ..OptionList::default() });
+    }
+    let scopes: BTreeMap<_, _> = service.scopes.iter().map(|scope| (&*scope.key, scope)).collect();
+    for port in service.reservations.iter().filter(|port| tag(port) == port.key) {
+        let scope = scopes.get(&*port.scope).filter(|_| port.family == Family::V6);
+        let mut all = scope.map(|scope| scope.options.clone()).unwrap_or_default();
+        all.extend(port.options.clone());
+        put(&port.key, &all);
+    }
+    rendered
+}
+
+/// `no_server` is what an empty list of DNS servers is told as in DHCPv6.
 fn render_options(
     tag: &str,
     options: &OptionList,
-    values: &mut BTreeMap<OptionKey, String>,
-    refused: &mut Vec<(OptionKey, OptionError)>,
+    no_server: Option<&str>,
+    (values, refused): &mut Rendered,
 ) {
     let mut put = |code, kind, bytes: &[u8]| {
         let key = OptionKey { tag: tag.to_owned(), code, kind };
-        match render_option(code, bytes) {
+        let instead = no_server.filter(|_| is_no_server(&key, bytes));
+        match render_option(code, bytes).map(|value| instead.map_or(value, str::to_owned)) {
             Ok(value) => {
                 values.insert(key, value);
             }
@@ -61,6 +84,18 @@ fn render_options(
     }
 }
 
+/// In DHCPv6 an empty list of DNS servers is sent as such, and without a list the server's own address.
+fn is_no_server(key: &OptionKey, bytes: &[u8]) -> bool {
+    key.code == Code::V6(23) && bytes.is_empty() && key.tag != ADVERTISED
+}
+
+/// Stands for the server's own address of `fd00::/8`. Where it has none, nothing is sent.
+const NO_SERVER: &str = "[fd00::]";
+
+fn is_local(scope: &Scope) -> bool {
+    matches!(scope.cidr.addr(), IpAddr::V6(ip) if ip.octets()[0] == 0xfd)
+}
+
 /// Lines for the hosts' directory. A name ends with a dot: dnsmasq takes `ignore`, `infinite`, `100`
 /// and `10d` for something else than names.
 pub fn hosts_text<'a>(changes: impl IntoIterator<Item = &'a HostChange>) -> String {
@@ -68,11 +103,14 @@ pub fn hosts_text<'a>(changes: impl IntoIterator<Item = &'a HostChange>) -> Stri
     for change in changes {
         // Writing into a String cannot fail.
         let _ = match change {
-            HostChange::Set((mac, Family::V4), Host { ip, name, tag, .. }) => {
+            HostChange::Set((mac, family), Host { offer: None, tag }) => {
+                writeln!(text, "{mac},{},set:{tag}", protocol(*family))
+            }
+            HostChange::Set((mac, Family::V4), Host { offer: Some(Offer { ip, name, .. }), tag }) => {
                 writeln!(text, "{mac},{DHCPV4},set:{tag},{ip},{name}.")
             }
             // Of several addresses dnsmasq offers the last one.
-            HostChange::Set((mac, Family::V6), Host { ip, more, name, tag }) => {
+            HostChange::Set((mac, Family::V6), Host { offer: Some(Offer { ip, more, name }), tag }) => {
                 let ips = more.iter().rev().chain([ip]).map(|ip| format!("[{ip}]"));
                 let ips = ips.collect::<Vec<_>>().join(",");
                 writeln!(text, "{mac},{DHCPV6},set:{tag},{ips},{name}.")
@@ -91,8 +129,16 @@ pub fn hosts_text<'a>(changes: impl IntoIterator<Item = &'a HostChange>) -> Stri
 pub(super) const DHCPV4: &str = "tag:!dhcpv6";
 pub(super) const DHCPV6: &str = "tag:dhcpv6";
 
+fn protocol(family: Family) -> &'static str {
+    if family == Family::V4 { DHCPV4 } else { DHCPV6 }
+}
+
 /// Whom a range of DHCPv6 no longer answers.
 pub(super) const GONE: &str = "gone";
+
+/// The tag, so to say, of router advertisements: what dnsmasq has no client of DHCPv6 for. All others are
+/// DHCPv6's alone, or those of the advertised subnets would be in the advertisement as well.
+pub(super) const ADVERTISED: &str = "!dhcpv6";
 
 /// Lines for the options' directory, each after the one for more guests.
 pub fn options_text(options: &BTreeMap<OptionKey, String>) -> String {
@@ -102,7 +148,10 @@ pub fn options_text(options: &BTreeMap<OptionKey, String>) -> String {
         let filter = filter(*kind);
         let _ = match code {
             Code::V4(code) => writeln!(text, "tag:{tag}{filter},{code}{comma}{value}"),
-            Code::V6(code) => writeln!(text, "tag:{tag}{filter},option6:{code}{comma}{value}"),
+            Code::V6(code) if tag == ADVERTISED => {
+                writeln!(text, "tag:{tag},option6:{code}{comma}{value}")
+            }
+            Code::V6(code) => writeln!(text, "tag:{tag},{DHCPV6}{filter},option6:{code}{comma}{value}"),
         };
     }
     text
@@ -138,7 +187,9 @@ mod tests {
 
     fn host(ip: &str, name: &str, tag: &str) -> Host {
         let mut ips = ip.split(',').map(|ip| ip.parse().unwrap());
-        Host { ip: ips.next().unwrap(), more: ips.collect(), name: name.parse().unwrap(), tag: tag.into() }
+        let ip = ips.next().unwrap();
+        let offer = Offer { ip, more: ips.collect(), name: name.parse().unwrap() };
+        Host { offer: Some(offer), tag: tag.into() }
     }
 
     #[test]
@@ -150,12 +201,14 @@ mod tests {
             HostChange::Gone(v6),
             HostChange::Set(v4, host("10.0.0.5", "ignore", "p1")),
             HostChange::Set(v6, host("2001:db8::5,2001:db8::6,2001:db8::7", "a", "p1")),
+            HostChange::Set(v6, Host { offer: None, tag: "s1".into() }),
         ];
         insta::assert_snapshot!(hosts_text(&changes), @r"
         02:00:00:00:00:01,tag:!dhcpv6,ignore
         02:00:00:00:00:01,tag:dhcpv6,set:gone,ignore
         02:00:00:00:00:01,tag:!dhcpv6,set:p1,10.0.0.5,ignore.
         02:00:00:00:00:01,tag:dhcpv6,set:p1,[2001:db8::7],[2001:db8::6],[2001:db8::5],a.
+        02:00:00:00:00:01,tag:dhcpv6,set:s1
         ");
     }
 
@@ -173,7 +226,7 @@ mod tests {
         #[test]
         fn a_host_line_has_its_fields_and_no_more(name in ".*", ip: IpAddr, mac: [u8; 5]) {
             if let Ok(name) = name.parse() {
-                let host = Host { ip, more: Vec::new(), name, tag: "p1".into() };
+                let host = Host { offer: Some(Offer { ip, more: Vec::new(), name }), tag: "p1".into() };
                 let client = (MacAddr::local(mac), Family::of(ip));
                 let text = hosts_text(&[HostChange::Set(client, host)]);
                 prop_assert_eq!(text.lines().count(), 1);

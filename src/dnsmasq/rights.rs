@@ -21,7 +21,8 @@ impl<'a> Rights<'a> {
     /// Those that these hosts' lines give.
     pub fn new(hosts: &'a BTreeMap<Client, Host>) -> Self {
         let all = |(client, host): (&'a Client, &'a Host)| {
-            std::iter::once(&host.ip).chain(&host.more).map(|ip| (*ip, (client.0, &host.name)))
+            let offer = host.offer.as_ref();
+            offer.into_iter().flat_map(move |offer| offer.ips().map(|ip| (ip, (client.0, &offer.name))))
         };
         Self { hosts, owners: hosts.iter().flat_map(all).collect() }
     }
@@ -40,7 +41,7 @@ impl<'a> Rights<'a> {
     /// Whether the holder of a lease has a right to it.
     pub fn has(&self, ip: IpAddr, lease: &Lease) -> bool {
         match lease {
-            Lease::V4(mac) => self.hosts.get(&(*mac, Family::V4)).is_some_and(|host| host.ip == ip),
+            Lease::V4(mac) => self.hosts.get(&(*mac, Family::V4)).is_some_and(|host| host.ip() == Some(ip)),
             // dnsmasq forgets the name of a lease when another one gets the same.
             Lease::V6 { name: None, .. } => self.owners.contains_key(&ip),
             Lease::V6 { name: Some(name), .. } => self.owners.get(&ip).is_some_and(|(_, own)| *own == name),
@@ -54,7 +55,8 @@ impl<'a> Rights<'a> {
             Lease::V4(mac) => Some(*mac),
             Lease::V6 { .. } if self.has(ip, lease) => self.owner(ip),
             Lease::V6 { name, duid, .. } => {
-                let named = |(_, host): &(&Client, &Host)| Some(&host.name) == name.as_ref();
+                let own = |host: &Host| host.offer.as_ref().map(|offer| offer.name.clone());
+                let named = |(_, host): &(&Client, &Host)| name.is_some() && own(host) == *name;
                 let mut clients = self.hosts.iter().filter(|((_, family), _)| *family == Family::V6);
                 let client = clients.find(named).map(|((mac, _), _)| *mac);
                 client.or_else(|| mac_of(duid))

@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use super::host::{Client, Host, HostChange};
 use super::rights::Rights;
 use super::{OptionKey, OptionSet};
-use crate::node::Family;
 use crate::types::{DomainName, HostName, MacAddr};
 
 /// One dnsmasq, its files and its process.
@@ -37,52 +37,6 @@ pub struct Process {
     pub current: bool,
 }
 
-/// Whom a host's line is about: dnsmasq knows a MAC address in each protocol by itself.
-pub type Client = (MacAddr, Family);
-
-/// A port as dnsmasq knows it, in one protocol.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Host {
-    /// The address that it is offered.
-    pub ip: IpAddr,
-    /// Others that it may have besides, in DHCPv6.
-    pub more: Vec<IpAddr>,
-    /// Its host name, and its name while it has a lease.
-    pub name: HostName,
-    /// The tag by which its options are chosen.
-    pub tag: String,
-}
-
-impl Host {
-    /// Whether it may have this address.
-    pub fn may_have(&self, ip: IpAddr) -> bool {
-        self.ip == ip || self.more.contains(&ip)
-    }
-}
-
-/// A line for the hosts' directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HostChange {
-    /// From now on answer this client so.
-    Set(Client, Host),
-    /// From now on do not answer it.
-    Gone(Client),
-}
-
-impl HostChange {
-    /// Whom it is about.
-    pub fn client(&self) -> Client {
-        match self {
-            Self::Set(client, _) | Self::Gone(client) => *client,
-        }
-    }
-
-    /// Whom it is about, in whichever protocol.
-    pub fn mac(&self) -> MacAddr {
-        self.client().0
-    }
-}
-
 /// The hosts' journal.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Hosts {
@@ -102,10 +56,9 @@ pub struct Hosts {
 impl Hosts {
     /// A journal of one file with just these entries.
     pub fn fresh(entries: BTreeMap<Client, Host>) -> Self {
-        let spent = entries.values().map(|host| host.ip).filter(IpAddr::is_ipv4).collect();
-        let takers =
-            entries.values().filter(|host| host.ip.is_ipv6()).map(|host| DomainName::from(&host.name));
-        Self { lines: entries.len(), takers: takers.collect(), entries, spent, foreign: false }
+        let spent = entries.values().filter_map(Host::ipv4).collect();
+        let takers = entries.values().filter_map(Host::taker).collect();
+        Self { lines: entries.len(), takers, entries, spent, foreign: false }
     }
 
     /// Takes a line in, as dnsmasq does: one with a spent address changes nothing.
@@ -113,9 +66,8 @@ impl Hosts {
         self.lines += 1;
         match change {
             HostChange::Set(client, host) => {
-                if host.ip.is_ipv6() {
-                    self.takers.insert(DomainName::from(&host.name));
-                } else if !self.spent.insert(host.ip) {
+                self.takers.extend(host.taker());
+                if host.ipv4().is_some_and(|ip| !self.spent.insert(ip)) {
                     return;
                 }
                 self.entries.insert(*client, host.clone());
@@ -138,10 +90,11 @@ impl Hosts {
         let mut stuck = self.foreign || self.lines > 2 * wanted.len() + Self::SPARE_LINES;
         let mut new = BTreeSet::new();
         for (client, host) in wanted.iter().filter(|(client, host)| self.entries.get(client) != Some(host)) {
-            if self.spent.contains(&host.ip) || self.is_taken(host.ip, names) || !new.insert(host.ip) {
+            let lost = |ip| self.spent.contains(&ip) || self.is_taken(ip, names) || !new.insert(ip);
+            if host.ip().is_some_and(lost) {
                 stuck = true;
                 // The old line would go on answering with the old address.
-                if self.entries.get(client).is_some_and(|old| old.ip != host.ip) {
+                if self.entries.get(client).is_some_and(|old| old.ip() != host.ip()) {
                     changes.push(HostChange::Gone(*client));
                 }
             } else {
@@ -309,12 +262,17 @@ pub fn moved_leases(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Family;
+    use crate::service::Offer;
 
     #[test]
     fn a_lease_moves_with_its_address_to_another_mac_and_with_no_other_change() {
         let mac = |n| MacAddr::local([0, 0, 0, 0, n]);
         let ip: IpAddr = "2001:db8::5".parse().unwrap();
-        let host = |name: &str| Host { ip, more: Vec::new(), name: name.parse().unwrap(), tag: "p".into() };
+        let host = |name: &str| {
+            let offer = Offer { ip, more: Vec::new(), name: name.parse().unwrap() };
+            Host { offer: Some(offer), tag: "p".into() }
+        };
         let client = |n| (mac(n), Family::V6);
         let hosts = Hosts::fresh(BTreeMap::from([(client(1), host("a"))]));
         let lease = Lease::V6 { duid: "00:03".into(), iaid: 1, name: Some("a".parse().unwrap()) };

@@ -86,13 +86,12 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
     if known.hosts.foreign || known.options.foreign {
         return "its files are not as they were written".to_owned();
     }
-    let spent = |(client, host): &(&Client, &Host)| {
-        known.hosts.entries.get(client) != Some(host) && known.hosts.spent.contains(&host.ip)
+    let spent = |(client, host): (&Client, &Host)| {
+        let ip = host.ip().filter(|ip| known.hosts.spent.contains(ip))?;
+        (known.hosts.entries.get(client) != Some(host)).then_some((client.0, ip))
     };
-    match wanted.hosts.entries.iter().find(spent) {
-        Some(((mac, _), host)) => {
-            format!("it has read {} before, and takes no new line for it ({mac})", host.ip)
-        }
+    match wanted.hosts.entries.iter().find_map(spent) {
+        Some((mac, ip)) => format!("it has read {ip} before, and takes no new line for it ({mac})"),
         None => "an option is withdrawn, or too many old lines are in memory".to_owned(),
     }
 }
@@ -116,6 +115,7 @@ mod tests {
     use crate::dnsmasq::{Hosts, Process};
     use crate::node::Family;
     use crate::plan::plan;
+    use crate::service::Offer;
     use crate::types::MacAddr;
 
     fn client(n: u8) -> Client {
@@ -123,8 +123,8 @@ mod tests {
     }
 
     fn segment(ip: u8) -> Segment {
-        let (name, tag) = ("a".parse().unwrap(), "p".into());
-        let host = Host { ip: [10, 0, 0, ip].into(), more: Vec::new(), name, tag };
+        let offer = Offer { ip: [10, 0, 0, ip].into(), more: Vec::new(), name: "a".parse().unwrap() };
+        let host = Host { offer: Some(offer), tag: "p".into() };
         let hosts = Hosts::fresh([(client(ip), host)].into());
         let process = Some(Process { argv: vec!["dnsmasq".into()], current: true });
         Segment { server: Some(Server { process, hosts, ..Server::default() }), ..Segment::default() }

@@ -1,6 +1,6 @@
 //! `kube-dhcp status --port`: what it says a guest is told is what the guest is told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use kube_dhcp::dhcp_options::readable;
@@ -121,15 +121,61 @@ fn status_tells_what_is_for_some_requests() {
     assert_told(&site, "team-a/vm1", &guest, None, &[]);
     assert_told(&site, "team-a/vm1", &guest, Some("iPXE"), &[(77, b"iPXE")]);
     let guest = site.lab.twin6(guest.netns(), Mac::nth(1));
-    assert_told6(&site, &guest, None, &[]);
-    assert_told6(&site, &guest, Some("X64UEFI"), &[(61, &[0, 7])]);
+    assert_told6(&site, (&guest, Kind6::Solicit), None, &[]);
+    assert_told6(&site, (&guest, Kind6::Solicit), Some("X64UEFI"), &[(61, &[0, 7])]);
 }
 
-fn assert_told6(site: &Site, guest: &Guest6<'_>, when: Option<&str>, said: &[(u16, &[u8])]) {
+/// Of DHCPv6 its options, of the servers' advertisements all.
+#[test]
+fn status_tells_what_guests_that_make_themselves_addresses_are_told() {
+    let six = |n: u8, ipv6: &str, more: &str| {
+        let spec = format!("ipv6: {{addressMode: {ipv6}}}\n{more}");
+        subnet(&format!("l{n}"), "lan", &format!("2001:db8:{n}::/64"), &spec)
+    };
+    let sntp = "options:
+- {name: sntp-server, values: ['2001:db8::9']}
+- {name: bootfile-url, values: [any]}
+- {name: bootfile-url, values: [x64], when: {architectures: [X64UEFI]}}";
+    let port = format!("networkRef: {{name: lan}}\nmacAddress: \"{}\"", Mac::nth(1));
+    let site = Site::new();
+    let lan = network("lan", "mtu: 1400\ndns: {domain: vm.example.org}");
+    let slaac = six(1, "SLAAC, routerAdvertisements: Server", "dhcp: {leaseDurationSeconds: 7200}");
+    let stateless = six(2, "DHCPv6Stateless, routerAdvertisements: Server", sntp);
+    site.write("a.yaml", &[lan, slaac, stateless, object("Port", "vm1", &port)].concat());
+    let _agent = site.start();
+    site.until_ready("Port", "vm1");
+    let told = told(&site, "team-a/vm1");
+    let ips = told["addresses"].as_array().unwrap().iter().map(|address| address["ip"].as_str().unwrap());
+    assert_eq!(ips.collect::<Vec<_>>(), ["2001:db8:1::ff:fe00:1", "2001:db8:2::ff:fe00:1"]);
+    assert_eq!(told["dhcp"].as_array().unwrap().len(), 1);
+    assert_eq!(told["dhcp"][0]["addresses"], Value::Array(Vec::new()));
+    let four = site.guest(1);
+    let guest = site.lab.twin6(four.netns(), Mac::nth(1));
+    let inform = || (&guest, Kind6::InformationRequest);
+    assert_told6(&site, inform(), None, &[]);
+    assert_told6(&site, inform(), Some("X64UEFI"), &[(61, &[0, 7])]);
+    guest.send_router_solicitation();
+    let advert = guest.advert_within(PATIENCE).expect("no router advertisement");
+    let mut heard = vec![(5, advert.mtu.unwrap().to_string())];
+    heard.extend(advert.prefixes.iter().map(|p| {
+        let own = if p.autonomous { ", for addresses of guests' own" } else { "" };
+        (3, format!("{}/{}{own}", p.address, p.length))
+    }));
+    let servers: Vec<_> = advert.dns_servers.iter().map(ToString::to_string).collect();
+    heard.extend([(25, servers.join(", ")), (31, advert.search.join(", "))]);
+    heard.sort();
+    let said = told["routerAdvertisement"].as_array().unwrap().iter();
+    let said: BTreeSet<_> = said
+        .map(|part| (part["code"].as_u64().unwrap(), part["value"].as_str().unwrap().to_owned()))
+        .collect();
+    assert_eq!(said.into_iter().collect::<Vec<_>>(), heard);
+}
+
+fn assert_told6(site: &Site, (guest, kind): (&Guest6<'_>, Kind6), when: Option<&str>, said: &[(u16, &[u8])]) {
     let ask = |want: &[u16]| {
-        let ask = Ask6::new(Kind6::Solicit).want(want);
+        let ask = Ask6::new(kind).want(want);
         let ask = said.iter().fold(ask, |ask, (code, bytes)| ask.option(*code, bytes));
-        guest.ask(&ask).expect("no ADVERTISE")
+        guest.ask(&ask).expect("no answer")
     };
     let options = options(&told(site, "team-a/vm1"), "IPv6", when);
     for (code, (value, _)) in &options {

@@ -100,6 +100,62 @@ fn told_where_it_is_served(site: &Site) {
     assert_ne!(told[0]["dhcp"][0]["server"], told[1]["dhcp"][0]["server"]);
 }
 
+/// A subnet whose guests make themselves addresses, advertised by the network's servers.
+const SLAAC: &str = r"
+apiVersion: kube-dhcp.io/v1alpha1
+kind: Subnet
+metadata: {name: a-slaac, namespace: default}
+spec:
+  networkRef: {name: a}
+  cidr: 2001:db8:1::/64
+  ipv6: {addressMode: SLAAC, routerAdvertisements: Server}
+";
+
+#[test]
+fn both_servers_advertise_the_same_and_a_port_has_the_address_of_its_mac() {
+    inside("six::both_servers_advertise_the_same_and_a_port_has_the_address_of_its_mac", async {
+        let site = served(&[]).await;
+        site.apply(SLAAC).await;
+        site.until("Port", "p2", |port| addresses(port).len() == 3).await;
+        let port = site.until_ready("Port", "p2").await;
+        assert_eq!(addresses(&port)[2], "2001:db8:1::ff:fe00:2");
+        let name = |last: &str| format!("a.2001-0db8-0001-0000-0000-00ff-fe00-{last}");
+        let allocation = site.get("IPAllocation", &name("0002")).await.unwrap();
+        assert_eq!(allocation.pointer("/spec/holder/name"), Some(&json!("p2")));
+        let guest = site.street.guest6("br0", mac(2));
+        let mut heard = std::collections::BTreeMap::new();
+        let deadline = std::time::Instant::now() + crate::site::LONG;
+        while heard.len() < 2 {
+            assert!(std::time::Instant::now() < deadline, "one server advertises: {heard:?}");
+            guest.send_router_solicitation();
+            for advert in
+                guest.advert_within(std::time::Duration::from_secs(1)).into_iter().chain(guest.adverts())
+            {
+                let said = (advert.prefixes, advert.dns_servers, advert.search, advert.lifetime);
+                heard.insert(advert.from, said);
+            }
+        }
+        let all: Vec<_> = heard.into_values().collect();
+        assert_eq!(all[0], all[1]);
+        let (prefixes, servers, search, lifetime) = &all[0];
+        assert_eq!((prefixes.len(), *lifetime), (1, 0));
+        assert_eq!(servers, &[ip("2001:db8:1::2"), ip("2001:db8:1::3")]);
+        assert_eq!(search, &["vm.example.org"]);
+        // Another device: its own address, and the first is nobody's once both servers have forgotten it.
+        site.plane.kubectl(&[
+            "patch",
+            "dport",
+            "p2",
+            "--type=merge",
+            "-p",
+            r#"{"spec":{"macAddress":"02:00:00:00:00:09"}}"#,
+        ]);
+        site.until("Port", "p2", |port| addresses(port).get(2).is_some_and(|ip| ip.ends_with(":9"))).await;
+        site.until("IPAllocation", &name("0002"), Value::is_null).await;
+        site.until_ready("Port", "p2").await;
+    });
+}
+
 #[test]
 fn a_replacement_leaves_the_addresses_to_a_server_that_still_answers() {
     inside("six::a_replacement_leaves_the_addresses_to_a_server_that_still_answers", async {

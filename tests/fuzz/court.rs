@@ -103,7 +103,13 @@ impl Court {
         };
         same("options", &of(model), &of(alone))?;
         for (name, view) in &was.ports {
-            same(&format!("Port {name}"), &desired.ports.get(name), &Some(view))?;
+            // In each subnet whose guests make themselves addresses it has one more.
+            let mut now = desired.ports.get(name).cloned();
+            let was = |subnet: &str| view.addresses.iter().any(|(_, own)| own == subnet);
+            if let Some(now) = &mut now {
+                now.addresses.retain(|(_, subnet)| was(subnet));
+            }
+            same(&format!("Port {name}"), &now.as_ref(), &Some(view))?;
         }
         let said = |view: &SubnetView| (view.problem.clone(), view.gateway, view.total);
         ["by-v4", "by-v6"].iter().try_for_each(|name| {
@@ -254,10 +260,10 @@ fn named(problem: &Problem, input: &Input) -> Result<String, String> {
     let field = problem.message[..end].to_owned();
     let pointer = field.replace(['.', '['], "/").replace(']', "");
     let part = |pointer: &str| pointer.split('/').take(2).collect::<Vec<_>>().join("/");
-    // Nothing of a Subnet makes sense without its CIDR.
+    // Nothing of a Subnet makes sense without its CIDR, and what its guests get goes by `ipv6`.
     let related = |changed: &String| {
         let changed = part(changed.trim_start_matches('/'));
-        changed == part(&pointer) || changed == "spec/cidr"
+        changed == part(&pointer) || ["spec/cidr", "spec/ipv6"].contains(&changed.as_str())
     };
     // Of these the corpus has some that are not served yet.
     let known = ["spec.identity.type", "spec.dhcp.mode", "spec.cidr"].contains(&field.as_str());

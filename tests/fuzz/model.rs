@@ -19,8 +19,9 @@ pub type Options = BTreeMap<(String, Code), Vec<u8>>;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Host {
     pub tag: String,
-    /// The one that is offered, and others that may be had.
+    /// The one that is offered, and others that may be had; none: it gets options alone.
     pub ips: Vec<IpAddr>,
+    /// Empty where there is no address: dnsmasq would look for one by it.
     pub name: String,
 }
 
@@ -78,10 +79,11 @@ fn lines(text: &str) -> Result<Vec<&str>, String> {
 }
 
 /// `02:00:00:00:00:01,tag:!dhcpv6,set:p1,10.0.0.5,name.`, or
-/// `02:00:00:00:00:01,tag:dhcpv6,set:p1,[2001:db8::6],[2001:db8::5],name.`
+/// `02:00:00:00:00:01,tag:dhcpv6,set:p1,[2001:db8::6],[2001:db8::5],name.`, or
+/// `02:00:00:00:00:01,tag:dhcpv6,set:s1`
 fn host(line: &str) -> Option<((String, bool), Host)> {
     let fields: Vec<_> = line.split(',').collect();
-    let [mac, protocol, tag, ips @ .., name] = &fields[..] else { return None };
+    let [mac, protocol, tag, rest @ ..] = &fields[..] else { return None };
     let octets: Vec<_> = mac.split(':').collect();
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     if octets.len() != 6 || !octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex)) {
@@ -92,6 +94,11 @@ fn host(line: &str) -> Option<((String, bool), Host)> {
         "tag:!dhcpv6" => false,
         _ => return None,
     };
+    let tag = tag.strip_prefix("set:").filter(|tag| is_tag(tag))?.to_owned();
+    let client = ((*mac).to_owned(), six);
+    let [ips @ .., name] = rest else {
+        return six.then(|| (client, Host { tag, ips: Vec::new(), name: String::new() }));
+    };
     let ip = |text: &&str| {
         if six { bracketed(text).map(IpAddr::V6) } else { address(text).filter(IpAddr::is_ipv4) }
     };
@@ -100,9 +107,8 @@ fn host(line: &str) -> Option<((String, bool), Host)> {
     if ips.is_empty() || (!six && ips.len() > 1) {
         return None;
     }
-    let tag = tag.strip_prefix("set:").filter(|tag| is_tag(tag))?.to_owned();
     let name = name.strip_suffix('.').filter(|name| is_label(name))?.to_owned();
-    Some((((*mac).to_owned(), six), Host { tag, ips, name }))
+    Some((client, Host { tag, ips, name }))
 }
 
 /// `10.0.0.5 name.of.it`

@@ -4,14 +4,24 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use crate::model::{Code, address, bracketed, is_tag};
 
+/// No client of DHCPv6 has it, so it is that of router advertisements.
+pub const ADVERTISED: &str = "!dhcpv6";
+
+/// The server's own address of a prefix that none of these tests has: nothing is sent.
+const NO_SERVER: &str = "[fd00::]";
+
 /// Codes under which dnsmasq takes addresses, or texts, and nothing else.
 const ADDRESSES: [u8; 22] =
     [3, 6, 7, 9, 16, 21, 32, 33, 41, 42, 44, 45, 48, 49, 65, 68, 69, 70, 71, 74, 150, 255];
 const TEXTS: [u8; 9] = [15, 17, 18, 40, 64, 66, 67, 100, 101];
 
-/// `tag:p1,67,"ipxe.efi"`, `tag:p1,option6:23,[2001:db8::53]`
+/// `tag:p1,67,"ipxe.efi"`, `tag:p1,tag:dhcpv6,option6:23,[2001:db8::53]`, and for router advertisements
+/// `tag:!dhcpv6,option6:23,[2001:db8::53]`
 pub fn option(line: &str) -> Option<((String, Code), Vec<u8>)> {
     let (tag, rest) = line.strip_prefix("tag:")?.split_once(',')?;
+    let advertised = tag == ADVERTISED;
+    let of_dhcpv6 = rest.strip_prefix("tag:dhcpv6,").filter(|_| !advertised);
+    let rest = of_dhcpv6.unwrap_or(rest);
     let (code, value) = match rest.split_once(',') {
         Some((code, value)) => (code, Some(value)),
         None => (rest, None),
@@ -19,12 +29,15 @@ pub fn option(line: &str) -> Option<((String, Code), Vec<u8>)> {
     let plain = |code: &str| code.parse().ok().filter(|number: &u16| number.to_string() == code);
     let (code, bytes) = if let Some(code) = code.strip_prefix("option6:") {
         let code = plain(code)?;
-        (Code::V6(code), six(code, value)?)
+        let none = code == 23 && of_dhcpv6.is_some() && value == Some(NO_SERVER);
+        (Code::V6(code), if none { Vec::new() } else { six(code, value)? })
     } else {
         let code = u8::try_from(plain(code)?).ok()?;
         (Code::V4(code), four(code, value)?)
     };
-    (is_tag(tag) && bytes.len() <= 255).then(|| ((tag.to_owned(), code), bytes))
+    let six = matches!(code, Code::V6(_));
+    let is_said = if advertised { six } else { is_tag(tag) && six == of_dhcpv6.is_some() };
+    (is_said && bytes.len() <= 255).then(|| ((tag.to_owned(), code), bytes))
 }
 
 fn four(code: u8, value: Option<&str>) -> Option<Vec<u8>> {

@@ -1,13 +1,14 @@
 //! What a dnsmasq is to be told, from the objects as they were written and who of them was accepted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use kube_dhcp::desired::Desired;
 use serde_json::Value;
 
 use crate::court::is_in_network;
-use crate::model::{Code, Host, Model};
+use crate::model::{Code, Host, Model, Options};
+use crate::model_options::ADVERTISED;
 use crate::net::{Net, octets};
 use crate::scene::{STATE, Scene, Subject, UID};
 use crate::wanted_options::{option, routes, wire_name};
@@ -83,7 +84,31 @@ impl<'a> Subnet<'a> {
         self.subject.spec["dhcp"]["mode"] != "Disabled"
     }
 
-    fn range(&self) -> String {
+    /// Whether its guests make themselves addresses.
+    fn is_formed(&self) -> bool {
+        ["SLAAC", "DHCPv6Stateless"].contains(&text(&self.subject.spec["ipv6"]["addressMode"]))
+    }
+
+    fn is_slaac(&self) -> bool {
+        self.subject.spec["ipv6"]["addressMode"] == "SLAAC"
+    }
+
+    fn is_advertised(&self) -> bool {
+        self.server.is_some() && self.subject.spec["ipv6"]["routerAdvertisements"] == "Server"
+    }
+
+    /// Whether DHCPv6 answers its guests.
+    fn has_dhcpv6(&self) -> bool {
+        self.server.is_some() && self.net.is_ipv6() && !self.is_slaac()
+    }
+
+    fn range(&self) -> Option<String> {
+        let mode = match (self.is_slaac(), self.is_formed() && self.is_advertised()) {
+            (true, true) => "slaac",
+            (true, false) => return None,
+            (false, true) => "ra-stateless",
+            (false, false) => "static",
+        };
         let (key, net, size) = (self.subject.key('s'), self.net.ip, self.net.size());
         let not_gone = if self.net.is_ipv6() { ",tag:!gone" } else { "" };
         let lease = match self.subject.spec["dhcp"]["leaseDurationSeconds"].as_u64() {
@@ -91,7 +116,7 @@ impl<'a> Subnet<'a> {
             Some(4_294_967_295) => "infinite".to_owned(),
             Some(seconds) => seconds.to_string(),
         };
-        format!("--dhcp-range=set:{key},tag:known{not_gone},{net},static,{size},{lease}")
+        Some(format!("--dhcp-range=set:{key},tag:known{not_gone},{net},{mode},{size},{lease}"))
     }
 
     /// The DNS servers that its guests are told.
@@ -130,24 +155,66 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
         subnet.server = Some(*server);
     }
     let mut model = Model { argv: argv(scene, &subnets), ..Model::default() };
-    for subnet in subnets.iter().filter(|subnet| subnet.server.is_some()) {
-        scope(scene, subnet, &subnets, &mut model);
+    for subnet in subnets.iter().filter(|subnet| subnet.server.is_some() && !subnet.is_slaac()) {
+        let tag = subnet.subject.key('s');
+        model
+            .options
+            .extend(scope(scene, subnet, &subnets).into_iter().map(|(code, b)| ((tag.clone(), code), b)));
     }
+    advertised(scene, &subnets, &mut model);
     for port in scene.ports.values() {
         one_port(scene, port, desired, &subnets, &mut model);
     }
-    before_dhcpv6(&subnets, &mut model);
+    before_dhcpv6(scene, desired, &subnets, &mut model);
     model
 }
 
+/// What all advertised subnets tell, once each, as far as 255 bytes hold it.
+fn advertised(scene: &Scene, subnets: &[Subnet<'_>], model: &mut Model) {
+    let all: Vec<_> = subnets.iter().filter(|subnet| subnet.is_advertised()).collect();
+    let told: Vec<_> = all.iter().map(|subnet| scope(scene, subnet, subnets)).collect();
+    let (mut servers, mut names): (Vec<&[u8]>, Vec<&[u8]>) = (Vec::new(), Vec::new());
+    let put = |items: &mut Vec<&[u8]>, item: &'_ [u8]| {
+        items.concat().len() + item.len() <= 255 && !items.contains(&item)
+    };
+    for options in &told {
+        for ip in options.get(&Code::V6(23)).iter().flat_map(|bytes| bytes.chunks(16)) {
+            if put(&mut servers, ip) {
+                servers.push(ip);
+            }
+        }
+        for name in options.get(&Code::V6(24)).iter().flat_map(|bytes| bytes.split_inclusive(|b| *b == 0)) {
+            if put(&mut names, name) {
+                names.push(name);
+            }
+        }
+    }
+    let mut say = |code, items: Vec<&[u8]>| {
+        model.options.insert((ADVERTISED.to_owned(), Code::V6(code)), items.concat())
+    };
+    if !all.is_empty() {
+        say(23, servers);
+    }
+    if !names.is_empty() {
+        say(24, names);
+    }
+}
+
 /// Whom it hears, and whom it need not look for.
-fn before_dhcpv6(subnets: &[Subnet<'_>], model: &mut Model) {
+fn before_dhcpv6(scene: &Scene, desired: &Desired, subnets: &[Subnet<'_>], model: &mut Model) {
     let six = model.hosts.keys().filter(|(_, six)| *six).map(|(mac, _)| mac.clone());
-    let guests: BTreeSet<_> = six.collect();
+    let mut guests: BTreeSet<_> = six.collect();
+    if subnets.iter().any(Subnet::is_advertised) {
+        let accepted = scene.ports.values().filter(|port| desired.ports[&port.name].problem.is_none());
+        let soliciting = accepted.filter(|port| port.spec["dhcp"] != "Disabled");
+        guests.extend(soliciting.filter_map(|port| port.spec["macAddress"].as_str()).map(str::to_lowercase));
+    }
+    if subnets.iter().any(|subnet| subnet.has_dhcpv6() || subnet.is_advertised()) {
+        model.known = Some(guests.clone());
+    }
     let own = UID.replace('-', "").get(..10).map(|seed| with_colons(&format!("02{seed}"))).unwrap();
     for subnet in subnets {
         if let Some(IpAddr::V6(server)) = subnet.server {
-            model.known.get_or_insert_with(|| guests.clone());
             model.neighbours.insert(server, own.clone());
         }
     }
@@ -179,7 +246,8 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     argv.extend(["--dhcp-match=set:ipxe,175", "--dhcp-userclass=set:ipxe,iPXE"].map(str::to_owned));
     argv.extend(MACHINES.map(|(tag, number)| format!("--dhcp-match=set:{tag},option:client-arch,{number}")));
     argv.push(format!("--tag-if=set:no-arch{}", machines()));
-    argv.extend(subnets.iter().filter(|s| s.server.is_some()).map(Subnet::range));
+    argv.extend(subnets.iter().filter(|s| s.server.is_some()).filter_map(Subnet::range));
+    argv.extend(advertising(scene, subnets));
     if subnets.iter().any(|s| s.server.is_some_and(|ip| ip.is_ipv6())) {
         let duid = with_colons(&UID.replace('-', ""));
         argv.extend([format!("--dhcp-duid=0,{duid}"), "--quiet-dhcp6".to_owned()]);
@@ -203,9 +271,23 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     argv
 }
 
-fn scope(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>], model: &mut Model) {
-    let key = subnet.subject.key('s');
-    let mut put = |code, bytes| drop(model.options.insert((key.clone(), code), bytes));
+fn advertising(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
+    if !subnets.iter().any(Subnet::is_advertised) {
+        return Vec::new();
+    }
+    // Or the options would not be read.
+    let read = subnets.iter().any(|s| s.has_dhcpv6() || s.server.is_some_and(|ip| ip.is_ipv4()));
+    let nobodys = (!read).then(|| "--dhcp-range=tag:known,::ffff:0:0,static,96".to_owned());
+    let mtu = scene.network.spec["mtu"].as_u64().map_or("off".to_owned(), |mtu| mtu.to_string());
+    let how = [format!("--ra-param=dhcp0,mtu:{mtu},60,0"), "--quiet-ra".to_owned()];
+    let managed = subnets.iter().any(|subnet| subnet.is_advertised() && !subnet.is_formed());
+    nobodys.into_iter().chain(how).chain(managed.then(|| "--enable-ra".to_owned())).collect()
+}
+
+/// What its guests are told.
+fn scope(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>]) -> BTreeMap<Code, Vec<u8>> {
+    let mut options = BTreeMap::new();
+    let mut put = |code, bytes| drop(options.insert(code, bytes));
     if subnet.net.is_ipv6() {
         scope_six(scene, subnet, &mut put);
     } else {
@@ -223,6 +305,7 @@ fn scope(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>], model: &mut Mod
             put(code, bytes);
         }
     }
+    options
 }
 
 fn scope_six(scene: &Scene, subnet: &Subnet<'_>, put: &mut impl FnMut(Code, Vec<u8>)) {
@@ -277,24 +360,32 @@ fn one_port(scene: &Scene, port: &Subject, desired: &Desired, subnets: &[Subnet<
         names.extend(more.filter(|name| plain(name) && below(name)));
         model.names.insert(*ip, names);
     }
-    let served = |name: &String| subnets.iter().any(|s| s.subject.name == *name && s.server.is_some());
     let Some(mac) = spec["macAddress"].as_str().filter(|_| spec["dhcp"] != "Disabled") else { return };
-    let mut answered = false;
+    let served = |name: &String| subnets.iter().find(|s| s.subject.name == *name && s.server.is_some());
     for six in [false, true] {
-        let of_family = view.addresses.iter().filter(|(ip, subnet)| ip.is_ipv6() == six && served(subnet));
+        let of_family = view.addresses.iter().filter(|(ip, _)| ip.is_ipv6() == six);
+        let all: Vec<_> = of_family.filter_map(|(ip, name)| Some((*ip, served(name)?))).collect();
+        let given: Vec<_> = all.iter().filter(|(_, subnet)| !subnet.is_formed()).collect();
+        let stateless = all.iter().find(|(_, subnet)| subnet.is_formed() && !subnet.is_slaac());
+        let Some((first, subnet)) = given.first().copied().or(stateless) else { continue };
         // A DHCPv4 client has one address.
         let most = if six { usize::MAX } else { 1 };
-        let ips: Vec<_> = of_family.map(|(ip, _)| *ip).take(most).collect();
-        let Some(first) = ips.first() else { continue };
-        let host = Host { tag: port.key('p'), name: hostname(spec, *first), ips };
-        model.hosts.insert((mac.to_lowercase(), six), host);
-        answered = true;
+        let ips: Vec<_> = given.iter().map(|(ip, _)| *ip).take(most).collect();
+        let name = if ips.is_empty() { String::new() } else { hostname(spec, *first) };
+        let own = own_options(spec, six);
+        let tag = if six && own.is_empty() { subnet.subject.key('s') } else { port.key('p') };
+        // In DHCPv6 both at once: it is not always told in which subnet a guest is.
+        let of_subnet = if six && !own.is_empty() { scope(scene, subnet, subnets) } else { BTreeMap::new() };
+        let told = of_subnet.into_iter().chain(own);
+        model.options.extend(told.map(|(code, bytes)| ((port.key('p'), code), bytes)).collect::<Options>());
+        model.hosts.insert((mac.to_lowercase(), six), Host { tag, ips, name });
     }
-    for written in list(&spec["options"]).filter(|_| answered) {
-        for (code, bytes) in option(written, None).unwrap_or_else(|| panic!("accepted: {written}")) {
-            model.options.insert((port.key('p'), code), bytes);
-        }
-    }
+}
+
+fn own_options(spec: &Value, six: bool) -> BTreeMap<Code, Vec<u8>> {
+    let sent = |written: &Value| option(written, None).unwrap_or_else(|| panic!("accepted: {written}"));
+    let all = list(&spec["options"]).flat_map(sent);
+    all.filter(|(code, _)| matches!(code, Code::V6(_)) == six).collect()
 }
 
 fn hostname(spec: &Value, ip: IpAddr) -> String {

@@ -14,7 +14,7 @@ use kube_dhcp::node::{
     Action, Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl, namespace_name,
 };
 use kube_dhcp::plan::plan;
-use kube_dhcp::service::{Code, OptionList, Reservation, Scope, Service};
+use kube_dhcp::service::{Addressing, Code, Offer, OptionList, Reservation, Scope, Service};
 use kube_dhcp::types::{MacAddr, NetworkUid};
 
 pub const STATE: &str = "/run/state";
@@ -35,9 +35,22 @@ pub fn ip(n: u16) -> IpAddr {
 }
 
 pub fn port(n: u16) -> Reservation {
-    let hostname = format!("vm{n}").parse().unwrap();
-    let (more, options) = (Vec::new(), OptionList::default());
-    Reservation { key: format!("p{n}"), mac: mac(n), ip: ip(n), more, hostname, options }
+    let offer = Offer { ip: ip(n), more: Vec::new(), name: format!("vm{n}").parse().unwrap() };
+    Reservation {
+        key: format!("p{n}"),
+        mac: mac(n),
+        family: Family::V4,
+        offer: Some(offer),
+        scope: "s1".into(),
+        options: OptionList::default(),
+    }
+}
+
+/// The same as dnsmasq knows it, with this address.
+pub fn host_line(n: u16, ip: IpAddr) -> dnsmasq::Host {
+    let port = port(n);
+    let offer = port.offer.map(|offer| Offer { ip, ..offer });
+    dnsmasq::Host { offer, tag: port.key }
 }
 
 pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
@@ -45,13 +58,17 @@ pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
     let plain = BTreeMap::from([(Code::V4(3), vec![10, 0, 0, 1])]);
     let options = OptionList { plain, special: Vec::new() };
     let cidr = "10.0.0.0/16".parse().unwrap();
-    let names = reservations.iter().map(|port| (port.ip, vec![(&port.hostname).into()])).collect();
-    Service {
-        scopes: vec![Scope { key: "s1".into(), cidr, lease_seconds: 3600, options }],
-        reservations,
-        names,
-        ..Service::default()
-    }
+    let names = reservations.iter().filter_map(|port| port.offer.as_ref());
+    let names = names.map(|offer| (offer.ip, vec![(&offer.name).into()])).collect();
+    let scope = Scope {
+        key: "s1".into(),
+        cidr,
+        addressing: Addressing::Dhcp,
+        advertised: false,
+        lease_seconds: 3600,
+        options,
+    };
+    Service { scopes: vec![scope], reservations, names, ..Service::default() }
 }
 
 pub fn desired(uid: NetworkUid, service: &Service) -> Segment {

@@ -67,6 +67,7 @@ fn each_step_is_seen_and_may_be_repeated() {
             "type ether_addr",
             "type filter hook input priority filter; policy accept;",
             "iifname \"dhcp0\" udp dport 547 ether saddr != @known drop",
+            "iifname \"dhcp0\" icmpv6 type nd-router-solicit ether saddr != @known drop",
         ] {
             assert!(table.contains(line), "{table}");
         }

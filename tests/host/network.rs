@@ -133,13 +133,7 @@ fn what_cannot_be_done_says_why() {
         assert!(fails(start).await.contains("bad command line options"));
         sh("mount -t tmpfs -o size=4k,mode=755 none /run/state");
         let files = dnsmasq::Files {
-            hosts: (1..=2000)
-                .map(|n| {
-                    let p = port(n);
-                    let host = dnsmasq::Host { ip: p.ip, more: p.more, name: p.hostname, tag: p.key };
-                    ((p.mac, Family::V4), host)
-                })
-                .collect(),
+            hosts: (1..=2000).map(|n| ((mac(n), Family::V4), host_line(n, ip(n)))).collect(),
             ..dnsmasq::Files::default()
         };
         let full = fails(Action::Server(Step::Prepare(files))).await;

@@ -35,11 +35,7 @@ fn a_spent_address_is_refused_and_said_so() {
     inside("server::a_spent_address_is_refused_and_said_so", async {
         let host = LinuxHost::new(Path::new(STATE)).unwrap();
         settle(&host, uid(1), &desired(uid(1), &service(1..=2))).await;
-        let entry = |n: u16, ip| {
-            let port = port(n);
-            let host = dnsmasq::Host { ip, more: port.more, name: port.hostname, tag: port.key };
-            dnsmasq::HostChange::Set((port.mac, Family::V4), host)
-        };
+        let entry = |n: u16, ip| dnsmasq::HostChange::Set((mac(n), Family::V4), host_line(n, ip));
         let changes = vec![entry(3, ip(3)), entry(4, ip(1)), entry(5, ip(5))];
         let applied = apply(&host, uid(1), &Action::Server(Step::AddHosts(changes))).await;
         assert_eq!(applied.refused.len(), 1, "{applied:?}");

@@ -170,12 +170,12 @@ fn suffer_server(server: Option<&mut Server>, damage: Damage) {
 
 /// All that a host's line gives.
 fn leases((mac, family): Client, host: &Host) -> Vec<(IpAddr, Lease)> {
-    let ips = std::iter::once(host.ip).chain(host.more.iter().copied());
+    let Some(offer) = &host.offer else { return Vec::new() };
     let lease = |ip| match family {
         Family::V4 => (ip, Lease::V4(mac)),
-        Family::V6 => (ip, lease6(mac, Some(&host.name))),
+        Family::V6 => (ip, lease6(mac, Some(&offer.name))),
     };
-    ips.map(lease).collect()
+    offer.ips().map(lease).collect()
 }
 
 fn lease6(mac: MacAddr, name: Option<&HostName>) -> Lease {

@@ -97,9 +97,11 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
         (&is.process, &is.hosts.entries, &is.names),
         (&wanted.process, &wanted.hosts.entries, &wanted.names)
     );
-    let hosts = wanted.hosts.entries.values().map(|host| host.tag.as_str());
-    let tags: BTreeSet<_> = hosts.chain(wanted.options.values.keys().map(|key| key.tag.as_str())).collect();
-    let in_use = is.options.values.iter().filter(|(key, _)| tags.contains(key.tag.as_str()));
+    // In each protocol by itself.
+    let of = |key: &dnsmasq::OptionKey| (key.code.family(), key.tag.clone());
+    let hosts = wanted.hosts.entries.iter().map(|((_, family), host)| (*family, host.tag.clone()));
+    let tags: BTreeSet<_> = hosts.chain(wanted.options.values.keys().map(of)).collect();
+    let in_use = is.options.values.iter().filter(|(key, _)| tags.contains(&of(key)));
     assert_eq!(in_use.collect::<BTreeMap<_, _>>(), wanted.options.values.iter().collect());
     assert!(!is.hosts.foreign && !is.options.foreign);
     assert_eq!(is.stale_leases().count(), 0);

@@ -74,7 +74,7 @@ const SUBNETS: [[&str; 4]; 4] = [
 
 fn subnet(n: u8) -> impl Strategy<Value = Value> {
     let [cidr, inside, outside, resolver] = SUBNETS[usize::from(n)];
-    (0..4u8, any::<bool>()).prop_map(move |(gateway, dns)| {
+    (0..4u8, any::<bool>(), 0..3usize, any::<bool>()).prop_map(move |(gateway, dns, mode, advertised)| {
         let mut spec = json!({"networkRef": {"name": "n"}, "cidr": cidr});
         spec["gateway"] = match gateway {
             0 => json!({"type": "Auto"}),
@@ -86,7 +86,13 @@ fn subnet(n: u8) -> impl Strategy<Value = Value> {
             spec["dns"] = json!({"type": "Addresses", "addresses": [resolver]});
         }
         if cidr.contains(':') {
-            spec["ipv6"] = json!({"addressMode": "DHCPv6Stateful"});
+            let mode = if cidr.ends_with("/64") {
+                ["DHCPv6Stateful", "DHCPv6Stateless", "SLAAC"][mode]
+            } else {
+                "DHCPv6Stateful"
+            };
+            let advertised = if advertised { "Server" } else { "None" };
+            spec["ipv6"] = json!({"addressMode": mode, "routerAdvertisements": advertised});
         }
         spec
     })

@@ -1,4 +1,4 @@
-//! The filter before a network's DHCPv6 server: a table with the set of those who may speak to it, and
+//! The filter before a network's DHCPv6 server, which also advertises: a table with the set of those who may speak to it, and
 //! the rules (see `rules`) that drop what others say.
 //!
 //! Called by `linux` and `observe`. Each change is one transaction: guests that stay are never without
@@ -239,7 +239,7 @@ mod tests {
     fn a_batch_is_between_its_borders_and_one_answer_ends_it() {
         let batch = batch(Family::V6, &filter());
         let kinds: Vec<_> = messages(&batch).map(|(kind, _)| kind).collect();
-        assert_eq!((kinds[0], *kinds.last().unwrap(), kinds.len()), (BATCH_BEGIN, BATCH_END, 10));
+        assert_eq!((kinds[0], *kinds.last().unwrap(), kinds.len()), (BATCH_BEGIN, BATCH_END, 11));
         let flags = |at: usize| u16::from_ne_bytes([batch[at + 6], batch[at + 7]]);
         let mut at = 0;
         let mut acks = 0;

@@ -1,6 +1,7 @@
 //! What is not for a network's DHCPv6 server to hear, as rules of nftables.
 //!
-//! Called by `known`, and in parts by `guests`. dnsmasq 2.90 answers a stranger's CONFIRM, RENEW and REBIND, and is deaf to all while
+//! Called by `known`, and in parts by `guests`. Each router solicitation costs dnsmasq 2.90 an answer, whoever
+//! sends it. It answers a stranger's CONFIRM, RENEW and REBIND, and is deaf to all while
 //! it waits for a stranger's neighbour entry; it gives whoever sends REBIND any address of the subnet; and
 //! in a relayed message it believes the client's MAC address that the message tells.
 
@@ -25,32 +26,48 @@ const REBIND: u8 = 6;
 const INFORMATION_REQUEST: u8 = 11;
 
 /// `iifname "dhcp0" udp dport 547`, and then `ether saddr != @known drop`; `@th,64,8 6 drop`;
-/// `@th,64,8 > 11 drop`. What the namespace says to itself comes from `lo`, or without an Ethernet header.
-pub(super) fn wanted_rules() -> [Vec<Attribute>; 3] {
+/// `@th,64,8 > 11 drop`. And `iifname "dhcp0" icmpv6 type nd-router-solicit ether saddr != @known drop`.
+/// What the namespace says to itself comes from `lo`, or without an Ethernet header.
+pub(super) fn wanted_rules() -> [Vec<Attribute>; 4] {
+    let kind = |operator, kind: u8| vec![load(TRANSPORT, 8, 1), compare(operator, vec![kind])];
+    [
+        [to_server(), of_stranger()],
+        [to_server(), kind(EQUAL, REBIND)],
+        [to_server(), kind(GREATER, INFORMATION_REQUEST)],
+        [solicitation(), of_stranger()],
+    ]
+    .map(|which| [which.concat(), vec![drop_it()]].concat())
+}
+
+fn of_stranger() -> Vec<Attribute> {
     const ETHERNET: u16 = 1;
-    let stranger = vec![
+    vec![
         meta(DEVICE_TYPE),
         compare(EQUAL, ETHERNET.to_ne_bytes().to_vec()),
         load(LINK, 6, 6),
         // Not in the set: `NFT_LOOKUP_F_INV`.
         expression("lookup", vec![text(1, SET), number(2, REGISTER), number(5, 1)]),
-    ];
-    let kind = |operator, kind: u8| vec![load(TRANSPORT, 8, 1), compare(operator, vec![kind])];
-    [stranger, kind(EQUAL, REBIND), kind(GREATER, INFORMATION_REQUEST)]
-        .map(|which| [to_server(), which, vec![drop_it()]].concat())
+    ]
 }
 
 fn to_server() -> Vec<Attribute> {
     const UDP: u8 = 17;
     const SERVER_PORT: u16 = 547;
-    let mut rule = from_device();
-    rule.extend([
-        meta(PROTOCOL),
-        compare(EQUAL, vec![UDP]),
-        load(TRANSPORT, 2, 2),
-        compare(EQUAL, SERVER_PORT.to_be_bytes().to_vec()),
-    ]);
-    rule
+    let port = [load(TRANSPORT, 2, 2), compare(EQUAL, SERVER_PORT.to_be_bytes().to_vec())];
+    from_outside(UDP).into_iter().chain(port).collect()
+}
+
+/// RFC 4861 §4.1.
+fn solicitation() -> Vec<Attribute> {
+    const ICMPV6: u8 = 58;
+    const ROUTER_SOLICITATION: u8 = 133;
+    let kind = [load(TRANSPORT, 0, 1), compare(EQUAL, vec![ROUTER_SOLICITATION])];
+    from_outside(ICMPV6).into_iter().chain(kind).collect()
+}
+
+fn from_outside(protocol: u8) -> Vec<Attribute> {
+    let protocol = [meta(PROTOCOL), compare(EQUAL, vec![protocol])];
+    from_device().into_iter().chain(protocol).collect()
 }
 
 /// `iifname "dhcp0"`

@@ -6,6 +6,7 @@ mod boot;
 mod changes;
 mod clients;
 mod endings;
+mod formed;
 mod mistakes;
 mod moves;
 mod names;

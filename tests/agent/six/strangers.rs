@@ -141,7 +141,14 @@ fn exchange(guest: &Guest6<'_>, until: impl Fn()) -> Duration {
 
 #[test]
 fn a_flood_of_strangers_keeps_nobody_waiting() {
-    let site = site();
+    flood(&lan46(), solicit_of);
+}
+
+/// A packet from another MAC address every millisecond, beside a guest of a network that has it.
+pub(super) fn flood(network: &str, packet: impl Fn(Mac) -> Vec<u8> + Sync) {
+    let site = Site::new();
+    let vm = port("vm1", "lan", Mac::nth(1), &format!("addresses: [{{ip: '{}'}}]", ip6(0x20)));
+    site.write("a.yaml", &(network.to_owned() + &vm));
     let _agent = site.start();
     let (guest, crowd) = (Both::new(&site, 1).six, site.lab.guest("br0", Mac::nth(99)));
     site.until_leased6(&guest, ip6(0x20));
@@ -153,7 +160,7 @@ fn a_flood_of_strangers_keeps_nobody_waiting() {
             let start = Instant::now();
             while !over.load(Ordering::Relaxed) {
                 let n = sent.fetch_add(1, Ordering::Relaxed);
-                wire.send(&solicit_of(Mac::nth(100_000 + n)));
+                wire.send(&packet(Mac::nth(100_000 + n)));
                 let due = start + Duration::from_millis(n.into());
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
             }

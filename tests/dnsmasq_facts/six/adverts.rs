@@ -157,3 +157,82 @@ fn two_subnets_with_advertisements_share_one_and_mix_their_options() {
     assert_eq!(advert.dns_servers, ["2001:db9::53".parse::<Ipv6Addr>().unwrap()]);
     assert_eq!(advert.search, ["a.test"]);
 }
+
+/// What advertisements say, and what DHCPv6 says in the same process.
+#[test]
+fn a_tag_keeps_the_options_of_advertisements_and_those_of_dhcpv6_apart() {
+    let lab = machine();
+    let a = "set:s6,tag:known,tag:!gone,2001:db8::,ra-stateless,64,3600";
+    let b = "set:s7,tag:known,tag:!gone,2001:db9::,slaac,64,3600";
+    let addresses = ["10.0.0.2/24", "2001:db8::2/64", "2001:db9::2/64"];
+    let dnsmasq = prepare(&lab, setup().addresses(&addresses).ranges(&[RANGE4, a, b]));
+    let options = "tag:!dhcpv6,option6:23,[2001:db8::1],[2001:db9::1]\ntag:!dhcpv6,option6:24,ra.test\n\
+        tag:s6,tag:dhcpv6,option6:23,[2001:db8::53]\ntag:s6,tag:dhcpv6,option6:24,a.test\n\
+        tag:s7,tag:dhcpv6,option6:23,[2001:db9::53]\n";
+    dnsmasq.write("options", "all", options);
+    dnsmasq.write("hosts", "all", &format!("{},tag:dhcpv6,set:p2\n", Mac::nth(2)));
+    dnsmasq.start();
+    let guest = guest6(&lab, 2);
+    let advert = guest.router_solicit().expect("no advertisement");
+    assert_eq!((advert.managed, advert.other, advert.prefixes.len()), (false, true, 2));
+    assert_eq!(advert.dns_servers, ["2001:db8::1", "2001:db9::1"].map(|ip| ip.parse::<Ipv6Addr>().unwrap()));
+    assert_eq!(advert.search, ["ra.test"]);
+    let answer = guest.information_request().expect("no REPLY");
+    assert_eq!((answer.list(23), answer.option(24)), (vec![ip6(0x53)], Some(&b"\x01a\x04test\0"[..])));
+    dnsmasq.apply("options", "more", "tag:!dhcpv6,option6:23\n");
+    guest.clear();
+    assert!(guest.router_solicit().expect("no advertisement").dns_servers.is_empty());
+}
+
+#[test]
+fn a_range_that_the_device_has_no_address_of_has_the_options_read_and_is_not_advertised() {
+    let slaac = "set:s6,tag:known,tag:!gone,2001:db8::,slaac,64,3600";
+    for more in [&[][..], &["--enable-ra"]] {
+        let lab = machine();
+        let ranges = [slaac, "tag:known,::ffff:0:0,static,96"];
+        let _dnsmasq = serve(&lab, setup().ranges(&ranges).more(more));
+        let guest = guest6(&lab, 1);
+        let advert = guest.router_solicit().expect("no advertisement");
+        assert_eq!(flags(&advert), [false, false, true, true]);
+        assert_eq!(advert.dns_servers, [ip6(0x53)]);
+        assert!(guest.silent());
+    }
+}
+
+#[test]
+fn one_advertisement_has_a_prefix_of_either_kind() {
+    let lab = machine();
+    let slaac = "set:s7,tag:known,tag:!gone,2001:db9::,slaac,64,86400";
+    let addresses = ["10.0.0.2/24", "2001:db8::2/64", "2001:db9::2/64"];
+    let _dnsmasq =
+        serve(&lab, setup().addresses(&addresses).ranges(&[STATEFUL, slaac]).more(&["--enable-ra"]));
+    let advert = guest6(&lab, 1).router_solicit().expect("no advertisement");
+    assert_eq!((advert.managed, advert.other), (true, true));
+    let mut prefixes: Vec<_> = advert
+        .prefixes
+        .iter()
+        .map(|p| (p.address.to_string(), p.on_link, p.autonomous, p.valid, p.preferred))
+        .collect();
+    prefixes.sort();
+    let day = 86_400;
+    assert_eq!(
+        prefixes,
+        [("2001:db8::".into(), true, false, day, day), ("2001:db9::".into(), true, true, day, day)]
+    );
+}
+
+#[test]
+fn a_static_range_gives_options_and_no_address_to_a_line_without_one_whatever_its_name_is() {
+    let lab = machine();
+    let dnsmasq = prepare(&lab, setup());
+    dnsmasq.write("names", "all", "2001:db8::ff:fe00:2 vm2\n");
+    dnsmasq.write("options", "all", OPTIONS);
+    let line = |n, more: &str| format!("{},tag:dhcpv6,set:s6{more}\n", Mac::nth(n));
+    dnsmasq.write("hosts", "all", &(line(2, "") + &line(3, ",vm2.")));
+    dnsmasq.start();
+    for (n, given) in [(2, vec![]), (3, vec!["2001:db8::ff:fe00:2".parse().unwrap()])] {
+        let guest = guest6(&lab, n);
+        assert_eq!(super::advertised(&guest), Some(given), "{n}");
+        assert_eq!(guest.information_request().unwrap().list(23), [ip6(0x53)], "{n}");
+    }
+}

@@ -234,6 +234,48 @@ fn the_tag_of_a_subnet_in_a_ports_line_is_as_strong_as_the_ports_own() {
 }
 
 #[test]
+fn a_ports_line_may_have_the_tag_of_the_range() {
+    let lab = machine();
+    let other = "set:s7,tag:known,tag:!gone,2001:db9::,static,64,86400";
+    let addresses = ["10.0.0.2/24", "2001:db8::2/64", "2001:db9::2/64"];
+    let setup = setup().addresses(&addresses).ranges(&[STATEFUL, other]);
+    let line = |n, tag: &str, ip: &str| format!("{},tag:dhcpv6,set:{tag},[{ip}]\n", Mac::nth(n));
+    let hosts =
+        line(1, "s6", "2001:db8::11") + &line(2, "s7", "2001:db9::12") + &line(3, "p3", "2001:db8::13");
+    let dnsmasq = super::serve(&lab, setup, &hosts);
+    let options = "tag:s6,tag:dhcpv6,option6:23,[2001:db8::53]\ntag:s7,tag:dhcpv6,option6:23,[2001:db9::53]\n\
+        tag:s6,tag:dhcpv6,option6:224,1b\ntag:p3,tag:dhcpv6,option6:23,[2001:db8::3]\n";
+    dnsmasq.apply("options", "s", options);
+    for (n, dns, more) in [
+        (1, "2001:db8::53", Some(&[1][..])),
+        (2, "2001:db9::53", None),
+        // Nobody told it what the range's are.
+        (3, "2001:db8::3", None),
+    ] {
+        let guest = guest6(&lab, n);
+        let informed = guest.ask(&Ask6::new(Kind6::InformationRequest).want(&[23, 224])).unwrap();
+        assert_eq!(informed.list(23), [dns.parse::<Ipv6Addr>().unwrap()], "{n}");
+        assert_eq!(informed.option(224), more, "{n}");
+        assert_eq!(guest.sarr().list(23), [dns.parse::<Ipv6Addr>().unwrap()], "{n}");
+    }
+}
+
+#[test]
+fn the_address_of_no_prefix_keeps_dnsmasq_from_telling_its_own_unless_it_has_such_a_prefix() {
+    for (more, told) in [(None, None), (Some("fd00:1::2/64"), Some("fd00:1::2"))] {
+        let lab = machine();
+        let addresses: Vec<_> = ["10.0.0.2/24", "2001:db8::2/64"].into_iter().chain(more).collect();
+        let hosts = host6(1, 0x11);
+        let dnsmasq = super::serve(&lab, setup().addresses(&addresses), &hosts);
+        dnsmasq.apply("options", "s6", "tag:s6,tag:dhcpv6,option6:23,[fd00::]\n");
+        let guest = guest6(&lab, 1);
+        let told = told.map(|ip| octets(ip).to_vec());
+        assert_eq!(guest.solicit().unwrap().option(23).map(<[u8]>::to_vec), told);
+        assert_eq!(guest.information_request().unwrap().option(23).map(<[u8]>::to_vec), told);
+    }
+}
+
+#[test]
 fn a_line_without_an_address_gets_options_and_no_address() {
     let lab = machine();
     let (dnsmasq, wire) = one_port(&lab);
