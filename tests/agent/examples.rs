@@ -3,10 +3,11 @@
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
+use dhcproto::v4::DhcpOption;
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::lab::{DnsReply, DnsSocket, Mac, rtype};
+use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Mac, MessageType, raw, rtype};
 use crate::site::{Site, patiently};
 
 const DATACENTRE: &str = "datacentre=bridge:br0";
@@ -70,6 +71,28 @@ fn both_families() {
     let dns = DnsSocket::new(&site.lab, Some(&site.namespace()), server);
     let both = dns.ask("web.vm.example.org", rtype::AAAA);
     assert_eq!(both, DnsReply::found(&["2001:db8:0:1::443", "2001:db8:0:1::80"]));
+}
+
+#[test]
+fn bare_metal_that_boots_from_the_network() {
+    let site = Site::new();
+    let _agent = serve(&site, "pxe", &["network.yaml", "ports.yaml"], DATACENTRE);
+    let (one, two) = (site.guest(1), site.guest(2));
+    site.until_leased(&one, ip4(21));
+    site.until_leased(&two, ip4(22));
+    let told = |guest: &Guest<'_>, said: &[DhcpOption]| {
+        let ask = Ask::new(MessageType::Discover).want(&[66, 67, 150]).options(said);
+        let offer = guest.ask(&ask).unwrap();
+        assert_eq!((offer.siaddr(), offer.addresses(150)), (ip4(2), vec![ip4(2)]));
+        offer.text(67).map(|file| file.trim_end_matches('\0').to_owned())
+    };
+    let (bios, uefi, ipxe) = (raw(93, &[0, 0]), raw(93, &[0, 7]), raw(77, b"iPXE"));
+    assert_eq!(told(&one, &[]), None);
+    assert_eq!(told(&one, std::slice::from_ref(&bios)).unwrap(), "undionly.kpxe");
+    assert_eq!(told(&one, std::slice::from_ref(&uefi)).unwrap(), "snponly.efi");
+    assert_eq!(told(&one, &[uefi.clone(), ipxe.clone()]).unwrap(), "http://10.0.0.2/boot.ipxe");
+    assert_eq!(told(&two, &[bios, ipxe]).unwrap(), "http://10.0.0.2/rescue.ipxe");
+    assert_eq!(told(&two, &[uefi]).unwrap(), "snponly.efi");
 }
 
 #[test]
