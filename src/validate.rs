@@ -225,10 +225,9 @@ fn resolvers(addresses: &[String], family: Family) -> Vec<Problem> {
     problems
 }
 
-/// All routes stand in one option, with the default one, that to its gateway and that to the metadata
-/// service.
+/// All routes stand in one option, the default one and that to its gateway with them.
 fn routes(routes: &[HostRoute], family: Family) -> Option<Problem> {
-    const MOST: usize = 255 - 9 - 5 - 9;
+    const MOST: usize = 255 - 9 - 5;
     let other = |route: &HostRoute| {
         route.destination.parse().is_ok_and(|net: IpNet| !is_canonical(net, &route.destination))
     };

@@ -51,14 +51,18 @@ pub(super) fn routes(subnet: &Served, all: &[Served]) -> Options {
     let own = subnet.routes.iter().filter_map(|(net, next_hop)| Some((v4_net(*net)?, v4(*next_hop)?)));
     let gateway = subnet.gateway.and_then(v4);
     let mut own: Vec<u8> = own.flat_map(route).collect();
-    own.extend(metadata_route(subnet).map(on_link).into_iter().flatten());
+    let way: Vec<u8> = metadata_route(subnet).map(on_link).unwrap_or_default();
     if let Some(gateway) = gateway {
         if !subnet.pool.cidr.contains(&IpAddr::V4(gateway)) {
             own.extend(on_link(gateway.into()));
         }
-        if !others.is_empty() || !own.is_empty() {
+        if !others.is_empty() || !own.is_empty() || !way.is_empty() {
             own.extend(route((Ipv4Net::default(), gateway)));
         }
+    }
+    // The user's own routes and the gateway's go before it.
+    if way.len() + own.len() <= OPTION {
+        own.splice(..0, way);
     }
     if others.is_empty() && own.is_empty() {
         return Options::new();

@@ -308,7 +308,7 @@ fn routes_to_many_subnets_leave_room_for_the_users_own() {
         .enumerate()
         .map(|(n, name)| (name.as_str(), json!({"cidr": format!("10.0.{n}.0/24")})))
         .collect();
-    let routes: Vec<_> = (10..43)
+    let routes: Vec<_> = (10..44)
         .map(|n| json!({"destination": format!("172.{n}.0.0/16"), "nextHop": "10.0.0.254"}))
         .collect();
     subnets[0].1["hostRoutes"] = json!(routes);
@@ -324,6 +324,6 @@ fn routes_to_many_subnets_leave_room_for_the_users_own() {
     };
     assert_eq!(of_code(121).count(), 64);
     assert!(of_code(121).all(|value| value.split(':').count() <= 255));
-    let all: Vec<_> = (10..43).map(|n| format!("10:ac:{n:02x}:0a:00:00:fe")).collect();
+    let all: Vec<_> = (10..44).map(|n| format!("10:ac:{n:02x}:0a:00:00:fe")).collect();
     assert!(of_code(121).any(|value| value.contains(&all.join(":"))), "a user's own route is lost");
 }

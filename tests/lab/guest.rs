@@ -168,9 +168,10 @@ impl<'lab> Guest<'lab> {
     }
 
     /// DISCOVER to ACK; panics when it does not come to that. Patient: a server that waits for a busy disk
-    /// answers late.
+    /// answers late, and one that is started anew has not heard what was asked before.
     pub fn dora(&self) -> Answer {
-        let offer = self.ask_for(&Ask::new(MessageType::Discover), PATIENCE).expect("no OFFER");
+        let again = || self.ask_for(&Ask::new(MessageType::Discover), PATIENCE / 5);
+        let offer = super::eventually("an OFFER", PATIENCE, again);
         let take = selecting(offer.yiaddr(), offer.server());
         let ack = self.ask_for(&take, PATIENCE).expect("no answer to the REQUEST");
         assert_eq!(ack.kind(), MessageType::Ack, "{}", ack.reason());

@@ -73,3 +73,19 @@ fn over_ipv6_a_guest_is_known_at_its_link_local_address_too() {
     assert_eq!(guests, ["2001:db8::3", "fe80::ff:fe00:1"]);
     assert_eq!(service.families, [Family::V6].into());
 }
+
+#[test]
+fn where_there_is_no_room_for_it_the_users_routes_are_told() {
+    let network = json!({"metadataService": {"type": "Always"}});
+    let route = |n: u8| json!({"destination": format!("172.{n}.0.0/16"), "nextHop": "10.0.0.9"});
+    let told = |count: u8| {
+        let gateway = json!({"type": "Address", "address": "192.168.99.1"});
+        let hosts: Vec<_> = (0..count).map(route).collect();
+        let subnet = json!({"cidr": "10.0.0.0/24", "gateway": gateway, "hostRoutes": hosts});
+        let node = NodeConfig { metadata: true, ..node() };
+        let found = desired(&node, uid(), &inputs(&network, &[("v4", subnet)], &[]), &mut Ledger::default());
+        routes(&found).pop().unwrap()
+    };
+    assert!(told(33).starts_with("121 20:a9:fe:a9:fe:00:00:00:00:10:ac:00"));
+    assert!(told(34).starts_with("121 10:ac:00") && told(34).ends_with(":00:c0:a8:63:01"));
+}
