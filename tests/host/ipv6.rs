@@ -87,7 +87,7 @@ fn each_step_is_seen_and_may_be_repeated() {
         // A change of what is not there would keep all others out.
         let change = Action::AdmitToDhcpv6 { whole: false, add: macs([5]), remove: macs([]) };
         let error = host.apply(uid(1), "a/b", &change).await.unwrap_err();
-        assert!(error.to_string().contains("cannot change the nftables table"), "{error}");
+        assert!(error.to_string().contains("cannot change an nftables table"), "{error}");
         settle(&host, uid(1), &wanted).await;
     });
 }
