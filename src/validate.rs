@@ -88,8 +88,10 @@ pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     problems.extend(two_default_routes(subnet));
     problems.extend(resolvers(spec.dns.addresses.as_deref().unwrap_or_default(), family));
     problems.extend(options(&spec.options, "spec.options", Some(family)));
-    if family == Family::V6 {
-        problems.extend(ipv6(subnet, cidr));
+    match (family, &spec.ipv6) {
+        (Family::V6, _) => problems.extend(ipv6(subnet, cidr)),
+        (Family::V4, Some(_)) => problems.push(invalid("spec.ipv6", FOR_IPV6)),
+        (Family::V4, None) => {}
     }
     problems
 }
@@ -99,11 +101,13 @@ fn size(cidr: IpNet) -> Option<Problem> {
     (cidr.prefix_len() == cidr.max_prefix_len()).then(|| not_supported("spec.cidr", &message))
 }
 
+const FOR_IPV6: &str = "must be set if and only if cidr is an IPv6 one";
+
 /// What is an IPv6 subnet's alone.
 fn ipv6(subnet: &Subnet, cidr: IpNet) -> Vec<Problem> {
     let (spec, mut problems) = (&subnet.spec, Vec::new());
     let Some(ipv6) = &spec.ipv6 else {
-        return vec![invalid("spec.ipv6", "must be set if and only if cidr is an IPv6 one")];
+        return vec![invalid("spec.ipv6", FOR_IPV6)];
     };
     if ipv6.address_mode != AddressMode::Dhcpv6Stateful && cidr.prefix_len() != 64 {
         problems.push(invalid("spec.cidr", "guests make themselves addresses only in a /64"));
