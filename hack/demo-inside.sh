@@ -49,7 +49,7 @@ say "2. kube-dhcp agent --manifests DIR --physical-network datacentre=bridge:br0
 began=$(now)
 start_agent
 echo "serving after $(since "$began") ms" | show
-kube-dhcp status --state-dir "$state" | grep -v '^This node' | cut -c1-100 | show
+kube-dhcp status --state-dir "$state" | grep -v '^This node' | cut -c1-110 | show
 
 say "3. A guest with MAC 02:00:00:00:00:01 asks for its address (udhcpc)"
 plug vm1 02:00:00:00:00:01

@@ -359,11 +359,12 @@ impl Ledger {
             }
         }
         // One of each family was asked for, and one of either is enough.
-        let enough = !given.addresses.is_empty();
-        let mut lacks = given.errors.iter().any(|error| *error != AllocateError::NoSubnet);
-        given.errors.retain(|error| {
-            *error != AllocateError::NoSubnet || !(enough || std::mem::replace(&mut lacks, true))
-        });
+        let says_more = |error: &AllocateError| *error != AllocateError::NoSubnet;
+        if given.addresses.is_empty() && !given.errors.iter().any(says_more) {
+            given.errors.truncate(1);
+        } else {
+            given.errors.retain(says_more);
+        }
         given
     }
 }

@@ -2,6 +2,7 @@
 
 mod import;
 mod leases;
+mod physical_network;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,12 +12,13 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::desired::{Attachment, NodeConfig};
+use crate::desired::NodeConfig;
 use crate::metadata::Upstream;
 use crate::types::ObjectName;
 
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 pub use leases::LeasesArgs;
+pub use physical_network::PhysicalNetworkArg;
 
 /// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 #[derive(Debug, Parser)]
@@ -285,27 +287,6 @@ pub enum Output {
     Yaml,
 }
 
-/// `NAME=bridge:BRIDGE` and the like.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PhysicalNetworkArg {
-    name: String,
-    attachment: Attachment,
-}
-
-impl FromStr for PhysicalNetworkArg {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (name, attachment) =
-            text.split_once('=').ok_or("expected NAME=bridge:BRIDGE or NAME=macvlan:INTERFACE")?;
-        let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-        if !(1..=63).contains(&name.len()) || !name.bytes().all(ok) {
-            return Err(format!("{name:?} cannot be a PhysicalNetwork's name: 1 to 63 of a-z, 0-9, '-'"));
-        }
-        Ok(Self { name: name.to_owned(), attachment: attachment.parse()? })
-    }
-}
-
 /// A flag that contradicts another one.
 #[derive(Debug, thiserror::Error)]
 #[error("--physical-network {0} is given twice")]
@@ -354,29 +335,6 @@ mod tests {
     fn the_flags_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_physical_network_is_a_name_and_an_interface() {
-        let parse = |text: &str| text.parse::<PhysicalNetworkArg>();
-        assert!(parse("lan=bridge:br0").is_ok());
-        assert!(parse("lan=bridge:br-{vlan}").is_ok());
-        assert!(parse("lan=macvlan:eth1").is_ok());
-        assert!(parse("lan=macvlan:eth1.{vlan}").is_ok());
-        for text in [
-            "lan",
-            "lan=br0",
-            "lan=bridge:",
-            "lan=macvlan:",
-            "lan=ipvlan:eth1",
-            "lan=bridge:a/b",
-            "lan=bridge:..",
-            "LAN=bridge:br0",
-            "lan=bridge:sixteen-letters-x",
-            "lan=bridge:twelve-chars{vlan}",
-        ] {
-            assert!(parse(text).is_err(), "{text}");
-        }
     }
 
     #[test]

@@ -26,8 +26,20 @@ pub use status::status;
 use std::io::Write;
 
 use anyhow::Context;
+use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
+
+use crate::cli::Output;
+
+/// `value` in this form.
+fn text<T: Serialize>(output: Output, value: &T, table: impl FnOnce(&T) -> String) -> anyhow::Result<String> {
+    Ok(match output {
+        Output::Table => table(value),
+        Output::Json => serde_json::to_string_pretty(value)? + "\n",
+        Output::Yaml => serde_saphyr::to_string(value)?,
+    })
+}
 
 /// Writes to standard output; says so if that fails, instead of panicking.
 fn print(text: &str) -> anyhow::Result<()> {

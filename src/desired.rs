@@ -174,16 +174,18 @@ fn served(
     admitted: &Admitted,
     ledger: &mut Ledger,
 ) -> Desired {
-    let Settled { mut subnets, subnet_views, ports } = settle(inputs, admitted, ledger);
-    let offer = metadata::offer(node, inputs, &mut subnets, &ports.guests);
-    let service = service(uid, admitted, &subnets, &ports.guests);
+    let mut settled = settle(inputs, admitted, ledger);
+    let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
+    let service = service(uid, admitted, &settled);
+    let shared = inputs.server.is_some();
+    let segment = (!service.scopes.is_empty()).then(|| Segment {
+        metadata: offer.service,
+        ..segment(node, uid, shared, admitted, &settled, &service)
+    });
+    let Settled { subnets, subnet_views, ports } = settled;
     let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
     let mut views = ports.views;
     views.extend(ports.guests.iter().map(view));
-    let segment = (!service.scopes.is_empty()).then(|| Segment {
-        metadata: offer.service,
-        ..segment(node, uid, inputs, admitted, &subnets, (&service, &ports.guests))
-    });
     let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
     let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
     Desired {
@@ -283,7 +285,8 @@ fn allocate(
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
-fn service(uid: NetworkUid, admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {
+fn service(uid: NetworkUid, admitted: &Admitted, settled: &Settled) -> Service {
+    let (subnets, guests) = (&settled.subnets, &settled.ports.guests);
     let mut names = BTreeMap::new();
     for guest in guests {
         names.extend(guest.names(admitted.domain.as_ref()));
@@ -304,14 +307,15 @@ fn service(uid: NetworkUid, admitted: &Admitted, subnets: &[Served], guests: &[G
 fn segment(
     node: &NodeConfig,
     uid: NetworkUid,
-    inputs: &Inputs,
+    shared: bool,
     admitted: &Admitted,
-    subnets: &[Served],
-    (service, guests): (&Service, &[Guest]),
+    settled: &Settled,
+    service: &Service,
 ) -> Segment {
-    let known = heard(service, guests);
+    let subnets = &settled.subnets;
+    let known = heard(service, &settled.ports.guests);
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
-    let mac = device_mac(node, uid, inputs.server.is_some());
+    let mac = device_mac(node, uid, shared);
     let device = Device {
         attached: admitted.attached.clone(),
         addresses: subnets.iter().filter_map(Served::device_address).collect(),
@@ -323,7 +327,7 @@ fn segment(
         namespace: Some(Namespace {
             usable: true,
             sysctls: BTreeSet::from(Sysctl::ALL),
-            rules: rules(inputs.server.is_some() && node.several_servers),
+            rules: rules(shared && node.several_servers),
             known,
         }),
         bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),

@@ -44,7 +44,8 @@ pub struct Namespace {
     pub sysctls: BTreeSet<Sysctl>,
     /// The firewall's rules of ours.
     pub rules: BTreeSet<Rule>,
-    /// Who may speak to the DHCPv6 server, and ask for advertisements; `None`: everybody. Observed: also where a filter is not whole.
+    /// Who may speak to the DHCPv6 server, and ask for advertisements; `None`: everybody. Observed: also
+    /// where a filter is not whole.
     pub known: Option<BTreeSet<MacAddr>>,
 }
 
@@ -150,7 +151,8 @@ pub enum Sysctl {
     NoRouterAdvertisements,
     /// An IPv6 address, a link-local one too, may be used at once.
     NoDuplicateAddressDetection,
-    /// Who asks for a guest's MAC address does so by its own address: that of the metadata service is others', too.
+    /// Who asks for a guest's MAC address does so by its own address: that of the metadata service is
+    /// others', too.
     OwnAddressInArp,
 }
 

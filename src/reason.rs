@@ -2,9 +2,9 @@
 //!
 //! Used by whoever judges objects (`validate`, `desired`, the agent) and by `conditions`. Pure.
 
-use std::borrow::Cow;
+mod problem;
 
-use crate::plain::plain;
+pub use problem::Problem;
 
 /// The reason of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -363,28 +363,6 @@ pub fn reasons_table() -> String {
             table + &format!("| `{name}` | {while_true} | {kinds} | {cure} |\n")
         },
     )
-}
-
-/// What is wrong, in words for the object's owner; names the field or the other object.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
-    /// For machines.
-    pub reason: Reason,
-    /// For people.
-    pub message: String,
-}
-
-impl Problem {
-    /// `reason` in the words of `message`, in which a tenant's text may be.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let message = match plain(&message) {
-            Cow::Borrowed(_) => message,
-            Cow::Owned(plain) => plain,
-        };
-        Self { reason, message }
-    }
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 //! Written by the agent, read by the status command. One file for each network, so that a change costs
 //! what its network is large, and one for what belongs to no network.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
@@ -123,6 +125,13 @@ fn said(text: &str) -> String {
 /// The directory of all reports.
 pub fn directory(state: &Path) -> PathBuf {
     state.join("status")
+}
+
+/// The networks that have a report.
+pub fn networks(state: &Path) -> io::Result<Vec<NetworkUid>> {
+    let uid = |name: OsString| name.to_str()?.strip_suffix(".json")?.parse().ok();
+    let names = fs::read_dir(directory(state))?.map(|entry| entry.map(|entry| uid(entry.file_name())));
+    names.filter_map(Result::transpose).collect()
 }
 
 /// A network's report.

@@ -234,7 +234,7 @@ impl<H> Context<H> {
             Err(_) => true,
         };
         let ledgers = ledger_file::all(state).into_iter().map(|(uid, _)| uid).filter(in_use);
-        reported(&report::directory(state)).into_iter().chain(ledgers).collect()
+        report::networks(state).into_iter().flatten().chain(ledgers).collect()
     }
 
     /// Forgets who had which address of networks that are gone for long.
@@ -338,12 +338,6 @@ const PENS: usize = 8;
 
 /// How long a network that is gone may come back and find everybody at their addresses.
 const REMEMBERED: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The networks that a report speaks of.
-fn reported(directory: &Path) -> Vec<NetworkUid> {
-    let uid = |entry: std::fs::DirEntry| entry.file_name().to_str()?.strip_suffix(".json")?.parse().ok();
-    std::fs::read_dir(directory).into_iter().flatten().flatten().filter_map(uid).collect()
-}
 
 /// Enough to overlap the kernel's waits, few enough that a start does not starve what runs.
 const HEAVY: usize = 8;

@@ -7,12 +7,14 @@ use std::net::IpAddr;
 
 use crate::api::{ForeignLease, ServedLeases};
 use crate::conditions::count;
-use crate::desired::Desired;
+use crate::desired::{Desired, PortView};
 use crate::dnsmasq::{Lease, Rights, Server};
 use crate::node::Segment;
 
 /// Leases that are listed.
 const LISTED: usize = 50;
+/// In hex with colons: 130 octets are the most (RFC 8415 §11.1).
+const LONGEST_DUID: usize = 130 * 3 - 1;
 
 type Leases = BTreeMap<IpAddr, Lease>;
 
@@ -24,7 +26,8 @@ pub(super) struct Leased {
 }
 
 impl Leased {
-    /// Those that are known of. `withheld` are those that the server did not give up: nobody tries it again before they are read anew.
+    /// Those that are known of. `withheld` are those that the server did not give up: nobody tries it again
+    /// before they are read anew.
     pub(super) fn of(segment: Option<&Segment>, withheld: &Leases, desired: &Desired) -> Self {
         let server = segment.and_then(|segment| segment.server.as_ref());
         let Some(server) = server else { return Self::default() };
@@ -46,7 +49,7 @@ fn foreign<'a>(
     if others.is_empty() {
         return Vec::new();
     }
-    let addresses = |(name, view): (&'_ String, &'_ crate::desired::PortView)| -> Vec<(IpAddr, String)> {
+    let addresses = |(name, view): (&String, &PortView)| -> Vec<(IpAddr, String)> {
         view.addresses.iter().map(|(ip, _)| (*ip, name.clone())).collect()
     };
     let ports: BTreeMap<IpAddr, String> = desired.ports.iter().flat_map(addresses).collect();
@@ -64,13 +67,9 @@ fn foreign<'a>(
     others.into_iter().filter_map(of).take(LISTED).collect()
 }
 
-/// In hex with colons: 130 octets are the most (RFC 8415 §11.1).
-const LONGEST_DUID: usize = 130 * 3 - 1;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::PortView;
     use crate::dnsmasq::{Host, Hosts};
     use crate::node::Family;
     use crate::service::Offer;

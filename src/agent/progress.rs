@@ -1,8 +1,7 @@
 //! How far a network is: what it shall be against what it is.
 
-use std::net::IpAddr;
-
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use super::leased::Leased;
 use crate::conditions::{Progress, held_by_other};

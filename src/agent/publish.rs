@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::context::Context;
 use super::outbox::ServerReport;
-use crate::api::{DHCPServer, DHCPServerStatus, ServerState, find};
+use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState, find};
 use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_status};
@@ -35,9 +35,6 @@ const AT_ONCE: usize = 8;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), last: Duration::from_secs(30) };
 /// Not all agents at once.
 const SOON: Duration = Duration::from_secs(2);
-
-/// Conditions that are the agent's to set.
-const OURS: [&str; 4] = ["Programmed", "Serving", "MetadataServed", "TornDown"];
 
 /// What was written last, and is in the API server from this revision on.
 struct Written {
@@ -246,7 +243,7 @@ fn revision_of(server: &DHCPServer) -> Revision {
 /// The part of a status that is ours.
 fn ours(status: &DHCPServerStatus) -> Value {
     let mut status = status.clone();
-    status.conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
+    status.conditions.retain(|condition| AGENT_CONDITIONS.contains(&condition.type_.as_str()));
     written(&status)
 }
 

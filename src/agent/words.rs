@@ -9,7 +9,6 @@ use super::voice;
 use crate::api::{HeldAddress, Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
 use crate::conditions::{Progress, port_state};
 use crate::desired::Inputs;
-use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
@@ -89,11 +88,10 @@ impl Words<'_> {
         if let Some(problem) = self.reached.metadata() {
             return Some(Err(problem));
         }
-        let service = |segment: Option<&Segment>| segment.and_then(|segment| segment.metadata.clone());
-        let wanted = service(self.reached.desired.segment.as_ref())?;
-        let there = service(self.reached.segment);
+        let wanted = self.reached.desired.segment.as_ref()?.metadata.as_ref()?;
+        let there = self.reached.segment.and_then(|segment| segment.metadata.as_ref());
         let waiting = || Problem::new(Reason::Progressing, "not done yet");
-        Some(if there.as_ref() == Some(&wanted) { Ok(()) } else { Err(waiting()) })
+        Some(if there == Some(wanted) { Ok(()) } else { Err(waiting()) })
     }
 
     /// The Ports that have addresses.

@@ -209,6 +209,10 @@ pub struct DHCPServerStatus {
     pub conditions: Conditions,
 }
 
+/// The conditions that are the agent's to set; all others are the controller's.
+pub const AGENT_CONDITIONS: [&str; 5] =
+    ["Programmed", "Serving", "MetadataServed", "TornDown", "ForeignDHCPServer"];
+
 /// Numbers of a server's leases.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]

@@ -85,11 +85,7 @@ fn report(imported: &Imported, output: Output) -> Result<String> {
     };
     let (networks, subnets, ports) = (of("Network"), of("Subnet"), of("Port"));
     let report = Report { networks, subnets, ports, entries: &imported.entries };
-    Ok(match output {
-        Output::Json => serde_json::to_string_pretty(&report)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&report)?,
-        Output::Table => table(&report),
-    })
+    super::text(output, &report, table)
 }
 
 fn table(report: &Report) -> String {

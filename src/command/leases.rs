@@ -8,16 +8,17 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use jiff::Timestamp;
 use serde::Serialize;
 
 use super::running::{Running, running};
 use super::status::age;
 use super::table::Table;
-use crate::cli::{LeasesArgs, Output};
-use crate::dnsmasq::{self, Client, Host, Layout, Record, Rights};
+use crate::cli::LeasesArgs;
+use crate::dnsmasq::{self, Layout, Record, Rights};
 use crate::durable;
+use crate::host;
 use crate::node::Family;
 use crate::report::{self, NetworkReport, NodeReport};
 use crate::types::{MacAddr, NetworkUid};
@@ -90,12 +91,8 @@ enum Never {
 pub fn leases(args: &LeasesArgs) -> Result<()> {
     let mut all = read(&args.state_dir)?;
     all.leases.retain(|lease| is_asked_for(lease, args));
-    let text = match args.output {
-        Output::Table => table(&all.leases, Timestamp::now()),
-        Output::Json => serde_json::to_string_pretty(&all)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&all)?,
-    };
-    super::print(&text)
+    let table = |all: &Leases| table(&all.leases, Timestamp::now());
+    super::print(&super::text(args.output, &all, table)?)
 }
 
 fn is_asked_for(lease: &Lease, args: &LeasesArgs) -> bool {
@@ -112,7 +109,7 @@ fn read(state: &Path) -> Result<Leases> {
         state.display()
     );
     let mut leases = Vec::new();
-    for uid in networks(state)? {
+    for uid in host::kept_networks(state)? {
         match of_network(state, uid) {
             Ok(found) => leases.extend(found),
             // The others are all the more worth seeing.
@@ -125,43 +122,15 @@ fn read(state: &Path) -> Result<Leases> {
     Ok(Leases { node: node.node, leases })
 }
 
-/// The networks that have a directory.
-fn networks(state: &Path) -> Result<Vec<NetworkUid>> {
-    let directory = Layout::all(state);
-    let entries = match std::fs::read_dir(&directory) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
-        entries => entries.with_context(|| format!("cannot read {}", directory.display()))?,
-    };
-    Ok(entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect())
-}
-
 fn of_network(state: &Path, uid: NetworkUid) -> Result<Vec<Lease>> {
     let layout = Layout::new(state, uid);
-    let text = text(&layout.leases())?;
-    let hosts = hosts(&layout)?;
+    let text = host::read_text(&layout.leases())?;
+    let hosts = host::kept_hosts(&layout)?.entries;
     // Leases are leases, whatever the agent says of the network.
     let report = durable::read(&report::network_path(state, uid)).unwrap_or_default();
     let network = Network { uid, report, rights: Rights::new(&hosts), running: running(state, uid) };
     let ports = network.ports();
     Ok(dnsmasq::records(&text).map(|record| network.lease(record, &ports, SystemTime::now())).collect())
-}
-
-/// Of a file that somebody may be about to replace or remove.
-fn text(path: &Path) -> Result<String> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(String::new()),
-        Err(e) => Err(e).with_context(|| format!("cannot read {}", path.display())),
-    }
-}
-
-/// Whom the network's dnsmasq answers.
-fn hosts(layout: &Layout) -> Result<BTreeMap<Client, Host>> {
-    let entries = std::fs::read_dir(layout.hosts()).into_iter().flatten().flatten();
-    let file = |entry: std::fs::DirEntry| {
-        Ok((entry.file_name().to_string_lossy().into_owned(), text(&entry.path())?))
-    };
-    Ok(dnsmasq::read_hosts(&entries.map(file).collect::<Result<_>>()?).0.entries)
 }
 
 /// What is known of a network.

@@ -124,12 +124,7 @@ impl Planned {
 }
 
 fn print(planned: &Planned, output: Output) -> Result<()> {
-    let text = match output {
-        Output::Json => serde_json::to_string_pretty(planned)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(planned)?,
-        Output::Table => table(planned),
-    };
-    super::print(&text)
+    super::print(&super::text(output, planned, table)?)
 }
 
 fn table(planned: &Planned) -> String {

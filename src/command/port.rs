@@ -72,12 +72,7 @@ struct DhcpOption {
 /// Prints it.
 pub(super) fn port(state: &Path, name: &ObjectName, output: Output) -> Result<()> {
     let status = look(state, name)?;
-    let text = match output {
-        Output::Table => table(&status),
-        Output::Json => serde_json::to_string_pretty(&status)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&status)?,
-    };
-    super::print(&text)
+    super::print(&super::text(output, &status, table)?)
 }
 
 fn look(state: &Path, name: &ObjectName) -> Result<PortStatus> {

@@ -10,11 +10,10 @@ use serde::Serialize;
 use super::running::running;
 use super::table::Table;
 use crate::api::find;
-use crate::cli::{Output, StatusArgs};
+use crate::cli::StatusArgs;
 use crate::durable;
 use crate::report::{self, NetworkReport, NodeReport};
 use crate::source::Origin;
-use crate::types::NetworkUid;
 
 /// All that is known, for `-o json` and `-o yaml`.
 #[derive(Serialize)]
@@ -39,25 +38,15 @@ pub fn status(args: &StatusArgs) -> Result<()> {
         return super::port::port(&args.state_dir, port, args.output);
     }
     let status = read(&args.state_dir)?;
-    let text = match args.output {
-        Output::Table => table(&status),
-        Output::Json => serde_json::to_string_pretty(&status)? + "\n",
-        Output::Yaml => serde_saphyr::to_string(&status)?,
-    };
-    super::print(&text)
+    super::print(&super::text(args.output, &status, table)?)
 }
 
 fn read(state: &Path) -> Result<Status> {
-    let directory = report::directory(state);
-    let entries = std::fs::read_dir(&directory).with_context(|| {
+    let reported = report::networks(state).with_context(|| {
         format!("no agent has reported in {}, or --state-dir is not the agent's", state.display())
     })?;
     let mut networks = Vec::new();
-    for entry in entries {
-        let name = entry?.file_name().to_string_lossy().into_owned();
-        let Some(uid) = name.strip_suffix(".json").and_then(|name| name.parse::<NetworkUid>().ok()) else {
-            continue;
-        };
+    for uid in reported {
         match durable::read::<NetworkReport>(&report::network_path(state, uid)) {
             Ok(Some(report)) => {
                 networks.push(Network { pid: running(state, uid).map(|running| running.pid), report });

@@ -18,8 +18,8 @@ use super::conflict::foreign_lease;
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
-    Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts, PortStatus,
-    ServerCounts, ServerState, Slot, Subnet, SubnetStatus, is_true,
+    AGENT_CONDITIONS, Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts,
+    PortStatus, ServerCounts, ServerState, Slot, Subnet, SubnetStatus, is_true,
 };
 use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
 use crate::desired::{PortView, lost};
@@ -230,8 +230,7 @@ fn servers(snapshot: &Snapshot, now: Timestamp) -> Vec<(Arc<DHCPServer>, DHCPSer
         let generation = server.metadata.generation.unwrap_or(0);
         let state = server_state(snapshot, server);
         let conditions = ready_only(&state, generation, now, &has.conditions);
-        let theirs = ["Programmed", "Serving", "MetadataServed", "TornDown", "ForeignDHCPServer"];
-        let ours = has.conditions.iter().filter(|c| !theirs.contains(&c.type_.as_str()));
+        let ours = has.conditions.iter().filter(|c| !AGENT_CONDITIONS.contains(&c.type_.as_str()));
         let same = has.observed_generation == generation && ours.eq(conditions.iter());
         let status =
             DHCPServerStatus { observed_generation: generation, conditions, ..DHCPServerStatus::default() };

@@ -109,9 +109,12 @@ fn advertised(inputs: &Inputs, admitted: &Admitted, subnets: &[Served]) -> Vec<(
     all().map(prefix).chain(mtu).chain(lists).collect()
 }
 
+fn name_of(inputs: &Inputs) -> &str {
+    inputs.network.metadata.name.as_deref().unwrap_or_default()
+}
+
 fn mtu_of(inputs: &Inputs) -> String {
-    let network = inputs.network.metadata.name.as_deref().unwrap_or_default();
-    format!("Network {network} spec.mtu, or its PhysicalNetwork's")
+    format!("Network {} spec.mtu, or its PhysicalNetwork's", name_of(inputs))
 }
 
 fn answers(
@@ -122,18 +125,18 @@ fn answers(
     family: Family,
 ) -> Option<EffectiveFamily> {
     let (offer, subnet) = guest.offer(subnets, family)?;
-    let network = inputs.network.metadata.name.as_deref().unwrap_or_default();
+    let made = match &offer {
+        Some(offer) => made(subnet, offer)?,
+        None => refreshed(subnets),
+    };
     let layers = [
-        Layer::Made(match &offer {
-            Some(offer) => made(subnet, offer)?,
-            None => refreshed(subnets),
-        }),
-        Layer::Fields(subnet.fields(admitted, subnets)?),
-        Layer::Written(format!("Network {network}"), admitted.options.clone().of(family)),
-        Layer::Written(format!("Subnet {}", subnet.pool.subnet_name), subnet.options().clone()),
-        Layer::Written(format!("Port {}", guest.name), guest.options().clone().of(family)),
+        Layer::of(Origin::Made, made),
+        Layer::of(Origin::Fields, subnet.fields(admitted, subnets)?),
+        Layer::written(format!("Network {}", name_of(inputs)), admitted.options.clone().of(family)),
+        Layer::written(format!("Subnet {}", subnet.pool.subnet_name), subnet.options().clone()),
+        Layer::written(format!("Port {}", guest.name), guest.options().clone().of(family)),
     ];
-    let options = resolved(&layers, &subnet.pool.subnet_name, network);
+    let options = resolved(&layers, &subnet.pool.subnet_name, inputs);
     let offered = offer.iter().flat_map(Offer::ips).collect();
     Some(EffectiveFamily { family, server: subnet.server?, offered, options })
 }
@@ -168,46 +171,52 @@ fn refreshed(subnets: &[Served]) -> Options {
 }
 
 /// What one object says, or one part of it.
-enum Layer {
-    Made(Options),
-    Fields(Options),
-    Written(String, OptionList),
+struct Layer {
+    origin: Origin,
+    options: OptionList,
+}
+
+/// The protocol itself, fields of the network's objects, or the `spec.options` of one.
+enum Origin {
+    Made,
+    Fields,
+    Written(String),
 }
 
 impl Layer {
-    fn options(&self) -> OptionList {
-        match self {
-            Self::Made(plain) | Self::Fields(plain) => {
-                OptionList { plain: plain.clone(), special: Vec::new() }
-            }
-            Self::Written(_, options) => options.clone(),
-        }
+    fn of(origin: Origin, plain: Options) -> Self {
+        Self { origin, options: OptionList { plain, special: Vec::new() } }
+    }
+
+    fn written(object: String, options: OptionList) -> Self {
+        Self { origin: Origin::Written(object), options }
     }
 
     fn has(&self, code: Code, kinds: Option<Kinds>) -> bool {
-        let options = self.options();
-        let special = |kinds: Kinds| {
-            options.special.iter().any(|s| s.code == code && kinds.without(s.kinds).is_empty())
-        };
-        kinds.map_or_else(|| options.plain.contains_key(&code), special)
+        let OptionList { plain, special } = &self.options;
+        let special =
+            |kinds: Kinds| special.iter().any(|s| s.code == code && kinds.without(s.kinds).is_empty());
+        kinds.map_or_else(|| plain.contains_key(&code), special)
     }
+}
 
-    fn origin(&self, code: Code, subnet: &str, network: &str) -> String {
+impl Origin {
+    fn field(&self, code: Code, subnet: &str, inputs: &Inputs) -> String {
         match self {
-            Self::Written(object, _) => format!("{object} spec.options"),
-            Self::Made(_) if matches!(code, Code::V4(51 | 58 | 59)) => {
+            Self::Written(object) => format!("{object} spec.options"),
+            Self::Made if matches!(code, Code::V4(51 | 58 | 59)) => {
                 format!("Subnet {subnet} spec.dhcp.leaseDurationSeconds")
             }
-            Self::Made(_) if code == Code::V6(32) => {
+            Self::Made if code == Code::V6(32) => {
                 "Subnets spec.dhcp.leaseDurationSeconds, the shortest".to_owned()
             }
-            Self::Made(_) | Self::Fields(_) => match code {
+            Self::Made | Self::Fields => match code {
                 Code::V4(1 | 28) => format!("Subnet {subnet} spec.cidr"),
                 Code::V4(3) => format!("Subnet {subnet} spec.gateway"),
                 Code::V4(6) | Code::V6(23) => format!("Subnet {subnet} spec.dns"),
                 Code::V4(12) => "Port spec.hostname, else its address".to_owned(),
-                Code::V4(15) | Code::V6(24) => format!("Network {network} spec.dns.domain"),
-                Code::V4(26) => format!("Network {network} spec.mtu, or its PhysicalNetwork's"),
+                Code::V4(15) | Code::V6(24) => format!("Network {} spec.dns.domain", name_of(inputs)),
+                Code::V4(26) => mtu_of(inputs),
                 Code::V4(58) => format!("Subnet {subnet} spec.dhcp.renewalSeconds"),
                 Code::V4(59) => format!("Subnet {subnet} spec.dhcp.rebindingSeconds"),
                 Code::V4(121 | 249) => {
@@ -220,14 +229,14 @@ impl Layer {
 }
 
 /// The nearest object wins; in it what is for some guests.
-fn resolved(layers: &[Layer], subnet: &str, network: &str) -> Vec<EffectiveOption> {
+fn resolved(layers: &[Layer], subnet: &str, inputs: &Inputs) -> Vec<EffectiveOption> {
     let mut all = OptionList::default();
     for layer in layers {
-        all.extend(layer.options());
+        all.extend(layer.options.clone());
     }
     let from = |code, kinds| {
         let layer = layers.iter().rfind(|layer| layer.has(code, kinds));
-        layer.map(|layer| layer.origin(code, subnet, network)).unwrap_or_default()
+        layer.map(|layer| layer.origin.field(code, subnet, inputs)).unwrap_or_default()
     };
     let option = |code, value: &Vec<u8>, kinds| EffectiveOption {
         code,

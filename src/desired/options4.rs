@@ -47,27 +47,24 @@ pub(super) fn fields(subnet: &Served, network: &Admitted, server: IpAddr) -> Opt
 pub(super) fn routes(subnet: &Served, all: &[Served]) -> Options {
     let on_link = |net| route((net, Ipv4Addr::UNSPECIFIED));
     let others = all.iter().filter(|other| other.pool.cidr != subnet.pool.cidr);
-    let others: Vec<_> = others.filter_map(|other| v4_net(other.pool.cidr)).map(on_link).collect();
+    let others = others.filter_map(|other| v4_net(other.pool.cidr)).map(on_link);
     let own = subnet.routes.iter().filter_map(|(net, next_hop)| Some((v4_net(*net)?, v4(*next_hop)?)));
     let gateway = subnet.gateway.and_then(v4);
     let mut own: Vec<u8> = own.flat_map(route).collect();
-    let way: Vec<u8> = metadata_route(subnet).map(on_link).unwrap_or_default();
+    // The user's own routes and the gateway's leave it the room that they leave, and it goes before others.
+    let short_cuts: Vec<_> = metadata_route(subnet).map(on_link).into_iter().chain(others).collect();
     if let Some(gateway) = gateway {
         if !subnet.pool.cidr.contains(&IpAddr::V4(gateway)) {
             own.extend(on_link(gateway.into()));
         }
-        if !others.is_empty() || !own.is_empty() || !way.is_empty() {
+        if !short_cuts.is_empty() || !own.is_empty() {
             own.extend(route((Ipv4Net::default(), gateway)));
         }
     }
-    // The user's own routes and the gateway's go before it.
-    if way.len() + own.len() <= OPTION {
-        own.splice(..0, way);
-    }
-    if others.is_empty() && own.is_empty() {
+    if short_cuts.is_empty() && own.is_empty() {
         return Options::new();
     }
-    let bytes = filled(others, own);
+    let bytes = filled(short_cuts, own);
     Options::from([(CLASSLESS_ROUTES, bytes.clone()), (MS_CLASSLESS_ROUTES, bytes)])
 }
 
@@ -79,7 +76,7 @@ fn metadata_route(subnet: &Served) -> Option<Ipv4Net> {
     (subnet.metadata && !led).then_some(net)
 }
 
-/// Short cuts to the other subnets as far as there is room; beyond, the gateway is the way.
+/// Short cuts as far as there is room; beyond, the gateway is the way.
 fn filled(short_cuts: Vec<Vec<u8>>, own: Vec<u8>) -> Vec<u8> {
     let mut bytes = Vec::new();
     for route in short_cuts {

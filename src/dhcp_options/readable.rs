@@ -9,12 +9,14 @@ use crate::api::OptionName;
 use crate::node::Family;
 use crate::plain::plain;
 use crate::service::Code;
+use crate::types::Hex;
 
 /// The name of an option, if it has one; and its value.
 pub fn readable(code: Code, bytes: &[u8]) -> (Option<&'static str>, String) {
     let known = field(code).or_else(|| named(code));
-    let text =
-        known.and_then(|(_, reading)| reading.text(bytes, code.family())).unwrap_or_else(|| hex(bytes));
+    let text = known
+        .and_then(|(_, reading)| reading.text(bytes, code.family()))
+        .unwrap_or_else(|| Hex(bytes).to_string());
     (known.map(|(name, _)| name), plain(&text).into_owned())
 }
 
@@ -127,11 +129,6 @@ fn name(mut bytes: &[u8]) -> Option<(String, &[u8])> {
         }
         labels.push(String::from_utf8_lossy(label).into_owned());
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let octets: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    octets.join(":")
 }
 
 #[cfg(test)]

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::kinds::{IPXE, matches4, matches6};
-use super::options::hex;
 use super::render::GONE;
 use crate::node::INNER_DEVICE;
 use crate::service::{Addressing, Advertisement, Scope, Service};
-use crate::types::NetworkUid;
+use crate::types::{Hex, NetworkUid};
 
 /// Where the files of one network's dnsmasq are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +82,7 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.extend(ranges(service));
     argv.extend(service.advertisement.iter().flat_map(|said| advertisements(said, &service.scopes)));
     if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
-        argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", hex(&service.identity)));
+        argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", Hex(&service.identity)));
         argv.push("--quiet-dhcp6".to_owned());
         argv.extend(matches6());
     }

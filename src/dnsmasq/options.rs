@@ -4,10 +4,9 @@
 //! each code has one form here. Numbers and colon-separated hex are never mistaken; options that it
 //! knows as addresses or as names take nothing else.
 
-use std::fmt::Write;
-
 use super::options6;
 use crate::service::Code;
+use crate::types::Hex;
 
 /// Why dnsmasq cannot be made to send a value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -59,7 +58,7 @@ fn render_v4(number: u8, bytes: &[u8]) -> Result<String, OptionError> {
         _ if TEXTS.contains(&number) => text(code, bytes),
         (119, _) => names(bytes).ok_or(OptionError::NotText(code)),
         (_, 1) => Ok(format!("{}b", bytes[0])),
-        _ => Ok(hex(bytes)),
+        _ => Ok(Hex(bytes).to_string()),
     }
 }
 
@@ -134,16 +133,6 @@ pub(super) fn names(bytes: &[u8]) -> Option<String> {
 fn is_label(label: &str) -> bool {
     let plain = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_');
     label.len() < 64 && label.bytes().all(plain)
-}
-
-/// Octets with colons between them.
-pub(super) fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(3 * bytes.len());
-    for (i, byte) in bytes.iter().enumerate() {
-        let colon = if i == 0 { "" } else { ":" };
-        let _ = write!(text, "{colon}{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

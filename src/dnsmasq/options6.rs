@@ -4,9 +4,10 @@
 
 use std::net::Ipv6Addr;
 
-use super::options::{OptionError, hex, names, seconds, text};
+use super::options::{OptionError, names, seconds, text};
 use crate::dhcp_options::ntp_server;
 use crate::service::Code;
+use crate::types::Hex;
 
 /// The value for a line of the options' file; no bytes: the option is not sent.
 pub(super) fn render(number: u16, bytes: &[u8]) -> Result<String, OptionError> {
@@ -22,7 +23,7 @@ pub(super) fn render(number: u16, bytes: &[u8]) -> Result<String, OptionError> {
         (56, _) => ntp_servers(code, bytes),
         (60, _) => parameters(code, bytes),
         (_, 1) => Ok(format!("{}b", bytes[0])),
-        _ => Ok(hex(bytes)),
+        _ => Ok(Hex(bytes).to_string()),
     }
 }
 

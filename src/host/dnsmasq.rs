@@ -3,6 +3,7 @@
 //! Called by `linux` with what `plan` decided. It writes what the pure half of the driver renders and
 //! returns only when dnsmasq has read it; it knows no options and no hosts.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::IpAddr;
@@ -173,7 +174,7 @@ impl Driver {
         }
         let (layout, changes) = (Layout::new(&self.state, uid), changes.to_vec());
         let moved = blocking(move || {
-            let (hosts, leases) = (hosts(&layout)?, dnsmasq::leases(&files::read(&layout.leases())?));
+            let (hosts, leases) = (kept_hosts(&layout)?, dnsmasq::leases(&files::read(&layout.leases())?));
             Ok(dnsmasq::moved_leases(&hosts, &changes, leases))
         });
         for (ip, lease) in moved.await? {
@@ -246,7 +247,7 @@ fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
     files::directory(layout.dir())?;
     // While the hosts of the last process are still there to be read.
     let old = files::read(&layout.leases())?;
-    let kept = dnsmasq::lease_file(&old, &hosts(layout)?.entries, &files.hosts);
+    let kept = dnsmasq::lease_file(&old, &kept_hosts(layout)?.entries, &files.hosts);
     if kept != old {
         files::replace(&layout.leases(), &layout.dir().join(NEW), &kept)?;
     }
@@ -259,8 +260,13 @@ fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
     Ok(())
 }
 
-/// What was written for the process that runs, or ran last.
-fn hosts(layout: &Layout) -> Result<dnsmasq::Hosts, Error> {
+/// The networks that have a directory.
+pub fn kept_networks(state: &Path) -> Result<BTreeSet<NetworkUid>, Error> {
+    Ok(files::names(&Layout::all(state))?.iter().filter_map(|name| name.parse().ok()).collect())
+}
+
+/// Whom the process answers that runs, or ran last.
+pub fn kept_hosts(layout: &Layout) -> Result<dnsmasq::Hosts, Error> {
     Ok(dnsmasq::read_hosts(&files::read_directory(&layout.hosts())?.unwrap_or_default()).0)
 }
 

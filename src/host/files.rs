@@ -88,7 +88,7 @@ pub(super) fn names(path: &Path) -> Result<Vec<String>, Error> {
 }
 
 /// The text of a file; empty if there is none.
-pub(super) fn read(path: &Path) -> Result<String, Error> {
+pub fn read(path: &Path) -> Result<String, Error> {
     match fs::read(path) {
         Ok(bytes) => Ok(String::from_utf8_lossy(&bytes).into_owned()),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(String::new()),

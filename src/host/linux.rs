@@ -13,6 +13,7 @@ use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
 use super::machine::blocking;
 use super::metadata::Listeners;
+use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
@@ -71,7 +72,7 @@ impl LinuxHost {
         let (sender, receiver) = mpsc::channel(EVENTS);
         let failed = |e| Error::Open("a netlink socket", e);
         let handle = netns::connect(&tokio::runtime::Handle::current()).map_err(failed)?;
-        let monitor = super::monitor::Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
+        let monitor = Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
         let processes = Processes::new(sender)?;
         processes.take_in(survey::survey(&state)?)?;
         let removals = Removals::start(handle.clone());
@@ -198,12 +199,12 @@ fn bridge_of(attached: Option<&Attached>) -> Option<&str> {
 
 impl Host for LinuxHost {
     async fn networks(&self) -> Result<BTreeSet<NetworkUid>, Error> {
-        let directory = Layout::all(&self.state);
+        let state = self.state.clone();
         let mut networks: BTreeSet<_> = self.driver.processes.networks().into_iter().collect();
         networks.extend(link::all(&self.devices.handle).await?.iter().filter_map(link::Link::network));
         let named = blocking(move || {
             let mut named = netns::all()?;
-            named.extend(files::names(&directory)?.iter().filter_map(|name| name.parse::<NetworkUid>().ok()));
+            named.extend(dnsmasq::kept_networks(&state)?);
             Ok(named)
         });
         networks.extend(named.await?);

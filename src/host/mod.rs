@@ -45,8 +45,10 @@ use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
 pub use device::Allowed;
+pub use dnsmasq::{kept_hosts, kept_networks};
 pub use dry_run::DryRun;
 pub use error::Error;
+pub use files::read as read_text;
 pub use linux::LinuxHost;
 pub use machine::{
     AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,

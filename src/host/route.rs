@@ -74,12 +74,18 @@ fn address(message: &AddressMessage) -> Option<IpNet> {
 
 /// Adds an address unless it is there.
 pub(super) async fn add_address(handle: &Handle, index: u32, net: IpNet) -> Result<(), Error> {
+    add(handle, index, net, None).await
+}
+
+/// `times`: how long an IPv6 address is good; an IPv4 address has none of them.
+async fn add(handle: &Handle, index: u32, net: IpNet, times: Option<CacheInfo>) -> Result<(), Error> {
     let mut request = handle.address().add(index, net.addr(), net.prefix_len());
     if net.addr().is_ipv6() {
         // Nobody waits for a second before a server has its address; the controller gives each out once.
         let message = request.message_mut();
         message.header.flags |= AddressHeaderFlags::Nodad;
         message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
+        message.attributes.extend(times.map(AddressAttribute::CacheInfo));
     }
     match request.execute().await {
         Err(e) if !is(&e, Errno::EEXIST) => Err(Error::ChangeAddress(net, e)),
@@ -90,21 +96,9 @@ pub(super) async fn add_address(handle: &Handle, index: u32, net: IpNet) -> Resu
 /// Adds the metadata service's address of this family to an interface, unless it is there. That of IPv6 is
 /// deprecated from the beginning: it is not to be the one that anything else is sent from.
 pub(super) async fn add_metadata(handle: &Handle, index: u32, family: Family) -> Result<(), Error> {
-    let ip = metadata::address(family);
-    let net = IpNet::from(ip);
-    let mut request = handle.address().add(index, ip, net.prefix_len());
-    if family == Family::V6 {
-        let message = request.message_mut();
-        message.header.flags |= AddressHeaderFlags::Nodad;
-        message.attributes.push(AddressAttribute::Flags(AddressFlags::Nodad));
-        let mut times = CacheInfo::default();
-        (times.ifa_preferred, times.ifa_valid) = (0, u32::MAX);
-        message.attributes.push(AddressAttribute::CacheInfo(times));
-    }
-    match request.execute().await {
-        Err(e) if !is(&e, Errno::EEXIST) => Err(Error::ChangeAddress(net, e)),
-        _ => Ok(()),
-    }
+    let mut times = CacheInfo::default();
+    (times.ifa_preferred, times.ifa_valid) = (0, u32::MAX);
+    add(handle, index, metadata::address(family).into(), Some(times)).await
 }
 
 /// Removes it again.

@@ -11,12 +11,10 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::netns::Netns;
-use super::probe;
+use super::probe::{self, nd::ETHERTYPE};
 use super::{Error, Solicitor};
-use crate::types::MacAddr;
+use crate::types::{Hex, MacAddr};
 
-/// Of IPv6.
-const ETHERTYPE: u16 = 0x86dd;
 /// A client asks again after a second, then after two (RFC 8415 §15).
 const PATIENCE: Duration = Duration::from_millis(2_500);
 /// Whoever sends more than that is not waited for to end.
@@ -24,14 +22,11 @@ const FRAMES: usize = 1_024;
 
 /// Until all of these were heard, or for some time.
 pub(super) async fn listen(netns: &Netns, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
-    let failed = |e| Error::Open("a packet socket", e);
-    let socket = netns.run(|| probe::open(ETHERTYPE)).await?.map_err(failed)?;
-    // tokio's type for sockets with datagrams; of whatever family these are.
-    let socket = UdpSocket::from_std(socket.into()).map_err(failed)?;
+    let socket = probe::open(netns, ETHERTYPE).await?;
     let mut found = Vec::new();
     // Those that were heard until then count.
     match timeout(PATIENCE, hear(&socket, duids, &mut found)).await {
-        Ok(Err(e)) => Err(failed(e)),
+        Ok(Err(e)) => Err(probe::failed(e)),
         Ok(Ok(())) | Err(_) => Ok(found),
     }
 }
@@ -73,11 +68,7 @@ fn solicitor(frame: &[u8]) -> Option<Solicitor> {
             _ => {}
         }
     }
-    Some(Solicitor { mac: MacAddr::new(mac)?, duid: hex(duid?), iaids })
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+    Some(Solicitor { mac: MacAddr::new(mac)?, duid: Hex(duid?).to_string(), iaids })
 }
 
 /// The options of a message, until one is cut off.

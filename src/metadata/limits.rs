@@ -22,6 +22,8 @@ const REFILLED: Duration = Duration::from_secs(10);
 pub struct Limits {
     guests: BTreeMap<Option<IpAddr>, Use>,
     connections: usize,
+    /// When those were forgotten last that had nothing to be remembered for.
+    swept: Option<Instant>,
 }
 
 /// A connection that was let in.
@@ -57,8 +59,11 @@ impl Limits {
         if let Some(own) = self.guests.get_mut(&entry.0) {
             own.connections = own.connections.saturating_sub(1);
         }
-        let recent = |own: &Use| now.saturating_duration_since(own.at) < REFILLED;
-        self.guests.retain(|_, own| own.connections > 0 || recent(own));
+        let recent = |at: Instant| now.saturating_duration_since(at) < REFILLED;
+        if !self.swept.is_some_and(recent) {
+            self.swept = Some(now);
+            self.guests.retain(|_, own| own.connections > 0 || recent(own.at));
+        }
     }
 
     /// Whether a request on this connection may be made now.

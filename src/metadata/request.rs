@@ -6,7 +6,8 @@
 use std::net::IpAddr;
 
 use hyper::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, TRANSFER_ENCODING,
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use hyper::http::request::Parts;
 use hyper::http::uri::PathAndQuery;
@@ -51,15 +52,18 @@ impl Refused {
 }
 
 /// Of one connection, or of one hop (RFC 9110 §7.6.1), or set by whoever speaks HTTP to the next one.
-const OF_ONE_HOP: [HeaderName; 4] = [CONNECTION, CONTENT_LENGTH, EXPECT, TRANSFER_ENCODING];
-const OF_ONE_HOP_TOO: [&str; 7] = [
-    "keep-alive",
-    "proxy-connection",
-    "proxy-authenticate",
-    "proxy-authorization",
-    "te",
-    "trailer",
-    "upgrade",
+const OF_ONE_HOP: [HeaderName; 11] = [
+    CONNECTION,
+    CONTENT_LENGTH,
+    EXPECT,
+    TRANSFER_ENCODING,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    PROXY_AUTHENTICATE,
+    PROXY_AUTHORIZATION,
+    TE,
+    TRAILER,
+    UPGRADE,
 ];
 
 /// Beginnings of the names of headers by which metadata servers are told who asks, here and elsewhere.
@@ -155,9 +159,6 @@ fn of_the_message(headers: &HeaderMap) -> HeaderMap {
         kept.remove(name);
     }
     for name in OF_ONE_HOP {
-        kept.remove(name);
-    }
-    for name in OF_ONE_HOP_TOO {
         kept.remove(name);
     }
     kept

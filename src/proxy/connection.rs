@@ -97,13 +97,13 @@ impl Connection {
         if !lock(&network.limits).ask(self.visit.entry, Instant::now()) {
             return Err(Refused::TooMany);
         }
-        let guest = network.guest(self.from).ok_or(Refused::Stranger)?;
+        let directory = network.directory();
+        let guest = directory.guests.get(&self.from).ok_or(Refused::Stranger)?;
         let target = admit(head)?;
         let mut request = Request::new(());
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = target.into();
-        let (host, directory) = (self.proxy.upstream.host(), network.directory());
-        *request.headers_mut() = to_upstream(&head.headers, &host, &directory, &guest, self.from);
+        *request.headers_mut() = to_upstream(&head.headers, &self.proxy.host, &directory, guest, self.from);
         Ok(request)
     }
 }

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use hyper::header::HeaderValue;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::time::sleep;
@@ -19,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
-use crate::metadata::{Directory, Entry, Guest, Limits, Refused, Upstream};
+use crate::metadata::{Directory, Entry, Limits, Refused, Upstream};
 use crate::metrics::{MetadataResult, Metrics};
 use crate::types::NetworkUid;
 
@@ -34,6 +35,8 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Proxy {
     upstream: Upstream,
+    /// The header `Host` of all requests.
+    host: HeaderValue,
     metrics: Metrics,
     everybody: Arc<Semaphore>,
     networks: Mutex<BTreeMap<NetworkUid, Arc<Network>>>,
@@ -79,7 +82,7 @@ impl Proxy {
     /// One that forwards to `upstream`.
     pub fn new(upstream: Upstream, metrics: Metrics) -> Self {
         let everybody = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { upstream, metrics, everybody, networks: Mutex::default() }
+        Self { host: upstream.host(), upstream, metrics, everybody, networks: Mutex::default() }
     }
 
     /// From now on these are the guests of a network.
@@ -137,7 +140,7 @@ impl Proxy {
         cancel: &CancellationToken,
         tasks: &TaskTracker,
     ) {
-        let known = network.guest(from).is_some();
+        let known = network.directory().guests.contains_key(&from);
         let place = self.everybody.clone().try_acquire_owned();
         let entry = lock(&network.limits).enter(known.then_some(from), Instant::now());
         let visit = entry.map(|entry| Visit { network: network.clone(), entry });
@@ -170,11 +173,6 @@ impl Proxy {
 impl Network {
     fn directory(&self) -> Arc<Directory> {
         lock(&self.directory).clone()
-    }
-
-    /// Who has this address now.
-    fn guest(&self, from: IpAddr) -> Option<Guest> {
-        self.directory().guests.get(&from).cloned()
     }
 
     /// Not for each request: a guest could fill the disk.

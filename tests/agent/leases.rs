@@ -78,14 +78,20 @@ fn they_are_told_with_an_agent_and_without_one() {
     assert_eq!(without[0]["expires"], v4["expires"]);
 }
 
-#[test]
-fn another_holder_is_marked_and_a_damaged_line_hides_none() {
+/// One Port's lease, and an agent that is dead.
+fn left() -> Site {
     let site = Site::new();
     site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
     let agent = site.start();
     site.until_leased(&site.guest(1), ADDRESS);
     until_told(&site, 1);
     agent.kill9();
+    site
+}
+
+#[test]
+fn another_holder_is_marked_and_a_damaged_line_hides_none() {
+    let site = left();
     damage(&site, b"rubbish\n\xff\xfe \x1b[2J\n0 zz:00:00:00:00:01 10.0.0.21 * *\n");
     damage(&site, b"0 02:00:00:00:00:09 10.0.0.20 * 01:02:03\n0 02:00:00:00:00:08 10.0.0.99 * *\n4102444");
     let leases = told(&site, &[]);
@@ -104,12 +110,7 @@ fn another_holder_is_marked_and_a_damaged_line_hides_none() {
 
 #[test]
 fn a_file_cut_anywhere_is_no_mistake() {
-    let site = Site::new();
-    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
-    let agent = site.start();
-    site.until_leased(&site.guest(1), ADDRESS);
-    until_told(&site, 1);
-    agent.kill9();
+    let site = left();
     let path = site.network_dir().join("leases");
     let whole = std::fs::read(&path).unwrap();
     for length in (0..whole.len()).step_by(7) {

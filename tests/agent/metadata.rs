@@ -1,11 +1,9 @@
 //! The metadata service: a guest asks at its well-known address, a server of the operator's answers.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, SocketAddrV6, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
-
-use nix::net::if_::if_nametoindex;
 
 use crate::agent::Launch;
 use crate::lab::{Guest, Lab, Mac};
@@ -89,20 +87,11 @@ fn configured<'s>(site: &'s Site, bridge: &str, n: u32, ip: &str) -> Guest<'s> {
     guest
 }
 
-/// A connection to the service; its source is as the kernel chooses.
+/// A connection to the service.
 fn connect(guest: &Guest<'_>, six: bool) -> std::io::Result<TcpStream> {
-    guest.lab().in_netns(Some(guest.netns()), || {
-        let four = SocketAddr::from(([169, 254, 169, 254], 80));
-        let there = if six {
-            let device = if_nametoindex("eth0").unwrap();
-            SocketAddrV6::new("fe80::a9fe:a9fe".parse().unwrap(), 80, 0, device).into()
-        } else {
-            four
-        };
-        let stream = TcpStream::connect_timeout(&there, Duration::from_secs(3))?;
-        stream.set_read_timeout(Some(LONG)).unwrap();
-        Ok(stream)
-    })
+    let stream = guest.lab().metadata(guest.netns(), six, Duration::from_secs(3))?;
+    stream.set_read_timeout(Some(LONG)).unwrap();
+    Ok(stream)
 }
 
 /// Status code and the rest of what is answered to this head.

@@ -1,15 +1,14 @@
 //! Two nodes serve metadata at the same addresses of one segment, and no guest falls between them.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, SocketAddrV6, TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
-use nix::net::if_::if_nametoindex;
 use serde_json::{Value, json};
 
 use crate::inside::inside;
 use crate::lab::Lab;
-use crate::serve::{NETWORK, mac};
+use crate::serve::{NETWORK, STATEFUL, mac, subnet};
 use crate::site::{LAN, LONG, Site, condition};
 
 const UPSTREAM: &str = "--metadata-upstream=http://127.0.0.1:8775";
@@ -38,21 +37,12 @@ fn serve(lab: &Lab, node: &str) {
 
 /// What a guest is answered, a connection for each question; or why it is not.
 fn ask(street: &Lab, netns: &str, six: bool) -> std::io::Result<String> {
-    street.in_netns(Some(netns), || {
-        let four = SocketAddr::from(([169, 254, 169, 254], 80));
-        let there = if six {
-            let device = if_nametoindex("eth0").unwrap();
-            SocketAddrV6::new("fe80::a9fe:a9fe".parse().unwrap(), 80, 0, device).into()
-        } else {
-            four
-        };
-        let mut stream = TcpStream::connect_timeout(&there, Duration::from_secs(5))?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text.rsplit("\r\n").next().unwrap_or_default().to_owned())
-    })
+    let mut stream = street.metadata(netns, six, Duration::from_secs(5))?;
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text.rsplit("\r\n").next().unwrap_or_default().to_owned())
 }
 
 #[test]
@@ -67,9 +57,7 @@ fn a_guest_stays_with_one_of_two_servers_and_finds_the_other_when_that_dies() {
         }
         let network = NETWORK.replace("  dns: {domain", "  metadataService: {type: Always}\n  dns: {domain");
         site.apply(&network).await;
-        let six = "apiVersion: kube-dhcp.io/v1alpha1\nkind: Subnet\nmetadata: {name: a-v6, namespace: default}\n\
-                   spec: {networkRef: {name: a}, cidr: '2001:db8::/64', ipv6: {addressMode: DHCPv6Stateful}}\n";
-        site.apply(six).await;
+        site.apply(&subnet("a-v6", "2001:db8::/64", STATEFUL)).await;
         let both = |a: &Value| a.pointer("/status/servers/ready") == Some(&json!(2));
         site.until("Network", "a", both).await;
         site.until_ready("Port", "p1").await;

@@ -35,6 +35,17 @@ spec:
   addresses: [{ip: 10.0.0.20}]
 "#;
 
+/// Guests get their addresses from DHCPv6.
+pub const STATEFUL: &str = "{addressMode: DHCPv6Stateful}";
+
+/// An IPv6 subnet of it.
+pub fn subnet(name: &str, cidr: &str, ipv6: &str) -> String {
+    format!(
+        "apiVersion: kube-dhcp.io/v1alpha1\nkind: Subnet\nmetadata: {{name: {name}, namespace: default}}\n\
+         spec: {{networkRef: {{name: a}}, cidr: '{cidr}', ipv6: {ipv6}}}\n"
+    )
+}
+
 pub fn mac(n: u8) -> Mac {
     Mac([2, 0, 0, 0, 0, n])
 }

@@ -6,18 +6,8 @@ use serde_json::{Value, json};
 
 use crate::inside::inside;
 use crate::lab::Guest6;
-use crate::serve::{NETWORK, mac, port};
+use crate::serve::{NETWORK, STATEFUL, mac, port, subnet};
 use crate::site::{LAN, Site};
-
-const V6: &str = r"
-apiVersion: kube-dhcp.io/v1alpha1
-kind: Subnet
-metadata: {name: a-v6, namespace: default}
-spec:
-  networkRef: {name: a}
-  cidr: 2001:db8::/64
-  ipv6: {addressMode: DHCPv6Stateful}
-";
 
 /// The network `a` with both families on two of three nodes, and the Port `p2`.
 async fn served(flags: &[&str]) -> Site {
@@ -26,7 +16,7 @@ async fn served(flags: &[&str]) -> Site {
     site.start_controller(flags);
     site.start_agents();
     site.apply(NETWORK).await;
-    site.apply(V6).await;
+    site.apply(&subnet("a-v6", "2001:db8::/64", STATEFUL)).await;
     site.until("Network", "a", |a| a.pointer("/status/servers/ready") == Some(&json!(2))).await;
     site.apply_object(&port(2)).await;
     site.until_ready("Port", "p2").await;
@@ -100,22 +90,12 @@ fn told_where_it_is_served(site: &Site) {
     assert_ne!(told[0]["dhcp"][0]["server"], told[1]["dhcp"][0]["server"]);
 }
 
-/// A subnet whose guests make themselves addresses, advertised by the network's servers.
-const SLAAC: &str = r"
-apiVersion: kube-dhcp.io/v1alpha1
-kind: Subnet
-metadata: {name: a-slaac, namespace: default}
-spec:
-  networkRef: {name: a}
-  cidr: 2001:db8:1::/64
-  ipv6: {addressMode: SLAAC, routerAdvertisements: Server}
-";
-
 #[test]
 fn both_servers_advertise_the_same_and_a_port_has_the_address_of_its_mac() {
     inside("six::both_servers_advertise_the_same_and_a_port_has_the_address_of_its_mac", async {
         let site = served(&[]).await;
-        site.apply(SLAAC).await;
+        let ipv6 = "{addressMode: SLAAC, routerAdvertisements: Server}";
+        site.apply(&subnet("a-slaac", "2001:db8:1::/64", ipv6)).await;
         site.until("Port", "p2", |port| addresses(port).len() == 3).await;
         let port = site.until_ready("Port", "p2").await;
         assert_eq!(addresses(&port)[2], "2001:db8:1::ff:fe00:2");

@@ -27,6 +27,7 @@ mod scene;
 mod tally;
 mod wanted;
 mod wanted_options;
+mod wanted_subnet;
 
 use std::fmt::Write as _;
 use std::time::Instant;

@@ -1,5 +1,5 @@
-//! Options as they were written to what is sent, by a table of our own (RFC 2132, 3442, 3397; of DHCPv6 RFC 3319, 3646,
-//! 3898, 4075, 4833, 5908, 5970, 8415).
+//! Options as they were written to what is sent, by a table of our own (RFC 2132, 3442, 3397; of DHCPv6
+//! RFC 3319, 3646, 3898, 4075, 4833, 5908, 5970, 8415).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 

@@ -18,6 +18,7 @@ mod dnsmasq;
 mod guest;
 mod guest6;
 mod machine;
+mod metadata;
 mod wire;
 mod wire6;
 

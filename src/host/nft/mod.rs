@@ -1,14 +1,16 @@
 //! nftables, asked and told without a process being started for it.
 //!
-//! Called by `firewall`, `observe`, `metadata` and `linux` on a thread in the namespace in question. The rules of
-//! iptables (1.8 with its nftables backend keeps its tables under their old names, and the comment of a
-//! rule as text in the rule) are only read; the tables before the DHCPv6
-//! server and the metadata service are ours.
+//! Called by `firewall`, `observe`, `metadata` and `linux` on a thread in the namespace in question. The
+//! rules of iptables (1.8 with its nftables backend keeps its tables under their old names, and the comment
+//! of a rule as text in the rule) are only read; the tables before the DHCPv6 server (`known`) and the
+//! metadata service (`guests`) are ours.
 
 mod attribute;
+mod expression;
 pub(super) mod guests;
 pub(super) mod known;
 mod rules;
+mod table;
 
 use std::io;
 

@@ -4,7 +4,7 @@
 //! and would first have to have an address there.
 
 mod arp;
-mod nd;
+pub(super) mod nd;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -55,14 +55,11 @@ impl Question {
         if self.addresses.is_empty() {
             return Ok(found);
         }
-        let failed = |e| Error::Open("a packet socket", e);
         let ethertype = match self.family {
             Family::V4 => arp::ETHERTYPE,
             Family::V6 => nd::ETHERTYPE,
         };
-        let socket = netns.run(move || open(ethertype)).await?.map_err(failed)?;
-        // tokio's type for sockets with datagrams; of whatever family these are.
-        let socket = UdpSocket::from_std(socket.into()).map_err(failed)?;
+        let socket = open(netns, ethertype).await?;
         for _ in 0..TRIES {
             for ip in self.addresses.iter().filter(|ip| !found.contains_key(*ip)) {
                 socket.send(&self.frame(*ip)).await.map_err(failed)?;
@@ -103,8 +100,19 @@ impl Question {
     }
 }
 
-/// A socket for frames of this type on the network's device; on a thread in its namespace.
-pub(super) fn open(ethertype: u16) -> io::Result<Socket> {
+/// A socket for frames of this type on the network's device.
+pub(super) async fn open(netns: &Netns, ethertype: u16) -> Result<UdpSocket, Error> {
+    let socket = netns.run(move || bound(ethertype)).await?.map_err(failed)?;
+    // tokio's type for sockets with datagrams; of whatever family these are.
+    UdpSocket::from_std(socket.into()).map_err(failed)
+}
+
+/// What goes wrong with it.
+pub(super) fn failed(error: io::Error) -> Error {
+    Error::Open("a packet socket", error)
+}
+
+fn bound(ethertype: u16) -> io::Result<Socket> {
     let protocol = Protocol::from(i32::from(ethertype.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
     // The safe way to a link-layer address: the system's own list has them ready-made.

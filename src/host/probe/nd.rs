@@ -7,7 +7,7 @@ use std::net::Ipv6Addr;
 
 use crate::types::MacAddr;
 
-pub(super) const ETHERTYPE: u16 = 0x86dd;
+pub(in crate::host) const ETHERTYPE: u16 = 0x86dd;
 
 const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;

@@ -7,7 +7,8 @@ use crate::manifests::{lan, lan_v4, network, port, subnet};
 use crate::site::{LONG, Site};
 
 use super::{
-    Both, SERVER, dual, ip4, ip6, lan_v6, lan46, leases, server_duid, until_leases, until_nothing_to_do,
+    Both, SERVER, dual, ip4, ip6, lan_v6, lan46, leased, leases, server_duid, until_leases,
+    until_nothing_to_do,
 };
 
 /// Waits for an ADVERTISE as wanted, takes it, and gives the REPLY, which is as wanted, too.
@@ -21,11 +22,7 @@ fn until(guest: &Guest6<'_>, what: &str, wanted: impl Fn(&Answer6) -> bool) -> A
 #[test]
 fn a_ports_option_comes_changes_and_goes_with_the_process_in_place() {
     let site = Site::new();
-    site.write("lan.yaml", &lan46());
-    site.write("vm1.yaml", &dual(1, 0x20, ""));
-    let _agent = site.start();
-    let guest = Both::new(&site, 1);
-    guest.until_leased(&site, 0x20);
+    let (_agent, guest, _) = leased(&site);
     let process = site.dnsmasq_pids();
     // The first that nobody asks for is sent all the same.
     let search = |name: &str| format!("options: [{{name: domain-search, values: [{name}], family: IPv6}}]");
@@ -97,11 +94,7 @@ fn ipv6_comes_to_a_network_and_goes_again() {
 #[test]
 fn dhcp_of_one_family_is_disabled_alone() {
     let site = Site::new();
-    site.write("lan.yaml", &lan46());
-    site.write("vm1.yaml", &dual(1, 0x20, ""));
-    let _agent = site.start();
-    let guest = Both::new(&site, 1);
-    guest.until_leased(&site, 0x20);
+    let (_agent, guest, _) = leased(&site);
     site.write("lan.yaml", &(lan() + &lan_v6("dhcp: {mode: Disabled}")));
     site.until_silent6(&guest.six);
     site.until_leased(&guest.four, ip4(0x20));

@@ -15,6 +15,7 @@ mod strangers;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use crate::agent::Agent;
 use crate::lab::{Answer6, Guest, Guest6, Mac, PATIENCE, eventually};
 use crate::manifests::{lan, port, subnet};
 use crate::site::{Site, patiently};
@@ -67,6 +68,16 @@ impl<'s> Both<'s> {
         site.until_leased(&self.four, ip4(last));
         reply
     }
+}
+
+/// An agent that serves both families and has given the Port of `vm1.yaml` its addresses; their answer.
+fn leased(site: &Site) -> (Agent<'_>, Both<'_>, Answer6) {
+    site.write("lan.yaml", &lan46());
+    site.write("vm1.yaml", &dual(1, 0x20, ""));
+    let agent = site.start();
+    let guest = Both::new(site, 1);
+    let reply = guest.until_leased(site, 0x20);
+    (agent, guest, reply)
 }
 
 /// The lines of the one network's lease file that have this text.

@@ -6,7 +6,9 @@ use crate::lab::{Answer, Answer6, Kind6, Mac, MessageType, eventually};
 use crate::manifests::{lan_v4, network, port};
 use crate::site::{LONG, Site};
 
-use super::{Both, dual, ip4, ip6, lan_v6, lan46, leases, server_duid, until_leases, until_nothing_to_do};
+use super::{
+    Both, dual, ip4, ip6, lan_v6, lan46, leased, leases, server_duid, until_leases, until_nothing_to_do,
+};
 
 /// Whether it lets a guest keep an address.
 fn keeps(answer: Option<Answer6>, ip: Ipv6Addr) -> bool {
@@ -47,11 +49,8 @@ fn a_removed_port_meets_silence_and_its_leases_are_gone() {
 #[test]
 fn a_re_addressed_port_has_its_new_address_at_once() {
     let site = Site::new();
-    site.write("lan.yaml", &lan46());
-    site.write("vm1.yaml", &dual(1, 0x20, ""));
-    let _agent = site.start();
-    let guest = Both::new(&site, 1);
-    let server = guest.until_leased(&site, 0x20).server();
+    let (_agent, guest, reply) = leased(&site);
+    let server = reply.server();
     let process = site.dnsmasq_pids();
     site.write("vm1.yaml", &dual(1, 0x30, ""));
     guest.until_leased(&site, 0x30);
@@ -108,12 +107,8 @@ fn a_ports_new_mac_is_served_and_the_old_one_is_not() {
 #[test]
 fn a_renamed_port_is_renewed_under_its_new_name() {
     let site = Site::new();
-    site.write("lan.yaml", &lan46());
-    site.write("vm.yaml", &dual(1, 0x20, ""));
-    let _agent = site.start();
-    let guest = Both::new(&site, 1);
-    guest.until_leased(&site, 0x20);
-    site.write("vm.yaml", &dual(1, 0x20, "").replace("hostname: vm1", "hostname: other"));
+    let (_agent, guest, _) = leased(&site);
+    site.write("vm1.yaml", &dual(1, 0x20, "").replace("hostname: vm1", "hostname: other"));
     // For DHCPv4 that takes another process.
     let is_renamed = |offer: &Answer| offer.text(12).as_deref() == Some("other");
     eventually("the name changes", LONG, || guest.four.discover(&[]).filter(is_renamed));
