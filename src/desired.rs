@@ -23,7 +23,7 @@ use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::dnsmasq::{self, Layout};
 use crate::node::{Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::reason::{Problem, Reason};
-use crate::service::Service;
+use crate::service::{Asker, Service};
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
@@ -177,7 +177,7 @@ fn served(
     if decided {
         ports.guests.retain(|guest| !guest.given.addresses.is_empty());
     }
-    let service = service(uid, admitted, &subnets, &ports.guests);
+    let service = service(node, uid, inputs, admitted, &subnets, &ports.guests);
     let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
     ports.views.extend(ports.guests.iter().map(view));
     let segment =
@@ -246,7 +246,14 @@ fn allocate(
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
-fn service(uid: NetworkUid, admitted: &Admitted, subnets: &[Served], guests: &[Guest]) -> Service {
+fn service(
+    node: &NodeConfig,
+    uid: NetworkUid,
+    inputs: &Inputs,
+    admitted: &Admitted,
+    subnets: &[Served],
+    guests: &[Guest],
+) -> Service {
     let mut names = BTreeMap::new();
     for guest in guests {
         names.extend(guest.names(admitted.domain.as_ref()));
@@ -259,6 +266,10 @@ fn service(uid: NetworkUid, admitted: &Admitted, subnets: &[Served], guests: &[G
         reverse: subnets.iter().map(|subnet| subnet.pool.cidr).collect(),
         forwarders: admitted.forwarders.clone(),
         identity: uid.bytes(),
+        asker: Some(Asker {
+            mac: asker_mac(node, uid),
+            device: device_mac(node, uid, inputs.server.is_some()),
+        }),
     }
 }
 
@@ -297,7 +308,8 @@ fn segment(
 fn guests_of_dhcpv6(service: &Service) -> Option<BTreeSet<MacAddr>> {
     let served = service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6());
     let guests = || service.reservations.iter().filter(|port| port.ip.is_ipv6()).map(|port| port.mac);
-    served.then(|| guests().collect())
+    let asker = service.asker.map(|asker| asker.mac);
+    served.then(|| guests().chain(asker).collect())
 }
 
 /// Those whom dnsmasq need not wait for: guests at the addresses that they have by default, and ourselves,
@@ -313,9 +325,21 @@ fn neighbours(own: MacAddr, subnets: &[Served], service: &Service) -> BTreeMap<I
 
 /// On a segment with other nodes' servers each has a MAC address of its own.
 fn device_mac(node: &NodeConfig, uid: NetworkUid, shared: bool) -> MacAddr {
-    let own = uid.bytes();
-    let bytes = if shared { uid.derive(&node.name) } else { own };
+    if shared { server_mac(&node.name, uid) } else { local(uid.bytes()) }
+}
+
+/// That of the server on the node of this name, where there is a controller.
+pub fn server_mac(node: &str, uid: NetworkUid) -> MacAddr {
+    local(uid.derive(node))
+}
+
+fn local(bytes: [u8; 16]) -> MacAddr {
     MacAddr::local([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
+}
+
+/// What the agent of a node asks its server by: seen by nobody, and not to be guessed without the UID.
+pub fn asker_mac(node: &NodeConfig, uid: NetworkUid) -> MacAddr {
+    local(uid.derive(&format!("the agent of {}", node.name)))
 }
 
 fn rules(shared: bool) -> BTreeSet<Rule> {

@@ -21,6 +21,8 @@ pub struct Metrics {
     pub actions: Family<KindLabel, Counter>,
     /// Actions, observations and writes that failed.
     pub failures: Family<KindLabel, Counter>,
+    /// What came of asking our own servers.
+    pub replies: Family<KindLabel, Counter>,
     /// From telling dnsmasq to its having read it, in seconds.
     pub reloads: Histogram,
     /// dnsmasq processes that ended without being told to.
@@ -35,6 +37,10 @@ pub struct Metrics {
     pub ports: Gauge,
     /// Ports that are ready.
     pub ports_ready: Gauge,
+    /// DHCP servers on networks' segments that are not ours.
+    pub foreign_dhcp_servers: Gauge,
+    /// Routers there that nobody declared.
+    pub foreign_routers: Gauge,
     /// Mistakes in manifests, and what is wrong with the API server.
     pub manifest_problems: Gauge,
     /// 1 while serving from the copy of what the API server said last.
@@ -56,6 +62,7 @@ impl Default for Metrics {
             passes: seconds(),
             actions: Family::default(),
             failures: Family::default(),
+            replies: Family::default(),
             reloads: seconds(),
             exits: Counter::default(),
             starts: Counter::default(),
@@ -63,6 +70,8 @@ impl Default for Metrics {
             networks_ready: Gauge::default(),
             ports: Gauge::default(),
             ports_ready: Gauge::default(),
+            foreign_dhcp_servers: Gauge::default(),
+            foreign_routers: Gauge::default(),
             manifest_problems: Gauge::default(),
             from_copy: Gauge::default(),
             registry: Arc::default(),
@@ -78,6 +87,7 @@ impl Metrics {
         registry.register("pass_seconds", "Passes over one network", self.passes.clone());
         registry.register("actions", "Actions that succeeded", self.actions.clone());
         registry.register("failures", "What failed", self.failures.clone());
+        registry.register("replies", "What came of asking our own servers", self.replies.clone());
         registry.register(
             "reload_seconds",
             "From telling dnsmasq to its having read it",
@@ -89,6 +99,16 @@ impl Metrics {
         registry.register("networks_ready", "Networks that are ready", self.networks_ready.clone());
         registry.register("ports", "Ports of known networks", self.ports.clone());
         registry.register("ports_ready", "Ports that are ready", self.ports_ready.clone());
+        registry.register(
+            "foreign_dhcp_servers",
+            "DHCP servers on networks' segments that are not ours",
+            self.foreign_dhcp_servers.clone(),
+        );
+        registry.register(
+            "foreign_routers",
+            "Routers on networks' segments that nobody declared",
+            self.foreign_routers.clone(),
+        );
         registry.register(
             "last_good_copy",
             "1 while serving from the copy of what the API server said last",
@@ -106,6 +126,11 @@ impl Metrics {
     /// Counts a failure.
     pub fn failed(&self, kind: &'static str) {
         self.failures.get_or_create(&KindLabel { kind }).inc();
+    }
+
+    /// Counts what came of asking a server of ours.
+    pub fn replied(&self, kind: &'static str) {
+        self.replies.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// All of it in the `OpenMetrics` text format.

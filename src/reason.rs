@@ -2,9 +2,9 @@
 //!
 //! Used by whoever judges objects (`validate`, `desired`, the agent) and by `conditions`. Pure.
 
-use std::borrow::Cow;
+mod problem;
 
-use crate::plain::plain;
+pub use problem::Problem;
 
 /// The reason of a condition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +63,12 @@ pub enum Reason {
     RefusedByServer,
     /// The node did not do what it was told; tried again.
     HostFailed,
+    /// dnsmasq runs and leaves questions unanswered.
+    NotAnswering,
+    /// A DHCP server that is not ours answers on the segment.
+    ForeignDHCPServer,
+    /// A router that nobody declared advertises itself on the segment.
+    ForeignRouter,
     /// What was allocated cannot be read.
     StateUnreadable,
     /// Somebody had the address until lately.
@@ -87,7 +93,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 37] = [
+    pub const ALL: [Self; 40] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -115,6 +121,9 @@ impl Reason {
         Self::BridgeNotFound,
         Self::RefusedByServer,
         Self::HostFailed,
+        Self::NotAnswering,
+        Self::ForeignDHCPServer,
+        Self::ForeignRouter,
         Self::StateUnreadable,
         Self::AddressReleasing,
         Self::FewerServers,
@@ -253,6 +262,24 @@ impl Reason {
                 "see the message; the agent starts dnsmasq anew and tries again",
             ),
             Self::HostFailed => ("HostFailed", "Reconciling", ALL, "see the message; the agent tries again"),
+            Self::NotAnswering => (
+                "NotAnswering",
+                "Reconciling",
+                "Network, Subnet, Port, DHCPServer",
+                "see dnsmasq's log and the rules in the network's namespace; the agent starts dnsmasq anew from time to time",
+            ),
+            Self::ForeignDHCPServer => (
+                "ForeignDHCPServer",
+                "",
+                "Network, DHCPServer",
+                "find who has the MAC address that the message names, and stop the DHCP server there: guests may take its answers",
+            ),
+            Self::ForeignRouter => (
+                "ForeignRouter",
+                "",
+                "Network, DHCPServer",
+                "find who has the MAC address that the message names, and stop its router advertisements; or declare its prefix as a Subnet with a gateway",
+            ),
             Self::StateUnreadable => (
                 "StateUnreadable",
                 "Reconciling",
@@ -326,28 +353,6 @@ pub fn reasons_table() -> String {
     )
 }
 
-/// What is wrong, in words for the object's owner; names the field or the other object.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct Problem {
-    /// For machines.
-    pub reason: Reason,
-    /// For people.
-    pub message: String,
-}
-
-impl Problem {
-    /// `reason` in the words of `message`, in which a tenant's text may be.
-    pub fn new(reason: Reason, message: impl Into<String>) -> Self {
-        let message = message.into();
-        let message = match plain(&message) {
-            Cow::Borrowed(_) => message,
-            Cow::Owned(plain) => plain,
-        };
-        Self { reason, message }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -355,7 +360,8 @@ mod tests {
     #[test]
     fn the_table_of_reasons_in_the_docs_is_current() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated` and `OptionsFit`. *Stalled*: only a change of the \
+        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated`, `OptionsFit`, `ForeignDHCPServer` \
+                    and `ForeignRouter`. *Stalled*: only a change of the \
                     object itself helps. *Reconciling*: something else may help, and the agent tries again by itself.\n\n";
         let wanted = format!("{head}{}", reasons_table());
         if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {

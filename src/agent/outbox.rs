@@ -8,6 +8,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::api::{HeldAddress, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
+use crate::foreign::Kind;
 use crate::reason::Problem;
 use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
@@ -31,6 +32,8 @@ pub(super) struct ServerReport {
     pub(super) programmed: Result<(), Problem>,
     /// Guests are answered.
     pub(super) serving: Result<(), Problem>,
+    /// Who is on the segment that should not be.
+    pub(super) foreign: Vec<(Kind, Problem)>,
 }
 
 /// See the module.

@@ -1,10 +1,12 @@
 //! How far a network is: what it shall be against what it is.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use crate::conditions::Progress;
 use crate::desired::Desired;
 use crate::dnsmasq::{self, Client, OptionKey, Server};
+use crate::foreign::Kind;
 use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
 use crate::service::Code;
@@ -16,6 +18,10 @@ pub(super) struct Reached<'a> {
     pub(super) segment: Option<&'a Segment>,
     pub(super) failure: Option<&'a Problem>,
     pub(super) refused: &'a BTreeMap<MacAddr, String>,
+    /// That the server does not answer although it should.
+    pub(super) unanswered: Option<&'a Problem>,
+    /// Who else answers on the segment, and who routes there.
+    pub(super) foreign: &'a [(Kind, Problem)],
 }
 
 impl Reached<'_> {
@@ -39,7 +45,30 @@ impl Reached<'_> {
 impl Reached<'_> {
     /// Whether guests are answered, if not yet all of them as they shall be.
     pub(super) fn serving(&self) -> Result<(), Problem> {
+        if let Some(problem) = self.unanswered {
+            return Err(problem.clone());
+        }
         if self.desired.segment.is_none() || self.is_connected() { Ok(()) } else { Err(self.why_not()) }
+    }
+
+    /// Whether the server was told all there is.
+    pub(super) fn programmed(&self) -> Result<(), Problem> {
+        match &self.desired.segment {
+            // Subnets without DHCP only: there is nothing to serve.
+            None => Ok(()),
+            Some(_) if self.failure.is_none() && self.is_connected() && self.is_current() => Ok(()),
+            Some(_) => Err(self.why_not()),
+        }
+    }
+
+    /// The addresses at which guests' questions arrive.
+    pub(super) fn servers(&self) -> impl Iterator<Item = IpAddr> {
+        let device = self.segment.and_then(|segment| segment.device.as_ref());
+        let has = move |ip: &&IpAddr| {
+            device.is_some_and(|device| device.addresses.iter().any(|net| net.addr() == **ip))
+        };
+        let connected = self.desired.segment.is_some() && self.is_connected();
+        self.desired.server_addresses.iter().filter(move |_| connected).filter(has).copied()
     }
 
     /// Whether the server was told everything: its command line and all options.
@@ -75,20 +104,17 @@ fn same_options(is: &Server, shall: &Server, client: Client) -> bool {
 
 impl Progress for Reached<'_> {
     fn network(&self) -> Result<(), Problem> {
-        match &self.desired.segment {
-            // Subnets without DHCP only: there is nothing to serve.
-            None => Ok(()),
-            Some(_) if self.failure.is_none() && self.is_connected() && self.is_current() => Ok(()),
-            Some(_) => Err(self.why_not()),
-        }
+        self.programmed().and_then(|()| self.serving())
+    }
+
+    fn foreign(&self) -> &[(Kind, Problem)] {
+        self.foreign
     }
 
     fn port(&self, name: &str) -> Result<(), Problem> {
         let Some(view) = self.desired.ports.get(name) else { return Err(self.why_not()) };
         let Some(wanted) = &self.desired.segment else { return Ok(()) };
-        if !self.is_connected() {
-            return Err(self.why_not());
-        }
+        self.serving()?;
         let servers = self.segment.and_then(|segment| segment.server.as_ref()).zip(wanted.server.as_ref());
         let Some((is, shall)) = servers else { return Err(self.why_not()) };
         if let Some(refusal) = view.mac.and_then(|mac| self.refused.get(&mac)) {

@@ -19,7 +19,7 @@ use tracing::{debug, warn};
 
 use super::context::Context;
 use super::outbox::ServerReport;
-use crate::api::{DHCPServer, DHCPServerStatus, ServerState, find};
+use crate::api::{AGENTS_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState, find};
 use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_status};
@@ -35,9 +35,6 @@ const AT_ONCE: usize = 8;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(500), last: Duration::from_secs(30) };
 /// Not all agents at once.
 const SOON: Duration = Duration::from_secs(2);
-
-/// Conditions that are the agent's to set.
-const OURS: [&str; 3] = ["Programmed", "Serving", "TornDown"];
 
 /// What was written last, and is in the API server from this revision on.
 struct Written {
@@ -246,7 +243,7 @@ fn revision_of(server: &DHCPServer) -> Revision {
 /// The part of a status that is ours.
 fn ours(status: &DHCPServerStatus) -> Value {
     let mut status = status.clone();
-    status.conditions.retain(|condition| OURS.contains(&condition.type_.as_str()));
+    status.conditions.retain(|condition| AGENTS_CONDITIONS.contains(&condition.type_.as_str()));
     written(&status)
 }
 
@@ -262,7 +259,14 @@ pub(super) fn written(status: &impl Serialize) -> Value {
 
 /// What is to be in the API server.
 fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) -> Value {
-    let set = |type_: &str, state| condition(type_, state, server, has);
+    let set = |type_: &str, state: &Result<(), Problem>| {
+        condition(type_, Says::of(state.as_ref().map(|()| Reason::Ready)), server, has)
+    };
+    let mut conditions = vec![set("Programmed", &report.programmed), set("Serving", &report.serving)];
+    let foreign = report.foreign.iter();
+    conditions.extend(
+        foreign.map(|(kind, problem)| condition(kind.condition(), Says::warning(problem), server, has)),
+    );
     let mut shall = DHCPServerStatus {
         observed_generation: has.observed_generation,
         device: report.device.clone(),
@@ -273,7 +277,7 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         refused_ports: report.refused.clone(),
         held_addresses: report.held.clone().unwrap_or_else(|| has.held_addresses.clone()),
         serving_since: None,
-        conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
+        conditions,
     };
     let serving = find(&shall.conditions, "Serving").filter(|serving| serving.status == "True");
     shall.serving_since = serving.map(|c| c.last_transition_time.0.to_string());
@@ -297,17 +301,11 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
 }
 
 fn torn_down(server: &DHCPServer, has: &DHCPServerStatus) -> Value {
-    let conditions = vec![condition("TornDown", &Ok(()), server, has)];
+    let conditions = vec![condition("TornDown", Says::of(Ok(Reason::Ready)), server, has)];
     written(&DHCPServerStatus { conditions, ..DHCPServerStatus::default() })
 }
 
-fn condition(
-    type_: &str,
-    state: &Result<(), Problem>,
-    server: &DHCPServer,
-    has: &DHCPServerStatus,
-) -> Condition {
+fn condition(type_: &str, says: Says<'_>, server: &DHCPServer, has: &DHCPServerStatus) -> Condition {
     let generation = server.metadata.generation.unwrap_or(0);
-    let says = Says::of(state.as_ref().map(|()| Reason::Ready));
     says.condition(type_, Some(generation), Timestamp::now(), &has.conditions)
 }

@@ -6,7 +6,7 @@ use super::outbox::ServerReport;
 use super::progress::Reached;
 use super::voice;
 use crate::api::{HeldAddress, Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
-use crate::conditions::{Progress, port_state};
+use crate::conditions::port_state;
 use crate::desired::Inputs;
 use crate::reason::{Problem, Reason};
 use crate::store::PortsRevision;
@@ -42,6 +42,7 @@ impl Words<'_> {
             held: self.held.clone(),
             programmed: self.programmed(),
             serving: self.serving(),
+            foreign: self.reached.foreign.to_vec(),
         }
     }
 
@@ -72,7 +73,7 @@ impl Words<'_> {
 
     fn programmed(&self) -> Result<(), Problem> {
         self.reached.desired.problem.clone().map_or(Ok(()), Err)?;
-        self.reached.network()
+        self.reached.programmed()
     }
 
     fn serving(&self) -> Result<(), Problem> {
@@ -108,7 +109,11 @@ fn has_addresses(port: &Port) -> bool {
 fn is_its_own(problem: &Problem) -> bool {
     !matches!(
         problem.reason,
-        Reason::Progressing | Reason::HostFailed | Reason::BridgeNotFound | Reason::NetworkNotServed
+        Reason::Progressing
+            | Reason::HostFailed
+            | Reason::BridgeNotFound
+            | Reason::NetworkNotServed
+            | Reason::NotAnswering
     )
 }
 

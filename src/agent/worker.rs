@@ -14,17 +14,19 @@ use tracing::{debug, info, warn};
 
 use super::context::Context;
 use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
+use super::foreigners::{Foreigners, ours};
 use super::kept::Kept;
+use super::lives::Lives;
 use super::next::{Next, RETRY};
 use super::predecessor::Predecessor;
 use super::progress::Reached;
+use super::selfcheck::Selfcheck;
 use super::signal::Signal;
 use super::voice::{Voice, host_failed};
 use super::words::Words;
 use crate::api::is_true;
 use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs};
-use crate::dnsmasq;
 use crate::durable::{self, Survives};
 use crate::host::{self, Host};
 use crate::node::{Action, Segment};
@@ -42,8 +44,6 @@ const SERVE_AT_LEAST: u32 = 10;
 const SERVE_AT_MOST: Duration = Duration::from_secs(10);
 /// Reports of one network are at least this far apart.
 const REPORT_EVERY: Duration = Duration::from_millis(200);
-/// A process that ends sooner after its start did not do its work.
-const SHORT_LIFE: Duration = Duration::from_secs(10);
 /// A network that failed so often in a row holds nobody's start up any more.
 const ATTEMPTS: u32 = 5;
 
@@ -55,13 +55,14 @@ pub(super) struct Worker<H> {
     cancel: CancellationToken,
     kept: Kept,
     predecessor: Predecessor,
+    selfcheck: Selfcheck,
+    foreigners: Foreigners,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     /// A running server refused something that it should have taken.
     distrusted: bool,
     failures: u32,
-    short_lives: u32,
-    started: Option<Instant>,
+    lives: Lives,
     may_restart_at: Instant,
     may_report_at: Instant,
     said: Option<NetworkReport>,
@@ -87,12 +88,13 @@ impl<H: Host> Worker<H> {
             cancel,
             kept,
             predecessor: Predecessor::default(),
+            selfcheck: Selfcheck::default(),
+            foreigners: Foreigners::default(),
             segment: None,
             refused: BTreeMap::new(),
             distrusted: false,
             failures: 0,
-            short_lives: 0,
-            started: None,
+            lives: Lives::default(),
             may_restart_at: now,
             may_report_at: now,
             said: None,
@@ -112,6 +114,8 @@ impl<H: Host> Worker<H> {
                 () = self.signal.woken() => {}
                 () = next.due() => {}
                 () = self.predecessor.told(&self.context, self.uid) => {}
+                () = self.selfcheck.told(&self.context, self.uid) => {}
+                () = self.foreigners.told(&self.context, self.uid) => {}
             }
             next = self.pass().await;
         }
@@ -135,6 +139,11 @@ impl<H: Host> Worker<H> {
             Err(problem) => self.not_kept(problem),
         };
         self.predecessor.ask_through(self.segment.as_ref());
+        let servers: Vec<_> = self.reached(&desired, None).servers().collect();
+        self.selfcheck.ask(servers);
+        let ours = inputs.as_ref().map(|inputs| ours(self.uid, inputs, &desired));
+        self.foreigners.listen(self.segment.as_ref(), ours);
+        self.foreigners.count(&self.context.metrics);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
             let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
             self.tell(inputs, &desired, failure.as_ref(), done);
@@ -179,10 +188,12 @@ impl<H: Host> Worker<H> {
         }
         let mut segment = self.segment.take().unwrap_or_default();
         segment.server.iter_mut().for_each(|server| server.hosts.foreign |= self.distrusted);
+        let process = segment.server.iter_mut().filter_map(|server| server.process.as_mut());
+        process.for_each(|process| process.current &= !self.selfcheck.is_hopeless());
         let may_restart = Instant::now() >= self.may_restart_at;
         let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
         let plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
-        if let Some(wait) = self.crash_loop(&plan.actions) {
+        if let Some(wait) = self.lives.crash_loop(&plan.actions) {
             self.segment = Some(segment);
             let problem = Problem::new(
                 Reason::HostFailed,
@@ -226,26 +237,6 @@ impl<H: Host> Worker<H> {
         Ok(())
     }
 
-    /// A process that was found dead is started at once, but not for ever.
-    fn crash_loop(&mut self, actions: &[Action]) -> Option<Instant> {
-        let stops = actions.contains(&Action::Server(dnsmasq::Action::Stop));
-        let starts = actions.iter().any(|a| matches!(a, Action::Server(dnsmasq::Action::Start(_))));
-        if !starts || stops {
-            return None;
-        }
-        let started = self.started?;
-        if started.elapsed() > SHORT_LIFE.max(RETRY.after(self.short_lives) * 2) {
-            self.short_lives = 0;
-            return None;
-        }
-        let at = started + RETRY.after(self.short_lives);
-        if self.short_lives > 1 && Instant::now() < at {
-            return Some(at);
-        }
-        self.short_lives += 1;
-        None
-    }
-
     async fn act(&mut self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
         if actions.is_empty() {
             return Outcome::default();
@@ -278,7 +269,8 @@ impl<H: Host> Worker<H> {
             let now = Instant::now();
             self.refused.clear();
             self.distrusted = false;
-            self.started = Some(now);
+            self.lives.begin(now);
+            self.selfcheck.begin_anew();
             self.may_restart_at = now + (began.elapsed() * SERVE_AT_LEAST).clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
@@ -317,12 +309,18 @@ impl<H: Host> Worker<H> {
         done: Option<PortsRevision>,
     ) {
         let Some(name) = &self.name else { return };
-        let (segment, refused) = (self.segment.as_ref(), &self.refused);
-        let reached = Reached { desired, segment, failure, refused };
+        let reached = self.reached(desired, failure);
         let awaited = self.context.store().is_awaited(name);
         let held = self.predecessor.report();
         let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held };
         self.context.outbox.put(self.uid, words.report());
+    }
+
+    /// How far the network is.
+    fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
+        let (segment, refused) = (self.segment.as_ref(), &self.refused);
+        let (unanswered, foreign) = (self.selfcheck.problem(), self.foreigners.there());
+        Reached { desired, segment, failure, refused, unanswered, foreign }
     }
 
     /// Whose turn it is. What is only to be removed waits for nobody's.
@@ -353,11 +351,10 @@ impl<H: Host> Worker<H> {
         if now < self.may_report_at {
             return Next::At(self.may_report_at);
         }
-        let (segment, refused) = (self.segment.as_ref(), &self.refused);
         let voice = Voice {
             uid: self.uid,
             node: &self.context.config.node_name,
-            reached: Reached { desired, segment, failure, refused },
+            reached: self.reached(desired, failure),
             said: self.said.as_ref(),
             now: Timestamp::now(),
         };

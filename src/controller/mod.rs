@@ -8,6 +8,7 @@ mod book;
 mod events;
 mod feed;
 mod fleet;
+mod foreign;
 mod judge;
 mod metrics;
 mod nodes;

@@ -12,11 +12,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::book::{is_current, reached};
+use super::foreign::foreign;
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
-    Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts, PortStatus,
-    ServerCounts, ServerState, Slot, Subnet, SubnetStatus, is_true,
+    AGENTS_CONDITIONS, Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts,
+    PortStatus, ServerCounts, ServerState, Slot, Subnet, SubnetStatus, is_true,
 };
 use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
 use crate::desired::{PortView, lost};
@@ -164,6 +165,7 @@ impl<'a> Reports<'a> {
             ready: accepted.clone().and_then(|()| self.network_state(network, wanted)),
             scheduled: accepted.clone().and(missing.map_or(Ok(()), Err)),
             accepted,
+            foreign: foreign(&self.active),
             servers: ServerCounts { desired: wanted, ready: count(self.ready.len()) },
             slots: self.slots(judged),
             subnets: count(snapshot.subnets.len()),
@@ -226,8 +228,7 @@ fn servers(snapshot: &Snapshot, now: Timestamp) -> Vec<(Arc<DHCPServer>, DHCPSer
         let generation = server.metadata.generation.unwrap_or(0);
         let state = server_state(snapshot, server);
         let conditions = ready_only(&state, generation, now, &has.conditions);
-        let theirs = ["Programmed", "Serving", "TornDown", "ForeignDHCPServer"];
-        let ours = has.conditions.iter().filter(|c| !theirs.contains(&c.type_.as_str()));
+        let ours = has.conditions.iter().filter(|c| !AGENTS_CONDITIONS.contains(&c.type_.as_str()));
         let same = has.observed_generation == generation && ours.eq(conditions.iter());
         let status =
             DHCPServerStatus { observed_generation: generation, conditions, ..DHCPServerStatus::default() };

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::options::hex;
-use super::render::GONE;
+use super::render::{DHCPV4, DHCPV6, GONE};
 use crate::node::INNER_DEVICE;
-use crate::service::{Scope, Service};
+use crate::service::{Asker, Scope, Service};
 use crate::types::NetworkUid;
 
 /// Where the files of one network's dnsmasq are.
@@ -79,6 +79,7 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.push(path("dhcp-optsdir", layout.options()));
     argv.push(path("hostsdir", layout.names()));
     argv.extend(service.scopes.iter().map(range));
+    argv.extend(service.asker.iter().flat_map(asker));
     if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
         argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", hex(&service.identity)));
         argv.push("--quiet-dhcp6".to_owned());
@@ -137,6 +138,12 @@ fn range(scope: &Scope) -> String {
     format!("--dhcp-range=set:{},{whom},{net},static,{size},{lease}", scope.key)
 }
 
+/// Known, so that it is answered, and without an address.
+fn asker(asker: &Asker) -> [String; 2] {
+    let Asker { mac, device } = asker;
+    [format!("--dhcp-host={mac},{DHCPV4}"), format!("--dhcp-host={device},{DHCPV6}")]
+}
+
 /// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
 /// has the address is the same.
 pub fn same_range(is: &[String], shall: &[String], ip: IpAddr) -> bool {
@@ -154,6 +161,7 @@ pub fn same_range(is: &[String], shall: &[String], ip: IpAddr) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::MacAddr;
     use std::collections::BTreeMap;
 
     #[test]
@@ -173,6 +181,7 @@ mod tests {
             domain: Some("vm.example.org".parse().unwrap()),
             reverse: vec!["10.0.0.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
             forwarders: vec!["192.0.2.53".parse().unwrap()],
+            asker: Some(Asker { mac: MacAddr::local([1; 5]), device: MacAddr::local([2; 5]) }),
             ..Service::default()
         };
         let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
@@ -207,6 +216,8 @@ mod tests {
         --dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400
         --dhcp-range=set:s2,tag:known,10.0.1.0,static,255.255.255.252,infinite
         --dhcp-range=set:s3,tag:known,tag:!gone,2001:db8::,static,64,86400
+        --dhcp-host=02:01:01:01:01:01,tag:!dhcpv6
+        --dhcp-host=02:02:02:02:02:02,tag:dhcpv6
         --dhcp-duid=0,00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00
         --quiet-dhcp6
         --domain=vm.example.org

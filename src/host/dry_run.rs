@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Applied, Error, Host, NodeLink};
+use super::{Applied, Error, Host, NodeLink, Reply};
+use crate::foreign::Heard;
 use crate::node::{Action, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -100,6 +101,19 @@ impl Host for DryRun {
         _addresses: &BTreeSet<IpAddr>,
     ) -> Result<BTreeMap<IpAddr, MacAddr>, Error> {
         Ok(BTreeMap::new())
+    }
+
+    async fn ask(
+        &self,
+        _uid: NetworkUid,
+        _asker: MacAddr,
+        servers: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, Reply>, Error> {
+        Ok(servers.iter().map(|server| (*server, Reply::Right)).collect())
+    }
+
+    async fn overhear(&self, _uid: NetworkUid) -> Result<mpsc::Receiver<Heard>, Error> {
+        Ok(mpsc::channel(1).1)
     }
 
     async fn sweep_bridges(&self, _wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -16,9 +16,11 @@ use super::netns::{self, Named, Netns};
 use super::process::Processes;
 use super::removal::Removals;
 use super::{
-    Applied, Error, Host, NodeLink, files, link, machine, neighbour, nft, observe, probe, route, survey,
+    Applied, Error, Host, NodeLink, Reply, files, link, machine, neighbour, nft, observe, overhear, probe,
+    question, route, survey,
 };
 use crate::dnsmasq::Layout;
+use crate::foreign::Heard;
 use crate::node::{Action, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -38,6 +40,7 @@ pub struct LinuxHost {
     driver: Driver,
     monitor: Monitor,
     removals: Removals,
+    wires: question::Wires,
     events: Mutex<Option<mpsc::Receiver<NetworkUid>>>,
     /// Somebody who only looks changes nothing, not even a long log.
     acts: bool,
@@ -62,8 +65,8 @@ impl LinuxHost {
         let removals = Removals::start(handle.clone());
         let driver = Driver { state: state.clone(), processes, starts: RwLock::default() };
         let events = Mutex::new(Some(receiver));
-        let firewall = Firewall::default();
-        Ok(Self { state, handle, firewall, driver, monitor, removals, events, acts: false })
+        let (firewall, wires) = (Firewall::default(), question::Wires::default());
+        Ok(Self { state, handle, firewall, driver, monitor, removals, wires, events, acts: false })
     }
 
     /// The state directory, by its one name: it is part of command lines.
@@ -140,6 +143,7 @@ impl LinuxHost {
     /// Does not queue where there is nothing to remove.
     async fn remove_outer(&self, outer: &str) -> Result<(), Error> {
         self.monitor.forget(outer);
+        self.wires.forget(outer);
         match link::get(&self.handle, outer).await? {
             Some(_) => self.removals.remove(outer).await,
             None => Ok(()),
@@ -334,6 +338,23 @@ impl Host for LinuxHost {
         let device = link::get(&netns.connect().await?, INNER_DEVICE).await?;
         let own = device.and_then(|device| device.mac).ok_or_else(|| Error::NoLink(INNER_DEVICE.into()))?;
         probe::who_has(&netns, own, addresses).await
+    }
+
+    async fn ask(
+        &self,
+        uid: NetworkUid,
+        asker: MacAddr,
+        servers: &BTreeSet<IpAddr>,
+    ) -> Result<BTreeMap<IpAddr, Reply>, Error> {
+        let (netns, outer) = (netns::open(uid)?, outer_device(uid));
+        let wire = self.wires.at(&outer).await?;
+        let replies = question::ask(&netns, &wire, uid, asker, servers).await;
+        // It may be that of a device that was replaced.
+        replies.inspect_err(|_| self.wires.forget(&outer))
+    }
+
+    async fn overhear(&self, uid: NetworkUid) -> Result<mpsc::Receiver<Heard>, Error> {
+        overhear::overhear(&netns::open(uid)?).await
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -20,8 +20,11 @@ mod netlink;
 mod netns;
 mod nft;
 mod observe;
+mod overhear;
+mod packet;
 mod probe;
 mod process;
+mod question;
 mod release;
 mod removal;
 mod route;
@@ -34,6 +37,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
+use crate::foreign::Heard;
 use crate::node::{Action, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -44,6 +48,7 @@ pub use machine::{
     AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,
     raise_descriptor_limit,
 };
+pub use question::Reply;
 
 /// What the loop needs of a node.
 pub trait Host: Send + Sync + 'static {
@@ -83,6 +88,17 @@ pub trait Host: Send + Sync + 'static {
         uid: NetworkUid,
         addresses: &BTreeSet<IpAddr>,
     ) -> impl Future<Output = Result<BTreeMap<IpAddr, MacAddr>, Error>> + Send;
+
+    /// What a network's server answers to a guest's questions, by its address. `asker` is known to it.
+    fn ask(
+        &self,
+        uid: NetworkUid,
+        asker: MacAddr,
+        servers: &BTreeSet<IpAddr>,
+    ) -> impl Future<Output = Result<BTreeMap<IpAddr, Reply>, Error>> + Send;
+
+    /// What servers and routers say on a network's segment from now on, for as long as there is its device.
+    fn overhear(&self, uid: NetworkUid) -> impl Future<Output = Result<mpsc::Receiver<Heard>, Error>> + Send;
 
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;

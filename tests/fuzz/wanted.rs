@@ -120,14 +120,28 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
 fn before_dhcpv6(subnets: &[Subnet<'_>], model: &mut Model) {
     let six = model.hosts.keys().filter(|(_, six)| *six).map(|(mac, _)| mac.clone());
     let guests: BTreeSet<_> = six.collect();
-    let own = UID.replace('-', "").get(..10).map(|seed| with_colons(&format!("02{seed}"))).unwrap();
     for subnet in subnets {
         if let Some(IpAddr::V6(server)) = subnet.server {
-            model.known.get_or_insert_with(|| guests.clone());
-            model.neighbours.insert(server, own.clone());
+            model.known.get_or_insert_with(|| guests.iter().cloned().chain([asker()]).collect());
+            model.neighbours.insert(server, own());
         }
     }
     model.neighbours.extend(guests.into_iter().map(|mac| (link_local(&mac), mac)));
+}
+
+/// The server's device.
+fn own() -> String {
+    local(&UID.replace('-', ""))
+}
+
+/// Who asks it in the agent's name.
+fn asker() -> String {
+    let id = uuid::Uuid::new_v5(&UID.parse().unwrap(), b"the agent of n1");
+    local(&id.simple().to_string())
+}
+
+fn local(hex: &str) -> String {
+    with_colons(&format!("02{}", &hex[..10]))
 }
 
 fn with_colons(hex: &str) -> String {
@@ -153,6 +167,8 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     argv.push("--interface=dhcp0".to_owned());
     argv.extend(FILES.map(|(option, file)| format!("--{option}={STATE}/networks/{UID}/{file}")));
     argv.extend(subnets.iter().filter(|s| s.server.is_some()).map(Subnet::range));
+    argv.push(format!("--dhcp-host={},tag:!dhcpv6", asker()));
+    argv.push(format!("--dhcp-host={},tag:dhcpv6", own()));
     if subnets.iter().any(|s| s.server.is_some_and(|ip| ip.is_ipv6())) {
         let duid = with_colons(&UID.replace('-', ""));
         argv.extend([format!("--dhcp-duid=0,{duid}"), "--quiet-dhcp6".to_owned()]);
