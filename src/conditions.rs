@@ -13,6 +13,7 @@ use crate::api::{
     PortServers, PortStatus, ServerCounts, Slot, SubnetStatus, find,
 };
 use crate::desired::{Desired, PortView, SubnetView};
+use crate::foreign::Kind;
 use crate::reason::{Problem, Reason};
 
 /// What of a network is done.
@@ -28,6 +29,10 @@ pub trait Progress {
     /// Who else has an address of this port.
     fn conflict(&self, _name: &str) -> Option<Problem> {
         None
+    }
+    /// Who is on the network's segment that should not be.
+    fn foreign(&self) -> &[(Kind, Problem)] {
+        &[]
     }
     /// Whether a subnet is served as it is now.
     fn subnet(&self, _name: &str) -> Result<(), Problem> {
@@ -66,6 +71,11 @@ impl<'a> Says<'a> {
             Ok(reason) => Self { status: "True", reason, message: "" },
             Err(problem) => Self { status: "False", reason: problem.reason, message: &problem.message },
         }
+    }
+
+    /// That there is something people should know.
+    pub fn warning(problem: &'a Problem) -> Self {
+        Self { status: "True", reason: problem.reason, message: &problem.message }
     }
 
     /// The condition that says so `now`. One among `before` that has the same status keeps its time.
@@ -122,6 +132,13 @@ impl<'a> Conditions<'a> {
         }
     }
 
+    /// Who is there that should not be: said while that is so, whatever else is true.
+    fn foreign(&mut self, foreign: &[(Kind, Problem)]) {
+        for (kind, problem) in foreign {
+            self.push(kind.condition(), Says::warning(problem));
+        }
+    }
+
     fn ready(mut self, state: Result<Reason, &Problem>) -> Vec<Condition> {
         if let Err(Problem { reason, message }) = state {
             let type_ = if reason.is_stalled() { "Stalled" } else { "Reconciling" };
@@ -135,8 +152,8 @@ impl<'a> Conditions<'a> {
     fn ready_but(mut self, state: &Result<Option<Problem>, Problem>) -> Vec<Condition> {
         match state {
             Ok(None) => self.ready(Ok(Reason::Ready)),
-            Ok(Some(Problem { reason, message })) => {
-                self.push("Ready", Says { status: "True", reason: *reason, message });
+            Ok(Some(problem)) => {
+                self.push("Ready", Says::warning(problem));
                 self.now_true
             }
             Err(problem) => self.ready(Err(problem)),
@@ -153,6 +170,8 @@ pub struct Placed {
     pub scheduled: Result<(), Problem>,
     /// Whether guests are answered, and by all servers; else why not.
     pub ready: Result<Option<Problem>, Problem>,
+    /// Who is on its segment that should not be.
+    pub foreign: Vec<(Kind, Problem)>,
     /// Its servers.
     pub servers: ServerCounts,
     /// Its slots.
@@ -174,6 +193,7 @@ pub fn placed_network(
     let fine = |result: &Result<(), Problem>| result.as_ref().err().cloned();
     conditions.set("Accepted", fine(&placed.accepted).as_ref().map_or(Ok(Reason::Ready), Err));
     conditions.set("Scheduled", fine(&placed.scheduled).as_ref().map_or(Ok(Reason::Ready), Err));
+    conditions.foreign(&placed.foreign);
     let conditions = conditions.ready_but(&placed.ready);
     NetworkStatus {
         observed_generation: generation,
@@ -218,6 +238,7 @@ pub fn network(
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", desired.problem.as_ref().map_or(Ok(Reason::Ready), Err));
     conditions.set("Scheduled", desired.problem.as_ref().map_or(Ok(Reason::Ready), Err));
+    conditions.foreign(progress.foreign());
     NetworkStatus {
         observed_generation: generation,
         servers: Some(ServerCounts { desired: wanted, ready: if ready.is_ok() { wanted } else { 0 } }),

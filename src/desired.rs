@@ -8,6 +8,7 @@ mod accept;
 mod adverts;
 mod attachment;
 mod effective;
+mod identity;
 mod metadata;
 mod network;
 mod options4;
@@ -34,6 +35,8 @@ use crate::types::{MacAddr, NetworkUid, ObjectName};
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
 pub use effective::{Advertised, Effective, EffectiveFamily, EffectiveOption, effective};
+use identity::device_mac;
+pub use identity::{asker, server_mac};
 use network::Admitted;
 pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
@@ -103,6 +106,8 @@ pub struct Desired {
     pub metadata_problem: Option<Problem>,
     /// Addresses of the DHCP server.
     pub server_addresses: Vec<IpAddr>,
+    /// Those at which it answers guests' DHCP messages.
+    pub asked: Vec<IpAddr>,
     /// By name.
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
@@ -176,8 +181,8 @@ fn served(
 ) -> Desired {
     let mut settled = settle(inputs, admitted, ledger);
     let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
-    let service = service(uid, admitted, &settled);
     let shared = inputs.server.is_some();
+    let service = service(node, uid, shared, admitted, &settled);
     let segment = (!service.scopes.is_empty()).then(|| Segment {
         metadata: offer.service,
         ..segment(node, uid, shared, admitted, &settled, &service)
@@ -186,7 +191,9 @@ fn served(
     let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
     let mut views = ports.views;
     views.extend(ports.guests.iter().map(view));
-    let server_addresses = subnets.iter().filter_map(|subnet| subnet.server).collect();
+    let server_addresses: Vec<_> = subnets.iter().filter_map(|subnet| subnet.server).collect();
+    let with_dhcp = |ip: &IpAddr| service.scopes.iter().any(|s| s.has_dhcp() && s.cidr.contains(ip));
+    let asked = server_addresses.iter().copied().filter(with_dhcp).collect();
     let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
     Desired {
         segment,
@@ -194,6 +201,7 @@ fn served(
         directory: offer.directory,
         metadata_problem: offer.problem,
         server_addresses,
+        asked,
         subnets: subnet_views,
         ports: views,
     }
@@ -285,7 +293,13 @@ fn allocate(
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
-fn service(uid: NetworkUid, admitted: &Admitted, settled: &Settled) -> Service {
+fn service(
+    node: &NodeConfig,
+    uid: NetworkUid,
+    shared: bool,
+    admitted: &Admitted,
+    settled: &Settled,
+) -> Service {
     let (subnets, guests) = (&settled.subnets, &settled.ports.guests);
     let mut names = BTreeMap::new();
     for guest in guests {
@@ -301,6 +315,7 @@ fn service(uid: NetworkUid, admitted: &Admitted, settled: &Settled) -> Service {
         reverse: subnets.iter().map(|subnet| subnet.pool.cidr).collect(),
         forwarders: admitted.forwarders.clone(),
         identity: uid.bytes(),
+        asker: Some(asker(node, uid, shared)),
     }
 }
 
@@ -313,14 +328,16 @@ fn segment(
     service: &Service,
 ) -> Segment {
     let subnets = &settled.subnets;
-    let known = heard(service, &settled.ports.guests);
+    let guests = heard(service, &settled.ports.guests);
+    let asker = service.asker.map(|asker| asker.mac);
+    let known = guests.as_ref().map(|guests| guests.iter().copied().chain(asker).collect());
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
     let mac = device_mac(node, uid, shared);
     let device = Device {
         attached: admitted.attached.clone(),
         addresses: subnets.iter().filter_map(Served::device_address).collect(),
         gateways: subnets.iter().rev().filter_map(Served::route).collect(),
-        neighbours: neighbours(mac, subnets, known.iter().flatten()),
+        neighbours: neighbours(mac, subnets, guests.iter().flatten()),
         ..Device::bare(mac, u32::from(admitted.mtu.unwrap_or(1500)))
     };
     Segment {
@@ -367,13 +384,6 @@ fn neighbours<'a>(
         _ => None,
     });
     guests.map(|mac| (mac.link_local(), *mac)).chain(servers).collect()
-}
-
-/// On a segment with other nodes' servers each has a MAC address of its own.
-fn device_mac(node: &NodeConfig, uid: NetworkUid, shared: bool) -> MacAddr {
-    let own = uid.bytes();
-    let bytes = if shared { uid.derive(&node.name) } else { own };
-    MacAddr::local([bytes[0], bytes[1], bytes[2], bytes[3], bytes[4]])
 }
 
 fn rules(shared: bool) -> BTreeSet<Rule> {

@@ -8,6 +8,7 @@
 //! | [`api`] | the kinds | none |
 //! | [`types`] | MAC addresses, names, ranges: parsed once, printed one way | none |
 //! | [`plain`] | text of others made harmless | none |
+//! | [`foreign`] | who else answers and routes on a segment | none |
 //! | [`reason`] | why an object is not as its owner wants it | none |
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
@@ -47,6 +48,7 @@ pub mod dhcp_options;
 pub mod dnsmasq;
 pub mod durable;
 pub mod fair;
+pub mod foreign;
 pub mod host;
 pub mod import;
 pub mod liveness;

@@ -23,6 +23,8 @@ pub struct Metrics {
     pub actions: Family<KindLabel, Counter>,
     /// Actions, observations and writes that failed.
     pub failures: Family<KindLabel, Counter>,
+    /// What came of asking our own servers.
+    pub replies: Family<KindLabel, Counter>,
     /// From telling dnsmasq to its having read it, in seconds.
     pub reloads: Histogram,
     /// dnsmasq processes that ended without being told to.
@@ -39,6 +41,10 @@ pub struct Metrics {
     pub ports_ready: Gauge,
     /// Leases of known networks.
     pub leases: Family<FamilyLabel, Gauge>,
+    /// DHCP servers on networks' segments that are not ours.
+    pub foreign_dhcp_servers: Gauge,
+    /// Routers there that nobody declared.
+    pub foreign_routers: Gauge,
     /// Mistakes in manifests, and what is wrong with the API server.
     pub manifest_problems: Gauge,
     /// 1 while serving from the copy of what the API server said last.
@@ -97,6 +103,7 @@ impl Default for Metrics {
             passes: seconds(),
             actions: Family::default(),
             failures: Family::default(),
+            replies: Family::default(),
             reloads: seconds(),
             exits: Counter::default(),
             starts: Counter::default(),
@@ -105,6 +112,8 @@ impl Default for Metrics {
             ports: Gauge::default(),
             ports_ready: Gauge::default(),
             leases: Family::default(),
+            foreign_dhcp_servers: Gauge::default(),
+            foreign_routers: Gauge::default(),
             manifest_problems: Gauge::default(),
             from_copy: Gauge::default(),
             metadata_requests: Family::default(),
@@ -121,6 +130,7 @@ impl Metrics {
         registry.register("pass_seconds", "Passes over one network", self.passes.clone());
         registry.register("actions", "Actions that succeeded", self.actions.clone());
         registry.register("failures", "What failed", self.failures.clone());
+        registry.register("replies", "What came of asking our own servers", self.replies.clone());
         registry.register(
             "reload_seconds",
             "From telling dnsmasq to its having read it",
@@ -133,6 +143,16 @@ impl Metrics {
         registry.register("ports", "Ports of known networks", self.ports.clone());
         registry.register("ports_ready", "Ports that are ready", self.ports_ready.clone());
         registry.register("leases", "Leases of known networks", self.leases.clone());
+        registry.register(
+            "foreign_dhcp_servers",
+            "DHCP servers on networks' segments that are not ours",
+            self.foreign_dhcp_servers.clone(),
+        );
+        registry.register(
+            "foreign_routers",
+            "Routers on networks' segments that nobody declared",
+            self.foreign_routers.clone(),
+        );
         registry.register(
             "last_good_copy",
             "1 while serving from the copy of what the API server said last",
@@ -160,6 +180,11 @@ impl Metrics {
     /// Counts a guest's request for metadata.
     pub fn metadata(&self, result: MetadataResult) {
         self.metadata_requests.get_or_create(&ResultLabel { result }).inc();
+    }
+
+    /// Counts what came of asking a server of ours.
+    pub fn replied(&self, kind: &'static str) {
+        self.replies.get_or_create(&KindLabel { kind }).inc();
     }
 
     /// All of it in the `OpenMetrics` text format.

@@ -67,6 +67,12 @@ pub enum Reason {
     RefusedByServer,
     /// The node did not do what it was told; tried again.
     HostFailed,
+    /// dnsmasq runs and leaves questions unanswered.
+    NotAnswering,
+    /// A DHCP server that is not ours answers on the segment.
+    ForeignDHCPServer,
+    /// A router that nobody declared advertises itself on the segment.
+    ForeignRouter,
     /// What was allocated cannot be read.
     StateUnreadable,
     /// Somebody had the address until lately.
@@ -95,7 +101,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 44] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -125,6 +131,9 @@ impl Reason {
         Self::InterfaceUnusable,
         Self::RefusedByServer,
         Self::HostFailed,
+        Self::NotAnswering,
+        Self::ForeignDHCPServer,
+        Self::ForeignRouter,
         Self::StateUnreadable,
         Self::AddressReleasing,
         Self::FewerServers,
@@ -280,6 +289,24 @@ impl Reason {
                 "see the message; the agent starts dnsmasq anew and tries again",
             ),
             Self::HostFailed => ("HostFailed", "Reconciling", ALL, "see the message; the agent tries again"),
+            Self::NotAnswering => (
+                "NotAnswering",
+                "Reconciling",
+                "Network, Subnet, Port, DHCPServer",
+                "see dnsmasq's log and the rules in the network's namespace; the agent starts dnsmasq anew from time to time",
+            ),
+            Self::ForeignDHCPServer => (
+                "ForeignDHCPServer",
+                "",
+                "Network, DHCPServer",
+                "find who has the MAC address that the message names, and stop the DHCP server there: guests may take its answers",
+            ),
+            Self::ForeignRouter => (
+                "ForeignRouter",
+                "",
+                "Network, DHCPServer",
+                "find who has the MAC address that the message names, and stop its router advertisements; or declare its prefix as a Subnet with a gateway",
+            ),
             Self::StateUnreadable => (
                 "StateUnreadable",
                 "Reconciling",
@@ -353,44 +380,5 @@ impl Reason {
     }
 }
 
-/// The table of reasons for the docs, in Markdown.
-pub fn reasons_table() -> String {
-    let head = "| Reason | While true | Kinds | What to do |\n|---|---|---|---|\n";
-    Reason::ALL.iter().map(|reason| reason.row()).fold(
-        head.to_owned(),
-        |table, (name, while_true, kinds, cure)| {
-            let while_true = if while_true.is_empty() { "–" } else { while_true };
-            table + &format!("| `{name}` | {while_true} | {kinds} | {cure} |\n")
-        },
-    )
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_table_of_reasons_in_the_docs_is_current() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
-        let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated`, `OptionsFit` and `AddressConflict`. *Stalled*: only a change of the \
-                    object itself helps. *Reconciling*: something else may help, and the agent tries again by itself.\n\n";
-        let wanted = format!("{head}{}", reasons_table());
-        if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {
-            std::fs::write(path, &wanted).unwrap();
-        }
-        assert!(
-            std::fs::read_to_string(path).unwrap_or_default() == wanted,
-            "docs/reasons.md is old: run make docs"
-        );
-    }
-
-    #[test]
-    fn each_reason_is_one_word_and_has_a_cure() {
-        let names: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
-        assert_eq!(names.len(), Reason::ALL.len());
-        for reason in Reason::ALL {
-            assert!(reason.as_str().bytes().all(|b| b.is_ascii_alphanumeric()), "{reason:?}");
-            assert!(!reason.cure().is_empty(), "{reason:?}");
-        }
-    }
-}
+mod tests;

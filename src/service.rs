@@ -123,6 +123,18 @@ pub struct Service {
     /// What all servers of the network are one DHCPv6 server by: the part of their DUID that is ours to
     /// choose (DUID-EN, RFC 8415 §11.3).
     pub identity: [u8; 16],
+    /// Who is answered although no guest, if anybody is.
+    pub asker: Option<Asker>,
+}
+
+/// The agent, who asks the server whether it answers. It gets no address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// What its frames come from, and what it calls itself in DHCPv4. No guest sees it, so that none can
+    /// speak in its name.
+    pub mac: MacAddr,
+    /// Who it is in DHCPv6: the server's own device, from whose address it asks.
+    pub device: MacAddr,
 }
 
 /// A subnet with a server.
@@ -154,6 +166,11 @@ pub enum Addressing {
 }
 
 impl Scope {
+    /// Whether it has guests that DHCP answers.
+    pub fn has_dhcp(&self) -> bool {
+        self.cidr.addr().is_ipv4() || self.has_dhcpv6()
+    }
+
     /// Whether it has IPv6 guests that DHCP answers.
     pub fn has_dhcpv6(&self) -> bool {
         self.cidr.addr().is_ipv6() && self.addressing != Addressing::Slaac

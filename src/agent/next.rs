@@ -6,11 +6,25 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, jittered};
 
 /// After failures in a row.
 pub(super) const RETRY: Backoff =
     Backoff { first: Duration::from_millis(200), last: Duration::from_secs(60) };
+
+/// How often something failed in a row.
+#[derive(Default)]
+pub(super) struct Failures(pub(super) u32);
+
+impl Failures {
+    /// One more; when to try again: later each time, and not at the same time as others that failed
+    /// together.
+    pub(super) fn retry_at(&mut self) -> Instant {
+        let wait = RETRY.after(self.0);
+        self.0 = self.0.saturating_add(1);
+        Instant::now() + wait / 2 + jittered(wait)
+    }
+}
 
 /// When to look again without being woken.
 pub(super) enum Next {

@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::leased::Leased;
 use crate::api::{HeldAddress, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
+use crate::foreign::Kind;
 use crate::reason::Problem;
 use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
@@ -36,6 +37,8 @@ pub(super) struct ServerReport {
     pub(super) serving: Result<(), Problem>,
     /// Guests are offered the metadata service; `None`: it was not asked for.
     pub(super) metadata: Option<Result<(), Problem>>,
+    /// Who is on the segment that should not be.
+    pub(super) foreign: Vec<(Kind, Problem)>,
 }
 
 /// See the module.

@@ -1,15 +1,17 @@
 //! How far a network is: what it shall be against what it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::leased::Leased;
 use crate::conditions::{Progress, held_by_other};
 use crate::desired::Desired;
 use crate::dnsmasq::{self, Client, OptionKey, Server};
+use crate::foreign::Kind;
+use crate::host::Asked;
 use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
-use crate::service::Code;
+use crate::service::{Asker, Code};
 use crate::types::MacAddr;
 
 /// What is there, and what went wrong on the way to what shall be there.
@@ -21,6 +23,10 @@ pub(super) struct Reached<'a> {
     pub(super) metadata: Option<&'a Problem>,
     pub(super) refused: &'a BTreeMap<MacAddr, String>,
     pub(super) leased: &'a Leased,
+    /// That the server does not answer although it should.
+    pub(super) unanswered: Option<&'a Problem>,
+    /// Who else answers on the segment, and who routes there.
+    pub(super) foreign: &'a [(Kind, Problem)],
 }
 
 impl Reached<'_> {
@@ -44,7 +50,29 @@ impl Reached<'_> {
 impl Reached<'_> {
     /// Whether guests are answered, if not yet all of them as they shall be.
     pub(super) fn serving(&self) -> Result<(), Problem> {
+        if let Some(problem) = self.unanswered {
+            return Err(problem.clone());
+        }
         if self.desired.segment.is_none() || self.is_connected() { Ok(()) } else { Err(self.why_not()) }
+    }
+
+    /// Whether the server was told all there is.
+    pub(super) fn programmed(&self) -> Result<(), Problem> {
+        match &self.desired.segment {
+            // Subnets without DHCP only: there is nothing to serve.
+            None => Ok(()),
+            Some(_) if self.failure.is_none() && self.is_connected() && self.is_current() => Ok(()),
+            Some(_) => Err(self.why_not()),
+        }
+    }
+
+    /// Whom to ask whether guests are answered; `None`: nobody is to answer.
+    pub(super) fn asked(&self, asker: Asker) -> Option<Asked> {
+        let attached = self.segment?.device.as_ref()?.attached.clone()?;
+        let first = self.desired.asked.iter().rev().map(|ip| (Family::of(*ip), *ip));
+        let first: BTreeMap<_, _> = first.filter(|_| self.is_connected()).collect();
+        let servers: BTreeSet<_> = first.into_values().collect();
+        (!servers.is_empty()).then_some(Asked { asker, attached, servers })
     }
 
     /// Whether the server was told everything: its command line and all options.
@@ -84,12 +112,11 @@ fn same_range(is: &Server, shall: &Server, ip: IpAddr) -> bool {
 
 impl Progress for Reached<'_> {
     fn network(&self) -> Result<(), Problem> {
-        match &self.desired.segment {
-            // Subnets without DHCP only: there is nothing to serve.
-            None => Ok(()),
-            Some(_) if self.failure.is_none() && self.is_connected() && self.is_current() => Ok(()),
-            Some(_) => Err(self.why_not()),
-        }
+        self.programmed().and_then(|()| self.serving())
+    }
+
+    fn foreign(&self) -> &[(Kind, Problem)] {
+        self.foreign
     }
 
     fn metadata(&self) -> Option<Problem> {
@@ -99,9 +126,7 @@ impl Progress for Reached<'_> {
     fn port(&self, name: &str) -> Result<(), Problem> {
         let Some(view) = self.desired.ports.get(name) else { return Err(self.why_not()) };
         let Some(wanted) = &self.desired.segment else { return Ok(()) };
-        if !self.is_connected() {
-            return Err(self.why_not());
-        }
+        self.serving()?;
         let servers = self.segment.and_then(|segment| segment.server.as_ref()).zip(wanted.server.as_ref());
         let Some((is, shall)) = servers else { return Err(self.why_not()) };
         if let Some(refusal) = view.mac.and_then(|mac| self.refused.get(&mac)) {

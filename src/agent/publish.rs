@@ -259,7 +259,14 @@ pub(super) fn written(status: &impl Serialize) -> Value {
 
 /// What is to be in the API server.
 fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) -> Value {
-    let set = |type_: &str, state| condition(type_, state, server, has);
+    let set = |type_: &str, state: &Result<(), Problem>| {
+        condition(type_, Says::of(state.as_ref().map(|()| Reason::Ready)), server, has)
+    };
+    let mut conditions = vec![set("Programmed", &report.programmed), set("Serving", &report.serving)];
+    let foreign = report.foreign.iter();
+    conditions.extend(
+        foreign.map(|(kind, problem)| condition(kind.condition(), Says::warning(problem), server, has)),
+    );
     let mut shall = DHCPServerStatus {
         observed_generation: has.observed_generation,
         device: report.device.clone(),
@@ -272,7 +279,7 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         leases: Some(report.leased.counts),
         foreign_leases: report.leased.foreign.clone(),
         serving_since: None,
-        conditions: vec![set("Programmed", &report.programmed), set("Serving", &report.serving)],
+        conditions,
     };
     shall.conditions.extend(report.metadata.as_ref().map(|state| set("MetadataServed", state)));
     let serving = find(&shall.conditions, "Serving").filter(|serving| serving.status == "True");
@@ -297,17 +304,11 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
 }
 
 fn torn_down(server: &DHCPServer, has: &DHCPServerStatus) -> Value {
-    let conditions = vec![condition("TornDown", &Ok(()), server, has)];
+    let conditions = vec![condition("TornDown", Says::of(Ok(Reason::Ready)), server, has)];
     written(&DHCPServerStatus { conditions, ..DHCPServerStatus::default() })
 }
 
-fn condition(
-    type_: &str,
-    state: &Result<(), Problem>,
-    server: &DHCPServer,
-    has: &DHCPServerStatus,
-) -> Condition {
+fn condition(type_: &str, says: Says<'_>, server: &DHCPServer, has: &DHCPServerStatus) -> Condition {
     let generation = server.metadata.generation.unwrap_or(0);
-    let says = Says::of(state.as_ref().map(|()| Reason::Ready));
     says.condition(type_, Some(generation), Timestamp::now(), &has.conditions)
 }

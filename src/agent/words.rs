@@ -46,6 +46,7 @@ impl Words<'_> {
             programmed: self.programmed(),
             serving: self.serving(),
             metadata: self.metadata(),
+            foreign: self.reached.foreign.to_vec(),
         }
     }
 
@@ -76,7 +77,7 @@ impl Words<'_> {
 
     fn programmed(&self) -> Result<(), Problem> {
         self.reached.desired.problem.clone().map_or(Ok(()), Err)?;
-        self.reached.network()
+        self.reached.programmed()
     }
 
     fn serving(&self) -> Result<(), Problem> {
@@ -122,7 +123,11 @@ fn has_addresses(port: &Port) -> bool {
 fn is_its_own(problem: &Problem) -> bool {
     !matches!(
         problem.reason,
-        Reason::Progressing | Reason::HostFailed | Reason::BridgeNotFound | Reason::NetworkNotServed
+        Reason::Progressing
+            | Reason::HostFailed
+            | Reason::BridgeNotFound
+            | Reason::NetworkNotServed
+            | Reason::NotAnswering
     )
 }
 

@@ -15,19 +15,20 @@ use tracing::{debug, info, warn};
 use super::context::Context;
 use super::crashes::Crashes;
 use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
+use super::foreigners::{Foreigners, ours};
 use super::hearing::Hearing;
 use super::kept::Kept;
 use super::leased::Leased;
 use super::metadata::Metadata;
-use super::next::{Next, RETRY};
+use super::next::{Failures, Next, RETRY};
 use super::predecessor::Predecessor;
 use super::progress::Reached;
+use super::selfcheck::Selfcheck;
 use super::signal::Signal;
 use super::sums::{self, Sums};
 use super::voice::{Voice, host_failed};
 use super::words::Words;
-use crate::backoff::jittered;
-use crate::desired::{Desired, Inputs};
+use crate::desired::{Desired, Inputs, asker};
 use crate::durable::{self, Survives};
 use crate::host::{self, Host};
 use crate::node::{Action, Segment};
@@ -58,11 +59,13 @@ pub(super) struct Worker<H> {
     predecessor: Predecessor,
     hearing: Hearing,
     leased: Leased,
+    selfcheck: Selfcheck,
+    foreigners: Foreigners,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     /// A running server refused something that it should have taken.
     distrusted: bool,
-    failures: u32,
+    failures: Failures,
     metadata: Metadata,
     crashes: Crashes,
     may_restart_at: Instant,
@@ -92,10 +95,12 @@ impl<H: Host> Worker<H> {
             predecessor: Predecessor::default(),
             hearing: Hearing::new(),
             leased: Leased::default(),
+            selfcheck: Selfcheck::default(),
+            foreigners: Foreigners::default(),
             segment: None,
             refused: BTreeMap::new(),
             distrusted: false,
-            failures: 0,
+            failures: Failures::default(),
             metadata: Metadata::default(),
             crashes: Crashes::default(),
             may_restart_at: now,
@@ -118,6 +123,8 @@ impl<H: Host> Worker<H> {
                 () = next.due() => {}
                 () = self.predecessor.told(&self.context, self.uid) => {}
                 () = self.hearing.told(&self.context, self.uid, &self.signal) => {}
+                () = self.selfcheck.told(&self.context, self.uid) => {}
+                () = self.foreigners.told(&self.context, self.uid) => {}
             }
             next = self.pass().await;
         }
@@ -145,6 +152,12 @@ impl<H: Host> Worker<H> {
         };
         self.predecessor.ask_through(self.segment.as_ref());
         self.leased = Leased::of(self.segment.as_ref(), &self.hearing.withheld, &desired);
+        let asker =
+            asker(&self.context.config.node, self.uid, inputs.as_ref().is_some_and(|i| i.server.is_some()));
+        self.selfcheck.ask(self.reached(&desired, None).asked(asker));
+        let ours = inputs.as_ref().map(|inputs| ours(self.uid, inputs, &desired));
+        self.foreigners.listen(self.segment.as_ref(), ours);
+        self.foreigners.count(&self.context.metrics);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
             let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
             self.tell(inputs, &desired, failure.as_ref(), done);
@@ -159,7 +172,7 @@ impl<H: Host> Worker<H> {
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         // To its end: it serves, or fails for a cause that is not ours.
         let ours = failure.as_ref().is_some_and(|problem| problem.reason == Reason::HostFailed);
-        let attempted = !ours || self.failures > ATTEMPTS;
+        let attempted = !ours || self.failures.0 > ATTEMPTS;
         match &inputs {
             Some(inputs) => next = next.no_later(self.say(inputs, &desired, failure.as_ref())),
             None if self.is_gone() => {
@@ -177,7 +190,7 @@ impl<H: Host> Worker<H> {
 
     fn not_kept(&mut self, problem: Problem) -> (Option<Problem>, Next) {
         self.context.metrics.failed("write-allocations");
-        (Some(problem), Next::At(self.retry_at()))
+        (Some(problem), Next::At(self.failures.retry_at()))
     }
 
     /// Brings the node to what shall be, as far as it goes now.
@@ -186,10 +199,12 @@ impl<H: Host> Worker<H> {
             self.context.metrics.failed("observe");
             let error = &error as &(dyn std::error::Error + 'static);
             warn!(error, "cannot observe");
-            return (Some(host_failed(None, error)), Next::At(self.retry_at()));
+            return (Some(host_failed(None, error)), Next::At(self.failures.retry_at()));
         }
         let mut segment = self.segment.take().unwrap_or_default();
         segment.server.iter_mut().for_each(|server| server.hosts.foreign |= self.distrusted);
+        let process = segment.server.iter_mut().filter_map(|server| server.process.as_mut());
+        process.for_each(|process| process.current &= !self.selfcheck.is_hopeless());
         let may_restart = Instant::now() >= self.may_restart_at;
         let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
         let plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
@@ -276,6 +291,7 @@ impl<H: Host> Worker<H> {
             self.refused.clear();
             self.distrusted = false;
             self.crashes.started(now);
+            self.selfcheck.begin_anew();
             self.may_restart_at = now + (began.elapsed() * SERVE_AT_LEAST).clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
@@ -291,18 +307,11 @@ impl<H: Host> Worker<H> {
             // How far it came is not known.
             self.signal.observe_again();
             let error = &error as &(dyn std::error::Error + 'static);
-            warn!(error, failures = self.failures + 1, "failed to {action}");
-            return (Some(host_failed(Some(&action), error)), Next::At(self.retry_at()));
+            warn!(error, failures = self.failures.0 + 1, "failed to {action}");
+            return (Some(host_failed(Some(&action), error)), Next::At(self.failures.retry_at()));
         }
-        self.failures = 0;
+        self.failures = Failures::default();
         (None, if postponed { Next::At(self.may_restart_at) } else { Next::Never })
-    }
-
-    /// Later with every failure in a row, and not at the same time as others that failed together.
-    fn retry_at(&mut self) -> Instant {
-        let wait = RETRY.after(self.failures);
-        self.failures = self.failures.saturating_add(1);
-        Instant::now() + wait / 2 + jittered(wait)
     }
 
     /// Says for the API server how far the network is.
@@ -323,7 +332,16 @@ impl<H: Host> Worker<H> {
 
     fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
         let (segment, metadata) = (self.segment.as_ref(), self.metadata.problem());
-        Reached { desired, segment, failure, metadata, refused: &self.refused, leased: &self.leased }
+        Reached {
+            desired,
+            segment,
+            failure,
+            metadata,
+            refused: &self.refused,
+            leased: &self.leased,
+            unanswered: self.selfcheck.problem(),
+            foreign: self.foreigners.there(),
+        }
     }
 
     /// Whose turn it is. What is only to be removed waits for nobody's.

@@ -143,6 +143,10 @@ pub struct ServerAddress {
     pub resolvers: Vec<String>,
 }
 
+/// The conditions of a server that its agent sets; all others are the controller's.
+pub const AGENTS_CONDITIONS: [&str; 5] =
+    ["Programmed", "Serving", "TornDown", "ForeignDHCPServer", "ForeignRouter"];
+
 /// What an agent says of a server.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]

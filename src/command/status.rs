@@ -12,6 +12,7 @@ use super::table::Table;
 use crate::api::find;
 use crate::cli::StatusArgs;
 use crate::durable;
+use crate::foreign::Kind;
 use crate::report::{self, NetworkReport, NodeReport};
 use crate::source::Origin;
 
@@ -67,6 +68,7 @@ fn table(status: &Status) -> String {
         problems(&status.node),
         physical_networks(&status.node),
         networks(&status.networks),
+        foreign(&status.networks),
         subnets(status),
         ports(status),
     ];
@@ -105,6 +107,19 @@ fn physical_networks(node: &NodeReport) -> String {
         if ready != "True" {
             let networks = physical.status.networks.unwrap_or_default().to_string();
             table.row(vec![physical.name.clone(), networks, ready, reason, message]);
+        }
+    }
+    table.text()
+}
+
+/// Who is on a network's segment that should not be.
+fn foreign(networks: &[Network]) -> String {
+    let mut table = Table::new(&["NETWORK", "FOUND", "MESSAGE"]);
+    for Network { report, .. } in networks {
+        let found = |kind: Kind| find(&report.status.conditions, kind.condition());
+        for condition in Kind::ALL.into_iter().filter_map(found) {
+            let name = format!("{}/{}", report.namespace, report.name);
+            table.row(vec![name, condition.type_.clone(), condition.message.clone()]);
         }
     }
     table.text()

@@ -22,6 +22,7 @@ use super::world::Snapshot;
 use crate::api::{Conditioned, Port, find};
 use crate::cluster::write::{describe, limited};
 use crate::fair::Turns;
+use crate::foreign::Kind;
 use crate::plain::cut;
 use crate::reason::Reason;
 
@@ -124,6 +125,7 @@ impl Recorder {
         }
         if let Some((network, status)) = statuses.network.as_ref().filter(|_| all) {
             self.change(&**network, &status.conditions);
+            self.appeared(&**network, &status.conditions);
         }
         for (subnet, status) in statuses.subnets.iter().filter(|_| all) {
             self.change(&**subnet, &status.conditions);
@@ -175,6 +177,15 @@ impl Recorder {
                 );
             }
             _ => {}
+        }
+    }
+
+    /// Who should not be on the segment, once.
+    fn appeared<K: Resource<DynamicType = ()> + Conditioned>(&self, object: &K, now: &[Condition]) {
+        let types = Kind::ALL.map(Kind::condition).into_iter().filter(|type_| !object.is(type_));
+        for condition in types.filter_map(|type_| find(now, type_)) {
+            let (reason, message) = (condition.reason.as_str(), condition.message.as_str());
+            self.say(object, &Note { warning: true, reason, action: "Listen", message });
         }
     }
 

@@ -9,6 +9,7 @@ mod conflict;
 mod events;
 mod feed;
 mod fleet;
+mod foreign;
 mod judge;
 mod metrics;
 mod nodes;

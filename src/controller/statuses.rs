@@ -15,6 +15,7 @@ use kube::Resource;
 
 use super::book::{is_current, reached};
 use super::conflict::foreign_lease;
+use super::foreign::foreign;
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
@@ -168,6 +169,7 @@ impl<'a> Reports<'a> {
             ready: accepted.clone().and_then(|()| self.network_state(network, wanted)),
             scheduled: accepted.clone().and(missing.map_or(Ok(()), Err)),
             accepted,
+            foreign: foreign(&self.active),
             servers: ServerCounts { desired: wanted, ready: count(self.ready.len()) },
             slots: self.slots(judged),
             subnets: count(snapshot.subnets.len()),

@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 
 use super::kinds::{IPXE, matches4, matches6};
-use super::render::GONE;
+use super::render::{DHCPV4, DHCPV6, GONE};
 use crate::node::INNER_DEVICE;
-use crate::service::{Addressing, Advertisement, Scope, Service};
+use crate::service::{Addressing, Advertisement, Asker, Scope, Service};
 use crate::types::{Hex, NetworkUid};
 
 /// Where the files of one network's dnsmasq are.
@@ -81,6 +81,7 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.extend(IPXE.iter().map(|&arg| arg.to_owned()).chain(matches4()));
     argv.extend(ranges(service));
     argv.extend(service.advertisement.iter().flat_map(|said| advertisements(said, &service.scopes)));
+    argv.extend(service.asker.iter().flat_map(asker));
     if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
         argv.push(format!("--dhcp-duid={DUID_ENTERPRISE},{}", Hex(&service.identity)));
         argv.push("--quiet-dhcp6".to_owned());
@@ -127,7 +128,7 @@ pub fn server_duid(uid: NetworkUid) -> Vec<u8> {
 
 fn ranges(service: &Service) -> Vec<String> {
     let mut ranges: Vec<_> = service.scopes.iter().filter_map(range).collect();
-    let is_read = service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv4() || scope.has_dhcpv6());
+    let is_read = service.scopes.iter().any(Scope::has_dhcp);
     if service.advertisement.is_some() && !is_read {
         ranges.push(format!("--dhcp-range={NOBODYS}"));
     }
@@ -172,6 +173,12 @@ fn range(scope: &Scope) -> Option<String> {
     Some(format!("--dhcp-range=set:{},{whom},{net},{mode},{size},{lease}", scope.key))
 }
 
+/// Known, so that it is answered, and without an address.
+fn asker(asker: &Asker) -> [String; 2] {
+    let Asker { mac, device } = asker;
+    [format!("--dhcp-host={mac},{DHCPV4}"), format!("--dhcp-host={device},{DHCPV6}")]
+}
+
 /// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
 /// has the address is the same.
 pub fn same_range(is: &[String], shall: &[String], ip: IpAddr) -> bool {
@@ -199,6 +206,7 @@ fn range_of(argv: &[String], ip: IpAddr) -> Option<(&String, &str)> {
 mod tests {
     use super::*;
     use crate::service::{OptionList, Options};
+    use crate::types::MacAddr;
 
     #[test]
     fn the_whole_command_line() {
@@ -219,6 +227,7 @@ mod tests {
             domain: Some("vm.example.org".parse().unwrap()),
             reverse: vec!["10.0.0.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
             forwarders: vec!["192.0.2.53".parse().unwrap()],
+            asker: Some(Asker { mac: MacAddr::local([1; 5]), device: MacAddr::local([2; 5]) }),
             ..Service::default()
         };
         let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
@@ -259,6 +268,8 @@ mod tests {
         --dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400
         --dhcp-range=set:s2,tag:known,10.0.1.0,static,255.255.255.252,infinite
         --dhcp-range=set:s3,tag:known,tag:!gone,2001:db8::,static,64,86400
+        --dhcp-host=02:01:01:01:01:01,tag:!dhcpv6
+        --dhcp-host=02:02:02:02:02:02,tag:dhcpv6
         --dhcp-duid=0,00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00
         --quiet-dhcp6
         --domain=vm.example.org

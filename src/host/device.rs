@@ -7,7 +7,7 @@ use rtnetlink::Handle;
 use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
 use super::removal::Removals;
-use super::{Error, NodeLink, link, macvlan, observe};
+use super::{Error, NodeLink, link, macvlan, observe, question};
 use crate::node::{Attached, Bridge, INNER_DEVICE, outer_device};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -25,6 +25,7 @@ pub(super) struct Devices {
     pub(super) monitor: Monitor,
     pub(super) removals: Removals,
     pub(super) allowed: Allowed,
+    pub(super) wires: question::Wires,
 }
 
 /// A device to be.
@@ -105,6 +106,7 @@ impl Devices {
     /// Does not queue where there is nothing to remove.
     pub(super) async fn remove_outer(&self, outer: &str) -> Result<(), Error> {
         self.monitor.forget(outer);
+        self.wires.forget(outer);
         match link::get(&self.handle, outer).await? {
             Some(_) => self.removals.remove(outer).await,
             None => Ok(()),

@@ -6,8 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Applied, Error, Host, NodeLink, Said, Solicitor};
+use super::{Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor};
 use crate::dnsmasq::Lease;
+use crate::foreign::Heard;
 use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -114,6 +115,14 @@ impl Host for DryRun {
 
     async fn solicitors(&self, _uid: NetworkUid, _duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
         Ok(Vec::new())
+    }
+
+    async fn ask(&self, _uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {
+        Ok(asked.servers.iter().map(|server| (*server, Reply::Right)).collect())
+    }
+
+    async fn overhear(&self, _uid: NetworkUid) -> Result<mpsc::Receiver<Heard>, Error> {
+        Ok(mpsc::channel(1).1)
     }
 
     async fn sweep_bridges(&self, _wanted: &BTreeSet<String>) -> Result<(), Error> {

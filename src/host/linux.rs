@@ -19,10 +19,11 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Error, Host, NodeLink, Said, Solicitor, files, link, machine, neighbour, nft, observe, probe,
-    route, solicit, survey,
+    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, link, machine, neighbour, nft,
+    observe, overhear, probe, question, route, solicit, survey,
 };
 use crate::dnsmasq::{self as server, Layout, Lease};
+use crate::foreign::Heard;
 use crate::node::{
     Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device,
 };
@@ -79,7 +80,13 @@ impl LinuxHost {
         let driver = Driver { state: state.clone(), processes, starts: RwLock::default() };
         let events = Mutex::new(Some(receiver));
         let firewall = Firewall::default();
-        let devices = Devices { handle, monitor, removals, allowed: Allowed::default() };
+        let devices = Devices {
+            handle,
+            monitor,
+            removals,
+            allowed: Allowed::default(),
+            wires: question::Wires::default(),
+        };
         let listeners = Listeners::default();
         let (writes, written, acts) = (None, Mutex::default(), false);
         Ok(Self { state, firewall, driver, devices, listeners, events, writes, written, acts })
@@ -333,6 +340,18 @@ impl Host for LinuxHost {
     async fn said(&self, uid: NetworkUid, from: Option<u64>) -> Result<Said, Error> {
         let log = Layout::new(&self.state, uid).log();
         blocking(move || dnsmasq::said(&log, from)).await
+    }
+
+    async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {
+        let (netns, wires) = (netns::open(uid)?, &self.devices.wires);
+        let wire = wires.to(&netns, uid, &asked.attached).await?;
+        let replies = question::ask(&netns, &wire, uid, asked).await;
+        // It may be that of a device that was replaced.
+        replies.inspect_err(|_| wires.forget(&outer_device(uid)))
+    }
+
+    async fn overhear(&self, uid: NetworkUid) -> Result<mpsc::Receiver<Heard>, Error> {
+        overhear::overhear(&netns::open(uid)?).await
     }
 
     async fn solicitors(&self, uid: NetworkUid, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {

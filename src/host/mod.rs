@@ -24,8 +24,11 @@ mod netlink;
 mod netns;
 mod nft;
 mod observe;
+mod overhear;
+mod packet;
 mod probe;
 mod process;
+mod question;
 mod release;
 mod removal;
 mod route;
@@ -41,6 +44,7 @@ use std::sync::Arc;
 use tokio::sync::{Notify, mpsc};
 
 use crate::dnsmasq::Lease;
+use crate::foreign::Heard;
 use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -54,6 +58,7 @@ pub use machine::{
     AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,
     raise_descriptor_limit,
 };
+pub use question::{Asked, Reply};
 
 /// What the loop needs of a node.
 pub trait Host: Send + Sync + 'static {
@@ -107,6 +112,16 @@ pub trait Host: Send + Sync + 'static {
         uid: NetworkUid,
         duids: &BTreeSet<String>,
     ) -> impl Future<Output = Result<Vec<Solicitor>, Error>> + Send;
+
+    /// What a network's server answers to a guest's questions, by its address.
+    fn ask(
+        &self,
+        uid: NetworkUid,
+        asked: &Asked,
+    ) -> impl Future<Output = Result<BTreeMap<IpAddr, Reply>, Error>> + Send;
+
+    /// What servers and routers say on a network's segment from now on, for as long as there is its device.
+    fn overhear(&self, uid: NetworkUid) -> impl Future<Output = Result<mpsc::Receiver<Heard>, Error>> + Send;
 
     /// Removes the bridges that we made, that have no port and that are not in `wanted`.
     fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> impl Future<Output = Result<(), Error>> + Send;

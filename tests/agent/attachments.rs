@@ -13,7 +13,7 @@ const VM1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 const WIRE: &str =
     "ip link add eth1 type veth peer name far; ip link set far master switch up; ip link set eth1 up";
 
-fn wired() -> Site {
+pub(crate) fn wired() -> Site {
     let site = Site::new();
     site.lab.bridge("switch");
     site.run_shell(WIRE);

@@ -23,6 +23,7 @@ mod chaos;
 mod crds;
 mod failover;
 mod failures;
+mod foreign;
 mod harness;
 mod kstatus;
 mod leaders;

@@ -74,6 +74,15 @@ fn its_own() -> Vec<Write> {
             format!("{SERVERS}/lan.n1/status"),
             status(&json!({"conditions": [condition("TornDown", "True")]})),
         ),
+        (
+            "APPLY",
+            format!("{SERVERS}/lan.n1/status"),
+            status(&json!({"conditions": [
+                condition("Serving", "True"),
+                condition("ForeignDHCPServer", "True"),
+                condition("ForeignRouter", "True"),
+            ]})),
+        ),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! Who is answered, who meets silence, who is told NO.
 
-use crate::lab::{Ask, Dnsmasq, MessageType, Setup, raw};
+use crate::lab::{Ask, Dnsmasq, Mac, MessageType, Setup, raw};
 use crate::{gone, guest, host, ip, machine, offered};
 
 #[test]
@@ -121,4 +121,16 @@ fn a_gone_host_is_gone_also_after_a_restart_with_its_lease() {
     assert!(guest.silent());
     assert!(guest.init_reboot(ip(11)).is_none());
     assert!(guest.renew(ip(11), dnsmasq.address()).is_none());
+}
+
+#[test]
+fn a_host_of_the_command_line_without_an_address_is_told_options_and_offered_nothing() {
+    let lab = machine();
+    let asker = Mac::nth(7);
+    let setup = Setup::default().more(&[&format!("--dhcp-host={asker},tag:!dhcpv6")]);
+    let _dnsmasq = Dnsmasq::with_hosts(&lab, setup, &host(1, 11));
+    let stranger = guest(&lab, 7);
+    assert_eq!(stranger.inform(ip(50)).unwrap().kind(), MessageType::Ack);
+    assert!(stranger.silent());
+    assert!(guest(&lab, 8).inform(ip(50)).is_none());
 }

@@ -132,15 +132,29 @@ fn before_dhcpv6(scene: &Scene, desired: &Desired, subnets: &[Subnet<'_>], model
         guests.extend(soliciting.filter_map(|port| port.spec["macAddress"].as_str()).map(str::to_lowercase));
     }
     if subnets.iter().any(|subnet| subnet.has_dhcpv6() || subnet.is_advertised()) {
-        model.known = Some(guests.clone());
+        model.known = Some(guests.iter().cloned().chain([asker()]).collect());
     }
-    let own = UID.replace('-', "").get(..10).map(|seed| with_colons(&format!("02{seed}"))).unwrap();
     for subnet in subnets {
         if let Some(IpAddr::V6(server)) = subnet.server {
-            model.neighbours.insert(server, own.clone());
+            model.neighbours.insert(server, own());
         }
     }
     model.neighbours.extend(guests.into_iter().map(|mac| (link_local(&mac), mac)));
+}
+
+/// The server's device.
+fn own() -> String {
+    local(&UID.replace('-', ""))
+}
+
+/// Who asks it in the agent's name.
+fn asker() -> String {
+    let id = uuid::Uuid::new_v5(&UID.parse().unwrap(), b"the agent of n1");
+    local(&id.simple().to_string())
+}
+
+fn local(hex: &str) -> String {
+    with_colons(&format!("02{}", &hex[..10]))
 }
 
 fn with_colons(hex: &str) -> String {
@@ -170,6 +184,8 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     argv.push(format!("--tag-if=set:no-arch{}", machines()));
     argv.extend(subnets.iter().filter(|s| s.server.is_some()).filter_map(Subnet::range));
     argv.extend(advertising(scene, subnets));
+    argv.push(format!("--dhcp-host={},tag:!dhcpv6", asker()));
+    argv.push(format!("--dhcp-host={},tag:dhcpv6", own()));
     if subnets.iter().any(|s| s.server.is_some_and(|ip| ip.is_ipv6())) {
         let duid = with_colons(&UID.replace('-', ""));
         argv.extend([format!("--dhcp-duid=0,{duid}"), "--quiet-dhcp6".to_owned()]);

@@ -9,16 +9,13 @@ pub(super) mod nd;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::net::IpAddr;
-use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::ifaddrs::getifaddrs;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
-use super::Error;
 use super::netns::Netns;
+use super::{Error, packet};
 use crate::node::{Family, INNER_DEVICE};
 use crate::types::MacAddr;
 
@@ -102,7 +99,7 @@ impl Question {
 
 /// A socket for frames of this type on the network's device.
 pub(super) async fn open(netns: &Netns, ethertype: u16) -> Result<UdpSocket, Error> {
-    let socket = netns.run(move || bound(ethertype)).await?.map_err(failed)?;
+    let socket = netns.run(move || packet::open(INNER_DEVICE, ethertype, &[])).await?.map_err(failed)?;
     // tokio's type for sockets with datagrams; of whatever family these are.
     UdpSocket::from_std(socket.into()).map_err(failed)
 }
@@ -110,14 +107,4 @@ pub(super) async fn open(netns: &Netns, ethertype: u16) -> Result<UdpSocket, Err
 /// What goes wrong with it.
 pub(super) fn failed(error: io::Error) -> Error {
     Error::Open("a packet socket", error)
-}
-
-fn bound(ethertype: u16) -> io::Result<Socket> {
-    let protocol = Protocol::from(i32::from(ethertype.to_be()));
-    let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
-    // The safe way to a link-layer address: the system's own list has them ready-made.
-    let mut links = getifaddrs()?.filter(|link| link.interface_name == INNER_DEVICE);
-    let link = links.find_map(|link| link.address?.as_link_addr().copied());
-    nix::sys::socket::bind(socket.as_raw_fd(), &link.ok_or(io::ErrorKind::NotFound)?)?;
-    Ok(socket)
 }

@@ -1,0 +1,153 @@
+//! Listening for DHCP servers and routers on a network's segment that are none of ours.
+//!
+//! Used by the network's worker. Nothing is sent for it: it begins some time after the device is there, so
+//! that it delays nobody's start.
+
+use std::future::pending;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use super::context::Context;
+use super::next::RETRY;
+use crate::backoff::jittered;
+use crate::desired::{Desired, Inputs, server_mac};
+use crate::dnsmasq::server_duid;
+use crate::foreign::{Foreign, Heard, Kind, Ours};
+use crate::host::Host;
+use crate::metrics::Metrics;
+use crate::node::Segment;
+use crate::reason::Problem;
+use crate::types::NetworkUid;
+
+/// After there is a device.
+const SOON: Duration = Duration::from_secs(5);
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Foreigners {
+    foreign: Foreign,
+    ear: Option<mpsc::Receiver<Heard>>,
+    /// When to begin to listen; `None`: there is nothing to listen at.
+    next: Option<Instant>,
+    failures: u32,
+    there: Vec<(Kind, Problem)>,
+    counted: [i64; 2],
+}
+
+impl Foreigners {
+    /// Listens from now on, if there is a device, for all but `ours`.
+    pub(super) fn listen(&mut self, segment: Option<&Segment>, ours: Option<Ours>) {
+        let up = segment.and_then(|s| s.device.as_ref()).is_some_and(|device| device.up);
+        match ours.filter(|_| up) {
+            Some(ours) => {
+                self.foreign.know(ours);
+                self.next = self.next.or_else(|| Some(Instant::now() + jittered(SOON)));
+            }
+            // Another device may be on another segment.
+            None => *self = Self { counted: self.counted, ..Self::default() },
+        }
+        let there = |kind| Some((kind, self.foreign.problem(kind)?));
+        self.there = Kind::ALL.into_iter().filter_map(there).collect();
+    }
+
+    /// Who is there.
+    pub(super) fn there(&self) -> &[(Kind, Problem)] {
+        &self.there
+    }
+
+    /// Brings the sums over all networks up to date with this one's part.
+    pub(super) fn count(&mut self, metrics: &Metrics) {
+        let counts = Kind::ALL.map(|kind| i64::try_from(self.foreign.count(kind)).unwrap_or(i64::MAX));
+        metrics.foreign_dhcp_servers.inc_by(counts[0] - self.counted[0]);
+        metrics.foreign_routers.inc_by(counts[1] - self.counted[1]);
+        self.counted = counts;
+    }
+
+    /// Returns when there is something else to say than before. Cancel-safe: what is heard waits.
+    pub(super) async fn told<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
+        loop {
+            let Some(next) = self.next else { return pending().await };
+            let Some(ear) = &mut self.ear else {
+                sleep_until(next).await;
+                self.open(context, uid).await;
+                continue;
+            };
+            let forget = self.foreign.next().map(Instant::from_std);
+            tokio::select! {
+                heard = ear.recv() => match heard {
+                    Some(heard) => if self.hear(heard) { return },
+                    // The device is gone, or another one.
+                    None => self.retry(),
+                },
+                () = until(forget) => if self.foreign.forget(Instant::now().into_std()) {
+                    info!("a foreign server or router was not heard for long");
+                    return;
+                },
+            }
+        }
+    }
+
+    async fn open<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
+        match context.host.overhear(uid).await {
+            Ok(ear) => (self.ear, self.failures) = (Some(ear), 0),
+            Err(e) => {
+                context.metrics.failed("overhear");
+                warn!(error = &e as &(dyn std::error::Error + 'static), "cannot listen at the segment");
+                self.failures = self.failures.saturating_add(1);
+                self.retry();
+            }
+        }
+    }
+
+    fn retry(&mut self) {
+        self.ear = None;
+        self.next = Some(Instant::now() + SOON + RETRY.after(self.failures));
+    }
+
+    fn hear(&mut self, heard: Heard) -> bool {
+        let kind = heard.what.kind();
+        let news = self.foreign.hear(heard, Instant::now().into_std());
+        if news && let Some(problem) = self.foreign.problem(kind) {
+            warn!("{}: {problem}", kind.condition());
+        }
+        news
+    }
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => sleep_until(when).await,
+        None => pending().await,
+    }
+}
+
+/// By what a network knows its own servers and routers, as far as this node is told.
+pub(super) fn ours(uid: NetworkUid, inputs: &Inputs, desired: &Desired) -> Ours {
+    let status = inputs.network.status.iter();
+    let slots = || status.clone().flat_map(|status| &status.slots);
+    let nodes = slots().filter_map(|slot| slot.node_name.as_deref());
+    let device = desired.segment.as_ref().and_then(|segment| segment.device.as_ref());
+    let given = inputs.server.iter().flat_map(|server| &server.spec.addresses);
+    let texts = given.flat_map(|address| {
+        address.in_place_of.iter().chain(&address.resolvers).chain(std::iter::once(&address.ip))
+    });
+    let texts = texts.chain(slots().flat_map(|slot| &slot.addresses));
+    let routed = inputs.subnets.iter().filter(|subnet| {
+        let view = subnet.metadata.name.as_ref().and_then(|name| desired.subnets.get(name));
+        view.is_some_and(|view| view.gateway.is_some_and(|ip| ip.is_ipv6()))
+    });
+    Ours {
+        macs: nodes.map(|node| server_mac(node, uid)).chain(device.map(|device| device.mac)).collect(),
+        addresses: texts
+            .filter_map(|text| text.parse::<IpAddr>().ok())
+            .chain(desired.server_addresses.iter().copied())
+            .collect(),
+        duid: server_duid(uid),
+        routed: routed.filter_map(|subnet| subnet.spec.cidr.parse().ok()).collect(),
+    }
+}

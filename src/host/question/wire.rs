@@ -1,0 +1,66 @@
+//! Sockets from which a frame to a network's device arrives at the device, and nowhere else.
+//!
+//! Used by `linux`. At the outer end of a veth each is opened once: to name a device to the kernel takes the
+//! list of all of them. A macvlan's parent returns what the macvlan sends to its own address.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::net::UdpSocket;
+
+use crate::host::machine::blocking;
+use crate::host::netns::Netns;
+use crate::host::{Error, packet};
+use crate::node::{Attached, INNER_DEVICE, outer_device};
+use crate::types::NetworkUid;
+
+/// See the module.
+#[derive(Default)]
+pub(in crate::host) struct Wires(Mutex<HashMap<String, Arc<UdpSocket>>>);
+
+impl Wires {
+    /// The socket for this network's device.
+    pub(in crate::host) async fn to(
+        &self,
+        netns: &Netns,
+        uid: NetworkUid,
+        attached: &Attached,
+    ) -> Result<Arc<UdpSocket>, Error> {
+        match attached {
+            Attached::Bridge(_) => self.at(&outer_device(uid)).await,
+            Attached::Macvlan(_) => {
+                let open = || packet::open(INNER_DEVICE, packet::NONE, &[]);
+                let socket = netns.run(open).await?.and_then(|socket| UdpSocket::from_std(socket.into()));
+                Ok(Arc::new(socket.map_err(|e| Error::Open("a packet socket", e))?))
+            }
+        }
+    }
+
+    async fn at(&self, device: &str) -> Result<Arc<UdpSocket>, Error> {
+        if let Some(known) = self.all().get(device) {
+            return Ok(Arc::clone(known));
+        }
+        let name = device.to_owned();
+        let failed = move |e: io::Error| match e.kind() {
+            io::ErrorKind::NotFound => Error::NoLink(name),
+            _ => Error::Open("a packet socket", e),
+        };
+        let name = device.to_owned();
+        let opened = blocking(move || packet::open(&name, packet::NONE, &[]).map_err(failed)).await?;
+        // tokio's type for sockets with datagrams; of whatever family these are.
+        let socket = UdpSocket::from_std(opened.into()).map_err(|e| Error::Open("a packet socket", e))?;
+        let socket = Arc::new(socket);
+        self.all().insert(device.to_owned(), Arc::clone(&socket));
+        Ok(socket)
+    }
+
+    /// The device is gone, or does not work; there may be another one of this name.
+    pub(in crate::host) fn forget(&self, device: &str) {
+        self.all().remove(device);
+    }
+
+    fn all(&self) -> MutexGuard<'_, HashMap<String, Arc<UdpSocket>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
