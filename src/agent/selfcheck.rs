@@ -162,14 +162,14 @@ mod tests {
 
     const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
-    fn server(ip: impl Into<IpAddr>) -> Option<Asked> {
+    fn server(ip: impl Into<IpAddr>) -> Asked {
         let asker = Asker { mac: MacAddr::local([1; 5]), device: MacAddr::local([2; 5]) };
-        Some(Asked { asker, attached: Attached::Bridge("br0".into()), servers: [ip.into()].into() })
+        Asked { asker, attached: Attached::Bridge("br0".into()), servers: [ip.into()].into() }
     }
 
     fn asking() -> Selfcheck {
         let mut check = Selfcheck::default();
-        check.ask(server(SERVER));
+        check.ask(Some(server(SERVER)));
         check
     }
 
@@ -218,9 +218,9 @@ mod tests {
     async fn what_is_asked_elsewhere_says_nothing_of_here() {
         let mut check = asking();
         check.learn(&replies(Reply::Silence), Instant::now());
-        check.ask(server(SERVER));
+        check.ask(Some(server(SERVER)));
         assert!(check.problem().is_some());
-        check.ask(server([10, 0, 0, 3]));
+        check.ask(Some(server([10, 0, 0, 3])));
         assert_eq!(check.problem(), None);
     }
 }

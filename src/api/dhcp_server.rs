@@ -143,10 +143,6 @@ pub struct ServerAddress {
     pub resolvers: Vec<String>,
 }
 
-/// The conditions of a server that its agent sets; all others are the controller's.
-pub const AGENTS_CONDITIONS: [&str; 5] =
-    ["Programmed", "Serving", "TornDown", "ForeignDHCPServer", "ForeignRouter"];
-
 /// What an agent says of a server.
 #[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
@@ -214,8 +210,8 @@ pub struct DHCPServerStatus {
 }
 
 /// The conditions that are the agent's to set; all others are the controller's.
-pub const AGENT_CONDITIONS: [&str; 5] =
-    ["Programmed", "Serving", "MetadataServed", "TornDown", "ForeignDHCPServer"];
+pub const AGENT_CONDITIONS: [&str; 6] =
+    ["Programmed", "Serving", "MetadataServed", "TornDown", "ForeignDHCPServer", "ForeignRouter"];
 
 /// Numbers of a server's leases.
 #[derive(Serialize, Deserialize, JsonSchema, Clone, Copy, Debug, Default, PartialEq, Eq)]

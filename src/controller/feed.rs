@@ -57,8 +57,7 @@ pub(super) fn now() -> Duration {
 /// All watches.
 pub(super) struct Feeds {
     tasks: Vec<AbortHandle>,
-    missing: BTreeSet<Kind>,
-    leases_listed: bool,
+    known: Known,
     last_lease: Duration,
     broken: BTreeSet<Kind>,
 }
@@ -82,14 +81,12 @@ impl Feeds {
             }),
             open.leases(namespace),
         ];
-        let missing = KINDS.into();
-        let (leases_listed, last_lease, broken) = (false, now(), BTreeSet::new());
-        (Self { tasks, missing, leases_listed, last_lease, broken }, feed)
+        (Self { tasks, known: Known::default(), last_lease: now(), broken: BTreeSet::new() }, feed)
     }
 
     /// Whether all objects are known.
     pub(super) fn are_synced(&self) -> bool {
-        self.missing.is_empty() && self.leases_listed
+        self.known.is_all()
     }
 
     /// Whether renewals would not be seen.
@@ -103,10 +100,7 @@ impl Feeds {
                 self.mend(kind);
                 let touched = list(&mut shared.world(), kind, objects, &unreadable, revision);
                 shared.touch(touched);
-                if self.missing.remove(&kind) && self.are_synced() {
-                    info!("all objects are known");
-                    shared.metrics.synced.set(1);
-                }
+                tell(self.known.all_of(kind), shared);
             }
             Feed::Applied(kind, object, revision) => {
                 self.mend(kind);
@@ -133,6 +127,10 @@ impl Feeds {
                     warn!("{why}");
                 }
             }
+            Feed::LeasesListed => {
+                tell(self.known.all_leases(), shared);
+                self.seen(liveness, now());
+            }
             lease => self.lease(lease, liveness),
         }
     }
@@ -146,15 +144,11 @@ impl Feeds {
     fn lease(&mut self, seen: Feed, liveness: &mut Liveness) {
         let now = now();
         match seen {
-            Feed::LeasesListed => {
-                self.leases_listed = true;
-                self.seen(liveness, now);
-            }
             Feed::Lease { name, revision, valid_for } => {
                 if let Some(node) = name.strip_prefix(AGENT) {
                     liveness.observe(node, &revision, valid_for, now);
                 }
-                if self.leases_listed {
+                if self.known.leases {
                     self.seen(liveness, now);
                 }
             }
@@ -171,6 +165,36 @@ impl Feeds {
 impl Drop for Feeds {
     fn drop(&mut self) {
         self.tasks.iter().for_each(AbortHandle::abort);
+    }
+}
+
+/// What was listed at least once.
+#[derive(Default)]
+struct Known {
+    kinds: BTreeSet<Kind>,
+    leases: bool,
+}
+
+impl Known {
+    fn is_all(&self) -> bool {
+        self.leases && self.kinds.len() == KINDS.len()
+    }
+
+    /// Whether all is known now that was not before.
+    fn all_of(&mut self, kind: Kind) -> bool {
+        self.kinds.insert(kind) && self.is_all()
+    }
+
+    /// Likewise.
+    fn all_leases(&mut self) -> bool {
+        !std::mem::replace(&mut self.leases, true) && self.is_all()
+    }
+}
+
+fn tell(all: bool, shared: &Shared) {
+    if all {
+        info!("all objects are known");
+        shared.metrics.synced.set(1);
     }
 }
 
@@ -299,5 +323,22 @@ fn lease(lease: &Lease) -> Feed {
         name: lease.name_any(),
         revision: lease.meta().resource_version.clone().unwrap_or_default(),
         valid_for: Duration::from_secs(u64::try_from(seconds).unwrap_or(15)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_known_once_whatever_comes_last() {
+        let mut known = Known::default();
+        assert!(!known.all_leases());
+        let told = KINDS.map(|kind| known.all_of(kind));
+        assert_eq!(told.iter().filter(|all| **all).count(), 1);
+        assert!(told[8] && !known.all_of(KINDS[0]) && !known.all_leases());
+        let mut known = Known::default();
+        assert!(KINDS.into_iter().all(|kind| !known.all_of(kind) && !known.is_all()));
+        assert!(known.all_leases() && known.is_all());
     }
 }

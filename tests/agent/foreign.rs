@@ -22,7 +22,7 @@ fn metric(site: &Site, name: &str) -> String {
     text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
 }
 
-/// What a router says to all, 2001:db8:9::/64 in it.
+/// What a router says to all, with the prefix `2001:db8:9::/64`.
 fn advertisement(mac: Mac) -> Vec<u8> {
     let mut rest = vec![64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
     rest.extend([3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 7, 8, 0, 0, 0, 0]);
