@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
 use crate::api::{
-    AddressCounts, AllocatedAddress, ForeignLease, NetworkStatus, PhysicalNetworkStatus, PortCounts,
-    PortServers, PortStatus, ServerCounts, Slot, SubnetStatus, find,
+    AddressCounts, AllocatedAddress, DeclinedAddress, ForeignLease, NetworkStatus, PhysicalNetworkStatus,
+    PortCounts, PortServers, PortStatus, ServerCounts, Slot, SubnetStatus, find,
 };
 use crate::desired::{Desired, PortView, SubnetView};
 use crate::foreign::Kind;
@@ -341,6 +341,12 @@ pub fn held_by_other(lease: &ForeignLease) -> Problem {
     let duid = || lease.duid.as_ref().map(|duid| format!("the DHCPv6 client {duid}"));
     let holder = lease.mac_address.clone().or_else(duid).unwrap_or_else(|| "somebody else".to_owned());
     Problem::new(Reason::LeaseHeldByOther, format!("{holder} holds the lease of {}", lease.ip))
+}
+
+/// That a Port's guest did not want its address.
+pub fn declined(address: &DeclinedAddress) -> Problem {
+    let who = address.held_by.as_ref().map_or("nobody has it now".to_owned(), |mac| format!("{mac} has it"));
+    Problem::new(Reason::AddressDeclined, format!("the guest declined {}: {who}", address.ip))
 }
 
 /// As a status gives numbers of things.

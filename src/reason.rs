@@ -97,11 +97,13 @@ pub enum Reason {
     Withdrawn,
     /// Somebody else holds the lease of a Port's address.
     LeaseHeldByOther,
+    /// The guest declined a Port's address.
+    AddressDeclined,
 }
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -146,6 +148,7 @@ impl Reason {
         Self::MassLeaseExpiry,
         Self::Withdrawn,
         Self::LeaseHeldByOther,
+        Self::AddressDeclined,
     ];
 
     /// As it stands in a condition.
@@ -370,6 +373,12 @@ impl Reason {
             Self::Withdrawn => {
                 ("Withdrawn", "Reconciling", "DHCPServer", "nothing to do: another node serves")
             }
+            Self::AddressDeclined => (
+                "AddressDeclined",
+                "",
+                "Port",
+                "find who has the MAC address that the message names and give it another address: the guest is served as soon as nobody else answers there",
+            ),
             Self::LeaseHeldByOther => (
                 "LeaseHeldByOther",
                 "",

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::next::RETRY;
+use super::next::{RETRY, until};
 use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs, server_mac};
 use crate::dnsmasq::server_duid;
@@ -116,13 +116,6 @@ impl Foreigners {
             warn!("{}: {problem}", kind.condition());
         }
         news
-    }
-}
-
-async fn until(when: Option<Instant>) {
-    match when {
-        Some(when) => sleep_until(when).await,
-        None => pending().await,
     }
 }
 

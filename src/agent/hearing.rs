@@ -10,11 +10,12 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tokio_util::task::AbortOnDropHandle;
 use tracing::warn;
 
 use super::context::Context;
+use super::next::until;
 use super::reborn::Reborn;
 use super::signal::Signal;
 use crate::dnsmasq::{self, Lease};
@@ -49,6 +50,8 @@ pub(super) struct Hearing {
     log: Option<u64>,
     /// Identifiers of guests that got no address, to be listened for.
     nameless: BTreeSet<String>,
+    /// Addresses that their guests declined.
+    pub(super) declined: BTreeSet<IpAddr>,
     listening: Option<Listening>,
     listen_not_before: Instant,
     /// Who asked by DHCPv6 and got no address because all of theirs are leased.
@@ -70,6 +73,7 @@ impl Hearing {
             log_not_before: now,
             log: None,
             nameless: BTreeSet::new(),
+            declined: BTreeSet::new(),
             listening: None,
             listen_not_before: now,
             asked: Vec::new(),
@@ -112,7 +116,7 @@ impl Hearing {
             tokio::select! {
                 () = signal.written() => self.written(),
                 () = until(self.leases_due) => if self.read_leases(context, uid).await { return },
-                () = until(self.log_due) => self.read_log(context, uid).await,
+                () = until(self.log_due) => if self.read_log(context, uid).await { return },
                 () = until(listen) => self.listen(context, uid),
                 found = heard(self.listening.as_mut()) => if self.found(context, uid, found).await { return },
             }
@@ -142,16 +146,18 @@ impl Hearing {
         news
     }
 
-    /// Learns who waits. Many identifiers have a MAC address in them: any that their guest likes, so
-    /// all are listened for.
-    async fn read_log<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
+    /// Learns who waits, and whether something was declined. Many identifiers have a MAC address in them:
+    /// any that their guest likes, so all are listened for.
+    async fn read_log<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) -> bool {
         let said = context.host.said(uid, self.log).await;
         self.log_due = None;
         self.log_not_before = Instant::now() + LOG_EVERY;
-        let Ok(Said { without_address, end }) = said else { return };
+        let Ok(Said { without_address, declined, end }) = said else { return false };
         self.log = Some(end);
         let room = LISTENED_FOR.saturating_sub(self.nameless.len());
         self.nameless.extend(without_address.into_iter().take(room));
+        self.declined.extend(declined);
+        !self.declined.is_empty()
     }
 
     fn listen<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
@@ -188,14 +194,6 @@ impl Hearing {
             self.leases = Some(leases);
         }
         true
-    }
-}
-
-/// For ever, if there is nothing to wait for.
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => sleep_until(due).await,
-        None => pending().await,
     }
 }
 

@@ -1,11 +1,13 @@
-//! The leases of a network's server: how many, and which are held by somebody else than their Port.
+//! The leases of a network's server: how many, which are held by somebody else than their Port, and which
+//! their guests did not want.
 //!
 //! Called by its worker after each pass. Pure.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use crate::api::{ForeignLease, ServedLeases};
+use super::declined::Declined;
+use crate::api::{DeclinedAddress, ForeignLease, ServedLeases};
 use crate::conditions::count;
 use crate::desired::{Desired, PortView};
 use crate::dnsmasq::{Lease, Rights, Server};
@@ -23,18 +25,24 @@ type Leases = BTreeMap<IpAddr, Lease>;
 pub(super) struct Leased {
     pub(super) counts: ServedLeases,
     pub(super) foreign: Vec<ForeignLease>,
+    pub(super) declined: Vec<DeclinedAddress>,
 }
 
 impl Leased {
     /// Those that are known of. `withheld` are those that the server did not give up: nobody tries it again
     /// before they are read anew.
-    pub(super) fn of(segment: Option<&Segment>, withheld: &Leases, desired: &Desired) -> Self {
+    pub(super) fn of(
+        segment: Option<&Segment>,
+        withheld: &Leases,
+        declined: &Declined,
+        desired: &Desired,
+    ) -> Self {
         let server = segment.and_then(|segment| segment.server.as_ref());
         let Some(server) = server else { return Self::default() };
         let all = || server.leases.iter().chain(withheld);
         let v4 = all().filter(|(ip, _)| ip.is_ipv4()).count();
         let counts = ServedLeases { ipv4: count(v4), ipv6: count(all().count() - v4) };
-        Self { counts, foreign: foreign(server, all(), desired) }
+        Self { counts, foreign: foreign(server, all(), desired), declined: declined.list(desired) }
     }
 }
 
@@ -96,7 +104,7 @@ mod tests {
         let view =
             PortView { addresses: vec![(ip(1), "s".into()), (six, "t".into())], ..PortView::default() };
         let desired = Desired { ports: BTreeMap::from([("vm1".to_owned(), view)]), ..Desired::default() };
-        let leased = Leased::of(Some(&segment), &Leases::new(), &desired);
+        let leased = Leased::of(Some(&segment), &Leases::new(), &Declined::default(), &desired);
         assert_eq!(leased.counts, ServedLeases { ipv4: 2, ipv6: 1 });
         let foreign = ForeignLease {
             ip: "2001:db8::5".into(),
@@ -107,8 +115,8 @@ mod tests {
         assert_eq!(leased.foreign, [foreign], "nobody's address is nobody's to complain of");
         let withheld = Leases::from([(ip(1), Lease::V4(mac(7)))]);
         let segment = Segment { server: Some(Server { leases: Leases::new(), ..server }), ..segment };
-        let leased = Leased::of(Some(&segment), &withheld, &desired);
+        let leased = Leased::of(Some(&segment), &withheld, &Declined::default(), &desired);
         assert_eq!((leased.counts.ipv4, leased.foreign.len()), (1, 1));
-        assert_eq!(Leased::of(None, &withheld, &desired), Leased::default());
+        assert_eq!(Leased::of(None, &withheld, &Declined::default(), &desired), Leased::default());
     }
 }

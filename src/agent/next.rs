@@ -2,9 +2,10 @@
 //!
 //! Used by the worker.
 
+use std::future::pending;
 use std::time::Duration;
 
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use crate::backoff::{Backoff, jittered};
 
@@ -26,6 +27,14 @@ impl Failures {
     }
 }
 
+/// For ever, if there is nothing to wait for.
+pub(super) async fn until(due: Option<Instant>) {
+    match due {
+        Some(due) => sleep_until(due).await,
+        None => pending().await,
+    }
+}
+
 /// When to look again without being woken.
 pub(super) enum Next {
     Never,
@@ -38,8 +47,8 @@ impl Next {
     /// Returns when it is time; never, if there is none.
     pub(super) async fn due(&self) {
         match self {
-            Self::At(when) => tokio::time::sleep_until(*when).await,
-            Self::Never | Self::End => std::future::pending().await,
+            Self::At(when) => until(Some(*when)).await,
+            Self::Never | Self::End => until(None).await,
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::leased::Leased;
-use crate::conditions::{Progress, held_by_other};
+use crate::conditions::{Progress, declined, held_by_other};
 use crate::desired::Desired;
 use crate::dnsmasq::{self, Client, OptionKey, Server};
 use crate::foreign::Kind;
@@ -140,6 +140,8 @@ impl Progress for Reached<'_> {
     }
 
     fn conflict(&self, name: &str) -> Option<Problem> {
-        self.leased.foreign.iter().find(|lease| lease.port_name == name).map(held_by_other)
+        let foreign = self.leased.foreign.iter().find(|lease| lease.port_name == name).map(held_by_other);
+        let mut all = self.leased.declined.iter();
+        foreign.or_else(|| all.find(|address| address.port_name == name).map(declined))
     }
 }

@@ -14,10 +14,11 @@ use kube::{Client, ResourceExt};
 use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::context::Context;
+use super::next::until;
 use super::outbox::ServerReport;
 use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState, find};
 use crate::backoff::{Backoff, jittered};
@@ -92,13 +93,6 @@ pub(super) async fn publish<H>(
             // What waits for the API server need not wait longer. The sender is ours.
             _ = revivals.changed() => publisher.hurry(),
         }
-    }
-}
-
-async fn until(wake: Option<Instant>) {
-    match wake {
-        Some(wake) => sleep_until(wake).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -278,6 +272,7 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         held_addresses: report.held.clone().unwrap_or_else(|| has.held_addresses.clone()),
         leases: Some(report.leased.counts),
         foreign_leases: report.leased.foreign.clone(),
+        declined_addresses: report.leased.declined.clone(),
         serving_since: None,
         conditions,
     };

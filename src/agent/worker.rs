@@ -15,15 +15,14 @@ use tracing::{debug, info, warn};
 use super::context::Context;
 use super::crashes::Crashes;
 use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
-use super::foreigners::{Foreigners, ours};
-use super::hearing::Hearing;
+use super::foreigners::ours;
 use super::kept::Kept;
 use super::leased::Leased;
 use super::metadata::Metadata;
 use super::next::{Failures, Next, RETRY};
 use super::predecessor::Predecessor;
 use super::progress::Reached;
-use super::selfcheck::Selfcheck;
+use super::senses::Senses;
 use super::signal::Signal;
 use super::sums::{self, Sums};
 use super::voice::{Voice, host_failed};
@@ -57,10 +56,8 @@ pub(super) struct Worker<H> {
     cancel: CancellationToken,
     kept: Kept,
     predecessor: Predecessor,
-    hearing: Hearing,
+    senses: Senses,
     leased: Leased,
-    selfcheck: Selfcheck,
-    foreigners: Foreigners,
     segment: Option<Segment>,
     refused: BTreeMap<MacAddr, String>,
     /// A running server refused something that it should have taken.
@@ -93,10 +90,8 @@ impl<H: Host> Worker<H> {
             cancel,
             kept,
             predecessor: Predecessor::default(),
-            hearing: Hearing::new(),
+            senses: Senses::new(),
             leased: Leased::default(),
-            selfcheck: Selfcheck::default(),
-            foreigners: Foreigners::default(),
             segment: None,
             refused: BTreeMap::new(),
             distrusted: false,
@@ -122,9 +117,7 @@ impl<H: Host> Worker<H> {
                 () = self.signal.woken() => {}
                 () = next.due() => {}
                 () = self.predecessor.told(&self.context, self.uid) => {}
-                () = self.hearing.told(&self.context, self.uid, &self.signal) => {}
-                () = self.selfcheck.told(&self.context, self.uid) => {}
-                () = self.foreigners.told(&self.context, self.uid) => {}
+                () = self.senses.told(&self.context, self.uid, &self.signal) => {}
             }
             next = self.pass().await;
         }
@@ -151,13 +144,15 @@ impl<H: Host> Worker<H> {
             Err(problem) => self.not_kept(problem),
         };
         self.predecessor.ask_through(self.segment.as_ref());
-        self.leased = Leased::of(self.segment.as_ref(), &self.hearing.withheld, &desired);
+        self.senses.declined.settle(self.segment.as_ref().and_then(|segment| segment.server.as_ref()));
+        self.leased =
+            Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
         let asker =
             asker(&self.context.config.node, self.uid, inputs.as_ref().is_some_and(|i| i.server.is_some()));
-        self.selfcheck.ask(self.reached(&desired, None).asked(asker));
+        self.senses.selfcheck.ask(self.reached(&desired, None).asked(asker));
         let ours = inputs.as_ref().map(|inputs| ours(self.uid, inputs, &desired));
-        self.foreigners.listen(self.segment.as_ref(), ours);
-        self.foreigners.count(&self.context.metrics);
+        self.senses.foreigners.listen(self.segment.as_ref(), ours);
+        self.senses.foreigners.count(&self.context.metrics);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
             let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
             self.tell(inputs, &desired, failure.as_ref(), done);
@@ -203,8 +198,7 @@ impl<H: Host> Worker<H> {
         }
         let mut segment = self.segment.take().unwrap_or_default();
         segment.server.iter_mut().for_each(|server| server.hosts.foreign |= self.distrusted);
-        let process = segment.server.iter_mut().filter_map(|server| server.process.as_mut());
-        process.for_each(|process| process.current &= !self.selfcheck.is_hopeless());
+        self.senses.judge(&mut segment);
         let may_restart = Instant::now() >= self.may_restart_at;
         let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
         let plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
@@ -217,7 +211,7 @@ impl<H: Host> Worker<H> {
             return (Some(problem), Next::At(wait));
         }
         let takes_back = takes_back(&segment, &plan.actions);
-        let actions = self.hearing.in_the_way(&segment).chain(plan.actions).collect();
+        let actions = self.senses.hearing.in_the_way(&segment).chain(plan.actions).collect();
         let mut outcome = self.act(&mut segment, actions).await;
         if self.metadata.take(&mut outcome, desired, &segment) {
             self.signal.observe_again();
@@ -236,7 +230,7 @@ impl<H: Host> Worker<H> {
 
     /// Observes, if what is known may not be true any more.
     async fn look(&mut self, desired: &Desired) -> Result<(), host::Error> {
-        self.hearing.tell(self.segment.as_mut());
+        self.senses.hearing.tell(self.segment.as_mut());
         if !self.signal.take_observe() && self.segment.is_some() {
             return Ok(());
         }
@@ -253,7 +247,7 @@ impl<H: Host> Worker<H> {
             warn!("dnsmasq has ended");
         }
         self.segment = Some(observed);
-        self.hearing.withheld.clear();
+        self.senses.hearing.withheld.clear();
         Ok(())
     }
 
@@ -285,13 +279,13 @@ impl<H: Host> Worker<H> {
             tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
         }
         outcome.taken.iter().for_each(|mac| drop(self.refused.remove(mac)));
-        self.hearing.withheld.extend(outcome.kept.iter().cloned());
+        self.senses.hearing.withheld.extend(outcome.kept.iter().cloned());
         if outcome.started {
             let now = Instant::now();
             self.refused.clear();
             self.distrusted = false;
             self.crashes.started(now);
-            self.selfcheck.begin_anew();
+            self.senses.begin_anew();
             self.may_restart_at = now + (began.elapsed() * SERVE_AT_LEAST).clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
@@ -339,8 +333,8 @@ impl<H: Host> Worker<H> {
             metadata,
             refused: &self.refused,
             leased: &self.leased,
-            unanswered: self.selfcheck.problem(),
-            foreign: self.foreigners.there(),
+            unanswered: self.senses.selfcheck.problem(),
+            foreign: self.senses.foreigners.there(),
         }
     }
 

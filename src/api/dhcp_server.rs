@@ -198,6 +198,12 @@ pub struct DHCPServerStatus {
     #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
     pub foreign_leases: Vec<ForeignLease>,
 
+    /// Ports' addresses that their guests declined, because somebody else had them; at most 50.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 50))]
+    #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
+    pub declined_addresses: Vec<DeclinedAddress>,
+
     /// Since when its dnsmasq runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 40))]
@@ -224,6 +230,24 @@ pub struct ServedLeases {
     /// Those of DHCPv6.
     #[schemars(with = "i32", range(min = 0))]
     pub ipv6: u32,
+}
+
+/// An address that its guest declined.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct DeclinedAddress {
+    /// The address.
+    #[schemars(length(max = 39))]
+    pub ip: String,
+
+    /// Name of the Port that has it.
+    #[schemars(length(max = 253))]
+    pub port_name: String,
+
+    /// The MAC address of whoever answers there instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 17))]
+    pub held_by: Option<String>,
 }
 
 /// A lease that somebody else than the Port of its address holds.

@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::book::{is_current, reached};
-use super::conflict::foreign_lease;
+use super::conflict::conflict;
 use super::foreign::foreign;
 use super::judge::{Judged, serves};
 use super::world::{Snapshot, revision};
@@ -329,7 +329,7 @@ impl Progress for Settled<'_> {
     }
 
     fn conflict(&self, name: &str) -> Option<Problem> {
-        foreign_lease(&self.reports.active, name)
+        conflict(&self.reports.active, name)
     }
 }
 

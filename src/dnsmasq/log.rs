@@ -4,6 +4,7 @@
 //! accepted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 
 use super::leases::is_hex;
 
@@ -49,6 +50,16 @@ pub fn without_address(log: &str) -> BTreeSet<String> {
         let advertised = message.strip_suffix(" no addresses available")?.strip_prefix("DHCPADVERTISE(")?;
         let (_, duid) = advertised.split_once(") ")?;
         is_hex(duid).then(|| duid.to_owned())
+    })
+    .collect()
+}
+
+/// The addresses that a piece of log says are not given for some time because their guests declined them.
+pub fn declined(log: &str) -> BTreeSet<IpAddr> {
+    let said = log.lines().filter_map(parts).filter(|(program, _)| *program == "dnsmasq-dhcp");
+    said.filter_map(|(_, message)| {
+        let (ip, _) = message.strip_prefix("disabling DHCP static address ")?.split_once(" for ")?;
+        ip.parse().ok()
     })
     .collect()
 }
@@ -100,6 +111,19 @@ mod tests {
                    a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 DHCPADVERTISE(dhcp0) 00:04:08 no addresses available\n\
                    a dnsmasq[7]: DHCPADVERTISE(dhcp0) 00:04:08 no addresses available\n";
         assert_eq!(without_address(log), BTreeSet::from(["00:04:09".to_owned()]));
+    }
+
+    #[test]
+    fn a_declined_address_is_named_by_dnsmasq_only() {
+        let log = "a dnsmasq-dhcp[7]: disabling DHCP static address 10.0.0.7 for 10m\n\
+                   a dnsmasq-dhcp[7]: disabling DHCP static address 2001:db8::7 for 10m\n\
+                   a dnsmasq-dhcp[7]: disabling DHCP static address 10.0.0.300 for 10m\n\
+                   a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 disabling DHCP static address 10.0.0.8 for 10m\n\
+                   a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 ]: disabling DHCP static address 10.0.0.9 for 10m\n";
+        assert_eq!(
+            declined(log),
+            BTreeSet::from(["10.0.0.7".parse().unwrap(), "2001:db8::7".parse().unwrap()])
+        );
     }
 
     #[test]

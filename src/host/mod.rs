@@ -158,6 +158,8 @@ pub struct Applied {
 pub struct Said {
     /// The identifiers of clients of DHCPv6 that got no address because all of theirs are leased.
     pub without_address: BTreeSet<String>,
+    /// Addresses that their guests declined.
+    pub declined: BTreeSet<IpAddr>,
     /// Where its log ends.
     pub end: u64,
 }

@@ -16,12 +16,6 @@ fn until_found(site: &Site, kind: &str, part: &str, mut provoke: impl FnMut()) -
     })
 }
 
-fn metric(site: &Site, name: &str) -> String {
-    let (_, text) = site.get("/metrics").unwrap_or_default();
-    let start = format!("kube_dhcp_{name} ");
-    text.lines().find_map(|line| line.strip_prefix(&start)).unwrap_or_default().to_owned()
-}
-
 /// What a router says to all, with the prefix `2001:db8:9::/64`.
 fn advertisement(mac: Mac) -> Vec<u8> {
     let mut rest = vec![64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0];
@@ -67,8 +61,8 @@ fn a_second_dnsmasq_and_a_router_are_named_and_harm_nothing() {
     let ready = site.status().condition("Network", "lan", "Ready").unwrap();
     assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("True", "Ready"));
     eventually("they are counted", LONG, || {
-        let counted = [metric(&site, "foreign_dhcp_servers"), metric(&site, "foreign_routers")];
-        (counted == ["1", "1"]).then_some(())
+        let counted = [site.metric("foreign_dhcp_servers"), site.metric("foreign_routers")];
+        (counted == [Some(1), Some(1)]).then_some(())
     });
     let text = site.run(&["status", "--state-dir", site.state.to_str().unwrap()]);
     assert!(text.contains("ForeignDHCPServer") && text.contains("10.0.0.66"), "{text}");

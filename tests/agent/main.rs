@@ -20,6 +20,7 @@ mod attachments;
 mod changes;
 mod clients;
 mod crash;
+mod declined;
 mod endings;
 mod examples;
 mod foreign;

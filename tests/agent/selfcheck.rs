@@ -35,10 +35,7 @@ fn fine(ready: &Condition) -> bool {
 
 /// Answers of this kind so far.
 fn replies(site: &Site, kind: &str) -> u64 {
-    let (_, text) = site.get("/metrics").unwrap_or_default();
-    let start = format!("kube_dhcp_replies_total{{kind=\"{kind}\"}} ");
-    let line = text.lines().find_map(|line| line.strip_prefix(&start));
-    line.map_or(0, |number| number.trim().parse().unwrap())
+    site.metric(&format!("replies_total{{kind=\"{kind}\"}}")).unwrap_or(0)
 }
 
 fn pid(site: &Site) -> u32 {

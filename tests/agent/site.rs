@@ -170,9 +170,13 @@ impl Site {
 
     /// How many passes over networks there were.
     pub fn passes(&self) -> u64 {
-        let (_, text) = self.get("/metrics").unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("kube_dhcp_pass_seconds_count "));
-        line.map_or(0, |number| number.trim().parse().unwrap())
+        self.metric("pass_seconds_count").unwrap_or(0)
+    }
+
+    /// The agent's metric `kube_dhcp_NAME`, with labels as in the text format.
+    pub fn metric(&self, name: &str) -> Option<u64> {
+        let (start, (_, text)) = (format!("kube_dhcp_{name} "), self.get("/metrics")?);
+        text.lines().find_map(|line| line.strip_prefix(&start)?.trim().parse().ok())
     }
 
     /// Runs a line of shell in the lab; it must succeed.

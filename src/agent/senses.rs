@@ -1,0 +1,63 @@
+//! What a network learns of its server and its segment while nobody tells it anything.
+//!
+//! Used by the network's worker, which is woken when there is news.
+
+use std::sync::Arc;
+
+use super::context::Context;
+use super::declined::Declined;
+use super::foreigners::Foreigners;
+use super::hearing::Hearing;
+use super::selfcheck::Selfcheck;
+use super::signal::Signal;
+use crate::host::Host;
+use crate::node::Segment;
+use crate::types::NetworkUid;
+
+/// See the module.
+pub(super) struct Senses {
+    pub(super) hearing: Hearing,
+    pub(super) declined: Declined,
+    pub(super) selfcheck: Selfcheck,
+    pub(super) foreigners: Foreigners,
+}
+
+impl Senses {
+    pub(super) fn new() -> Self {
+        Self {
+            hearing: Hearing::new(),
+            declined: Declined::default(),
+            selfcheck: Selfcheck::default(),
+            foreigners: Foreigners::default(),
+        }
+    }
+
+    /// Returns when there is news. Cancel-safe.
+    pub(super) async fn told<H: Host>(
+        &mut self,
+        context: &Arc<Context<H>>,
+        uid: NetworkUid,
+        signal: &Signal,
+    ) {
+        tokio::select! {
+            () = self.hearing.told(context, uid, signal) => {}
+            () = self.declined.told(context, uid) => {}
+            () = self.selfcheck.told(context, uid) => {}
+            () = self.foreigners.told(context, uid) => {}
+        }
+    }
+
+    /// dnsmasq was started.
+    pub(super) fn begin_anew(&mut self) {
+        self.selfcheck.begin_anew();
+        self.declined.begin_anew();
+    }
+
+    /// A process that only a fresh one can replace is not what shall be.
+    pub(super) fn judge(&mut self, segment: &mut Segment) {
+        let Some(server) = &mut segment.server else { return };
+        self.declined.hear(std::mem::take(&mut self.hearing.declined), server);
+        let anew = self.selfcheck.is_hopeless() || self.declined.reopens();
+        server.process.iter_mut().for_each(|process| process.current &= !anew);
+    }
+}
