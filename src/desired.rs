@@ -182,7 +182,10 @@ fn served(
     let mut settled = settle(inputs, admitted, ledger);
     let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
     let shared = inputs.server.is_some();
-    let service = service(node, uid, shared, admitted, &settled);
+    let mut service = service(node, uid, shared, admitted, &settled);
+    if service.is_open() {
+        service.silent = port::silent(inputs, &service.reservations);
+    }
     let segment = (!service.scopes.is_empty()).then(|| Segment {
         metadata: offer.service,
         ..segment(node, uid, shared, admitted, &settled, &service)
@@ -224,6 +227,11 @@ fn settle(inputs: &Inputs, admitted: &Admitted, ledger: &mut Ledger) -> Settled 
         Some(server) => recorded::give(server, ledger, &mut subnets, &mut ports.guests),
         None => {
             allocate(&mut subnets, &subnet_views, &mut ports, ledger, &Servers::new(1), Vec::new());
+        }
+    }
+    if inputs.server.as_ref().is_some_and(|server| !server.spec.dynamic) {
+        for subnet in &mut subnets {
+            subnet.dynamic = None;
         }
     }
     describe(&subnets, &mut subnet_views, ledger);
@@ -307,6 +315,7 @@ fn service(
     }
     let scopes: Vec<_> = subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect();
     Service {
+        silent: BTreeSet::new(),
         advertisement: adverts::advertisement(admitted, &scopes),
         scopes,
         reservations: guests.iter().flat_map(|guest| guest.reservations(subnets)).collect(),

@@ -4,7 +4,7 @@
 
 mod kinds;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::node::Family;
-use crate::types::{DomainName, HostName, MacAddr};
+use crate::types::{DomainName, HostName, IpRange, MacAddr};
 
 pub use kinds::{Kind, Kinds, Machine};
 
@@ -123,8 +123,17 @@ pub struct Service {
     /// What all servers of the network are one DHCPv6 server by: the part of their DUID that is ours to
     /// choose (DUID-EN, RFC 8415 §11.3).
     pub identity: [u8; 16],
+    /// Guests whom DHCPv4 does not answer although it answers strangers.
+    pub silent: BTreeSet<MacAddr>,
     /// Who is answered although no guest, if anybody is.
     pub asker: Option<Asker>,
+}
+
+impl Service {
+    /// Whether DHCP answers strangers.
+    pub fn is_open(&self) -> bool {
+        self.scopes.iter().any(|scope| scope.dynamic.is_some())
+    }
 }
 
 /// The agent, who asks the server whether it answers. It gets no address.
@@ -148,6 +157,8 @@ pub struct Scope {
     pub addressing: Addressing,
     /// Whether the servers advertise it.
     pub advertised: bool,
+    /// Addresses for strangers; `None`: they are not answered.
+    pub dynamic: Option<IpRange>,
     /// Lease time in seconds; `u32::MAX` is infinite (RFC 2131 §3.3). Of an advertised prefix its lifetime.
     pub lease_seconds: u32,
     /// What the guests of the subnet get.

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::api::{
-    AddressMode, DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, Network, Port,
+    AddressMode, AddressRange, DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, Network, Port,
     RouterAdvertisements, SegmentationType, Subnet,
 };
 use crate::dhcp_options::{self, route_length};
@@ -19,7 +19,7 @@ use crate::dnsmasq::render_option;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::Code;
-use crate::types::{DomainName, is_reserved};
+use crate::types::{DomainName, IpRange, is_reserved};
 
 /// A Network's own faults; each message begins with the field.
 pub fn network(network: &Network) -> Vec<Problem> {
@@ -64,12 +64,6 @@ fn dns(network: &Network) -> Vec<Problem> {
 pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     let spec = &subnet.spec;
     let mut problems = Vec::new();
-    if spec.dhcp.mode == DhcpMode::Dynamic {
-        problems.push(not_supported(
-            "spec.dhcp.mode",
-            "Dynamic is not supported yet; use Reserved, with a Port for each guest",
-        ));
-    }
     let Ok(cidr) = spec.cidr.parse::<IpNet>() else {
         problems.extend(unparsed::<IpNet>("spec.cidr", &spec.cidr));
         return problems;
@@ -82,6 +76,7 @@ pub fn subnet(subnet: &Subnet) -> Vec<Problem> {
     problems.extend(size(cidr));
     problems.extend(nobodys(cidr));
     problems.extend(pools(subnet, cidr));
+    problems.extend(dynamic(subnet, cidr));
     problems.extend(gateway(subnet, cidr));
     problems.extend(times(subnet));
     problems.extend(routes(&spec.host_routes, family));
@@ -159,19 +154,50 @@ fn nobodys(cidr: IpNet) -> Option<Problem> {
     shared.map(|net| invalid("spec.cidr", format!("no guest can have an address of {net}")))
 }
 
-fn pools(subnet: &Subnet, cidr: IpNet) -> Vec<Problem> {
-    let mut problems = Vec::new();
-    for (i, pool) in subnet.spec.pools.iter().flatten().enumerate() {
-        let range: (Result<IpAddr, _>, Result<IpAddr, _>) = (pool.first.parse(), pool.last.parse());
-        let (Ok(first), Ok(last)) = range else { continue };
-        let field = format!("spec.pools[{i}]");
-        if first > last {
-            problems.push(invalid(&field, format!("{first} is after {last}")));
-        } else if !cidr.contains(&first) || !cidr.contains(&last) {
-            problems.push(invalid(&field, format!("it is not inside {cidr}")));
-        }
+fn pools(subnet: &Subnet, cidr: IpNet) -> impl Iterator<Item = Problem> {
+    let pools = subnet.spec.pools.iter().flatten().enumerate();
+    pools.filter_map(move |(i, pool)| range(&format!("spec.pools[{i}]"), pool, cidr))
+}
+
+fn range(field: &str, range: &AddressRange, cidr: IpNet) -> Option<Problem> {
+    let (first, last): (IpAddr, IpAddr) = (range.first.parse().ok()?, range.last.parse().ok()?);
+    if first > last {
+        return Some(invalid(field, format!("{first} is after {last}")));
     }
-    problems
+    let inside = cidr.contains(&first) && cidr.contains(&last);
+    (!inside).then(|| invalid(field, format!("it is not inside {cidr}")))
+}
+
+/// dnsmasq writes all leases anew with each one that is given.
+const MOST_DYNAMIC: u128 = 4_096;
+
+/// The addresses of guests that are no Port.
+fn dynamic(subnet: &Subnet, cidr: IpNet) -> Option<Problem> {
+    const FIELD: &str = "spec.dhcp.dynamic";
+    let dhcp = &subnet.spec.dhcp;
+    if (dhcp.mode == DhcpMode::Dynamic) != dhcp.dynamic.is_some() {
+        return Some(invalid(FIELD, "must be set if and only if mode is Dynamic"));
+    }
+    let addresses = dhcp.dynamic.as_ref()?;
+    if cidr.addr().is_ipv6() {
+        let message = "Dynamic is for IPv4: IPv6 guests that are no Port make themselves addresses where a router, \
+                       or ipv6.routerAdvertisements, tells them to";
+        return Some(not_supported("spec.dhcp.mode", message));
+    }
+    let (first, last): (IpAddr, IpAddr) = match (
+        unparsed::<IpAddr>(FIELD, &addresses.first),
+        addresses.first.parse(),
+        addresses.last.parse(),
+    ) {
+        (None, Ok(first), Ok(last)) => (first, last),
+        (problem, ..) => return problem.or_else(|| unparsed::<IpAddr>(FIELD, &addresses.last)),
+    };
+    let many = || {
+        let count = IpRange { first, last }.len();
+        (count > MOST_DYNAMIC)
+            .then(|| not_supported(FIELD, &format!("{count} addresses are more than {MOST_DYNAMIC}")))
+    };
+    range(FIELD, addresses, cidr).or_else(many)
 }
 
 /// Times that are in no order a guest ignores, and takes its own.

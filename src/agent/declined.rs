@@ -19,7 +19,7 @@ use super::next::until;
 use crate::api::DeclinedAddress;
 use crate::backoff::Backoff;
 use crate::desired::Desired;
-use crate::dnsmasq::{Rights, Server};
+use crate::dnsmasq::Server;
 use crate::host::{Error, Host};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -71,16 +71,17 @@ enum Holder {
 
 impl Declined {
     /// Takes in what a server says was declined: the lease is gone.
-    pub(super) fn hear(&mut self, declined: BTreeSet<IpAddr>, server: &mut Server) {
+    pub(super) fn hear(&mut self, declined: &BTreeSet<IpAddr>, server: &mut Server) {
         if declined.is_empty() {
             return;
         }
-        let (rights, now) = (Rights::new(&server.hosts.entries), Instant::now());
+        let now = Instant::now();
         if self.not_before.is_some_and(|at| now > at + KEPT_BACK) {
             self.reopened = 0;
         }
-        for ip in declined {
-            let Some(owner) = rights.owner(ip) else { continue };
+        let rights = server.rights();
+        let owned: Vec<_> = declined.iter().filter_map(|ip| Some((*ip, rights.owner(*ip)?))).collect();
+        for (ip, owner) in owned {
             warn!(%ip, mac = %owner, "an address was declined by its guest");
             server.leases.remove(&ip);
             let holder = self.all.get(&ip).map_or(Holder::NotAsked, |address| address.holder);
@@ -96,7 +97,7 @@ impl Declined {
             return;
         }
         let Some(server) = server else { return *self = Self::default() };
-        let (rights, now) = (Rights::new(&server.hosts.entries), Instant::now());
+        let (rights, now) = (server.rights(), Instant::now());
         let leased = |ip: &IpAddr| server.leases.get(ip).is_some_and(|lease| rights.has(*ip, lease));
         self.all.retain(|ip, address| {
             let over = now >= address.until || !address.kept_back && leased(ip);
@@ -234,7 +235,7 @@ mod tests {
 
     fn declined(server: &mut Server) -> Declined {
         let mut declined = Declined::default();
-        declined.hear([IP, [10, 0, 0, 8].into()].into(), server);
+        declined.hear(&[IP, [10, 0, 0, 8].into()].into(), server);
         declined
     }
 
@@ -275,7 +276,7 @@ mod tests {
         let (mut server, mut declined) = (server(), Declined::default());
         let mut waits = Vec::new();
         for _ in 0..11 {
-            declined.hear([IP].into(), &mut server);
+            declined.hear(&[IP].into(), &mut server);
             assert!(!declined.reopens() && declined.reopen_at.is_none(), "not before somebody was asked");
             let now = Instant::now();
             declined.learn(&Holders::new(), now);

@@ -10,7 +10,7 @@ use super::declined::Declined;
 use crate::api::{DeclinedAddress, ForeignLease, ServedLeases};
 use crate::conditions::count;
 use crate::desired::{Desired, PortView};
-use crate::dnsmasq::{Lease, Rights, Server};
+use crate::dnsmasq::{Lease, Server};
 use crate::node::Segment;
 
 /// Leases that are listed.
@@ -52,7 +52,7 @@ fn foreign<'a>(
     leases: impl Iterator<Item = (&'a IpAddr, &'a Lease)>,
     desired: &Desired,
 ) -> Vec<ForeignLease> {
-    let rights = Rights::new(&server.hosts.entries);
+    let rights = server.rights();
     let others: Vec<_> = leases.filter(|(ip, lease)| !rights.has(**ip, lease)).collect();
     if others.is_empty() {
         return Vec::new();

@@ -56,7 +56,7 @@ impl Senses {
     /// A process that only a fresh one can replace is not what shall be.
     pub(super) fn judge(&mut self, segment: &mut Segment) {
         let Some(server) = &mut segment.server else { return };
-        self.declined.hear(std::mem::take(&mut self.hearing.declined), server);
+        self.declined.hear(&std::mem::take(&mut self.hearing.declined), server);
         let anew = self.selfcheck.is_hopeless() || self.declined.reopens();
         server.process.iter_mut().for_each(|process| process.current &= !anew);
     }

@@ -74,6 +74,11 @@ pub struct DHCPServerSpec {
     #[schemars(with = "Option<i32>", range(min = 576, max = 65535))]
     pub mtu: Option<u16>,
 
+    /// Whether it answers guests that are no Port, in Subnets whose dhcp.mode is Dynamic: of a Network's
+    /// servers one does, for what it leases the others do not know.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub dynamic: bool,
+
     /// The agent reports status.portsRevision as soon as it has reached this resource version, even if
     /// it has nothing else to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]

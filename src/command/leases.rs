@@ -128,7 +128,9 @@ fn of_network(state: &Path, uid: NetworkUid) -> Result<Vec<Lease>> {
     let hosts = host::kept_hosts(&layout)?.entries;
     // Leases are leases, whatever the agent says of the network.
     let report = durable::read(&report::network_path(state, uid)).unwrap_or_default();
-    let network = Network { uid, report, rights: Rights::new(&hosts), running: running(state, uid) };
+    let running = running(state, uid);
+    let dynamic = running.as_ref().map(|running| dnsmasq::dynamic_ranges(&running.argv)).unwrap_or_default();
+    let network = Network { uid, report, rights: Rights::new(&hosts, dynamic), running };
     let ports = network.ports();
     Ok(dnsmasq::records(&text).map(|record| network.lease(record, &ports, SystemTime::now())).collect())
 }
@@ -271,8 +273,12 @@ mod tests {
     /// Of Port `vm1` with this MAC address and 10.0.0.5.
     fn lease(record: &str, port_mac: Option<&str>, running: Option<Running>) -> Lease {
         let hosts = BTreeMap::new();
-        let network =
-            Network { uid: UID.parse().unwrap(), report: None, rights: Rights::new(&hosts), running };
+        let network = Network {
+            uid: UID.parse().unwrap(),
+            report: None,
+            rights: Rights::new(&hosts, Vec::new()),
+            running,
+        };
         let port = PortName { name: "vm1".into(), mac_address: port_mac.map(str::to_owned) };
         let ports = BTreeMap::from([([10, 0, 0, 5].into(), port)]);
         let record = dnsmasq::records(record).next().unwrap();

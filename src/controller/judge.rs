@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down, reached};
 use super::nodes::elapsed;
 use super::predecessor::{held, predecessor, predecessor_of};
+use super::strangers::holder;
 use super::world::Snapshot;
 use crate::api::{Conditioned, DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
 use crate::desired::{Accepted, Inputs, Servers, accept};
@@ -158,9 +159,20 @@ impl Judged {
                 }
             }
         }
-        for server in active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name)) {
-            self.servers.extend(self.update(snapshot, server));
-        }
+        self.update_all(snapshot, uid, &withdrawn);
+    }
+
+    fn update_all(&mut self, snapshot: &Snapshot, uid: &str, withdrawn: &BTreeSet<String>) {
+        let stay = || active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name));
+        let holder = self
+            .accepted
+            .dynamic
+            .then(|| holder(stay().map(|server| (&**server, placed(snapshot, server, uid).standing))));
+        // Who is to stop hears it first.
+        let mut updates: Vec<_> =
+            stay().filter_map(|server| self.update(snapshot, server, holder.flatten())).collect();
+        updates.sort_by_key(|step| matches!(step, ServerStep::Apply(_, _, spec) if spec.dynamic));
+        self.servers.extend(updates);
     }
 
     /// Whoever may not be served is not served a moment longer.
@@ -185,6 +197,10 @@ impl Judged {
             state: ServerState::Active,
             addresses,
             mtu: self.accepted.mtu,
+            // The first one that there is; others have their turn when it is known.
+            dynamic: self.accepted.dynamic
+                && self.placing.len() == 1
+                && active(snapshot, uid).next().is_none(),
             awaited_revision: None,
             predecessor,
         };
@@ -192,7 +208,12 @@ impl Judged {
     }
 
     /// The change of a server that stays, if there is one.
-    fn update(&self, snapshot: &Snapshot, server: &DHCPServer) -> Option<ServerStep> {
+    fn update(
+        &self,
+        snapshot: &Snapshot,
+        server: &DHCPServer,
+        strangers: Option<&str>,
+    ) -> Option<ServerStep> {
         let reached = reached(server);
         let asked = self.entries.awaited.filter(|awaited| reached.is_none_or(|reached| reached < *awaited));
         let spec = DHCPServerSpec {
@@ -200,6 +221,7 @@ impl Judged {
             mtu: self.accepted.mtu,
             awaited_revision: asked.map_or(server.spec.awaited_revision.clone(), |at| Some(at.to_string())),
             predecessor: predecessor_of(snapshot, server),
+            dynamic: strangers == Some(server.spec.node_name.as_str()),
             ..server.spec.clone()
         };
         let name = server.metadata.name.clone().unwrap_or_default();

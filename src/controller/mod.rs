@@ -19,6 +19,7 @@ mod queue;
 mod schedule;
 mod segments;
 mod statuses;
+mod strangers;
 mod timers;
 mod world;
 

@@ -26,6 +26,8 @@ pub struct Accepted {
     pub families: BTreeSet<Family>,
     /// Whether its servers send router advertisements.
     pub advertised: bool,
+    /// Whether guests that are no Port are served.
+    pub dynamic: bool,
     /// By name.
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
@@ -61,6 +63,7 @@ pub fn accept(
         mtu: policy.mtu,
         families,
         advertised: served.clone().any(|subnet| subnet.advertised),
+        dynamic: served.clone().any(|subnet| subnet.dynamic.is_some()),
         slots: allotted.addresses(servers, &subnets),
         subnets: views,
         ports: ports.views,

@@ -309,3 +309,10 @@ fn dns_name(
     };
     Err(Problem::new(Reason::NameOutsideDomain, message))
 }
+/// Ports to which DHCPv4 gives no address: they are nobody's strangers.
+pub(super) fn silent(inputs: &Inputs, reservations: &[Reservation]) -> BTreeSet<MacAddr> {
+    let v4 = reservations.iter().filter(|port| port.family == Family::V4);
+    let answered: BTreeSet<_> = v4.map(|port| port.mac).collect();
+    let all = inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok());
+    all.filter(|mac| !answered.contains(mac)).collect()
+}

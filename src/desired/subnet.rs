@@ -26,6 +26,8 @@ pub(super) struct Served {
     pub(super) scope: bool,
     /// How its guests get addresses.
     pub(super) addressing: Addressing,
+    /// Addresses for guests that are no Port; `None`: this server has none for them.
+    pub(super) dynamic: Option<IpRange>,
     /// Whether its servers send router advertisements.
     pub(super) advertised: bool,
     /// The address of the DHCP server in it.
@@ -116,7 +118,8 @@ impl Served {
         let scope = spec.dhcp.mode != DhcpMode::Disabled;
         let addressing = addressing(subnet);
         let automatic = scope && addressing == Addressing::Dhcp;
-        let (subnet_name, ranges) = (name.to_owned(), ranges(subnet, cidr)?);
+        let (subnet_name, dynamic) = (name.to_owned(), dynamic(subnet)?);
+        let ranges = ranges(subnet, cidr, dynamic.as_ref())?;
         Ok(Self {
             pool: Pool {
                 subnet_name,
@@ -129,6 +132,7 @@ impl Served {
             gateway,
             scope,
             addressing,
+            dynamic,
             advertised: scope && is_advertised(subnet),
             server: None,
             resolvers: Vec::new(),
@@ -224,6 +228,7 @@ impl Served {
             cidr: self.pool.cidr,
             addressing: self.addressing,
             advertised: self.advertised,
+            dynamic: self.dynamic,
             lease_seconds,
             options,
         })
@@ -290,20 +295,30 @@ fn routes(subnet: &Subnet) -> Result<Vec<(IpNet, IpAddr)>, Problem> {
     subnet.spec.host_routes.iter().enumerate().map(route).collect()
 }
 
-fn ranges(subnet: &Subnet, cidr: IpNet) -> Result<Vec<IpRange>, Problem> {
-    match &subnet.spec.pools {
-        None => Ok(vec![IpRange::of(cidr)]),
+/// What Ports and servers get addresses of that ask for none: never one that is for other guests.
+fn ranges(subnet: &Subnet, cidr: IpNet, dynamic: Option<&IpRange>) -> Result<Vec<IpRange>, Problem> {
+    let pools: Vec<_> = match &subnet.spec.pools {
+        None => vec![IpRange::of(cidr)],
         Some(pools) => {
-            let range = |(i, pool): (usize, &AddressRange)| {
-                let field = |name: &str| format!("spec.pools[{i}].{name}");
-                Ok(IpRange {
-                    first: parsed(field("first"), &pool.first)?,
-                    last: parsed(field("last"), &pool.last)?,
-                })
-            };
-            pools.iter().enumerate().map(range).collect()
+            let named = |(i, pool)| range(&format!("spec.pools[{i}]"), pool);
+            pools.iter().enumerate().map(named).collect::<Result<_, _>>()?
         }
-    }
+    };
+    Ok(match dynamic {
+        None => pools,
+        Some(dynamic) => pools.into_iter().flat_map(|pool| pool.without(dynamic)).collect(),
+    })
+}
+
+fn dynamic(subnet: &Subnet) -> Result<Option<IpRange>, Problem> {
+    subnet.spec.dhcp.dynamic.as_ref().map(|addresses| range("spec.dhcp.dynamic", addresses)).transpose()
+}
+
+fn range(field: &str, range: &AddressRange) -> Result<IpRange, Problem> {
+    Ok(IpRange {
+        first: parsed(format!("{field}.first"), &range.first)?,
+        last: parsed(format!("{field}.last"), &range.last)?,
+    })
 }
 
 /// A tag for dnsmasq's files: of the UID, so that no name of a tenant's ever is one.

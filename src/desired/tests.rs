@@ -1,5 +1,6 @@
 //! Objects in, desired state out.
 
+mod dynamic;
 mod ipv6;
 mod metadata;
 

@@ -12,7 +12,7 @@ use super::kinds::{IPXE, matches4, matches6};
 use super::render::{DHCPV4, DHCPV6, GONE};
 use crate::node::INNER_DEVICE;
 use crate::service::{Addressing, Advertisement, Asker, Scope, Service};
-use crate::types::{Hex, NetworkUid};
+use crate::types::{Hex, IpRange, NetworkUid};
 
 /// Where the files of one network's dnsmasq are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +70,8 @@ impl Layout {
 /// The command line that gives guests `service`.
 pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     let path = |option: &str, path: PathBuf| format!("--{option}={}", path.display());
-    let mut argv: Vec<String> = FIXED.iter().map(|&arg| arg.to_owned()).collect();
+    let strangers = if service.is_open() { &OPEN[..] } else { &CLOSED };
+    let mut argv: Vec<String> = FIXED.iter().chain(strangers).map(|&arg| arg.to_owned()).collect();
     argv.push(format!("--interface={INNER_DEVICE}"));
     argv.push(path("pid-file", layout.pid()));
     argv.push(path("log-facility", layout.log()));
@@ -97,17 +98,16 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv
 }
 
-const FIXED: [&str; 12] = [
+const FIXED: [&str; 11] = [
     "dnsmasq",
     "--conf-file=/dev/null",
     "--no-hosts",
     "--no-resolv",
     "--bind-dynamic",
     "--except-interface=lo",
-    // Known guests are answered with or without a lease of this process; others never.
+    // Known guests are answered with or without a lease of this process.
     "--dhcp-authoritative",
-    "--dhcp-ignore=tag:!known",
-    // The default is 1,000; a lease is only ever given to a port.
+    // The default is 1,000; leases have their bound in the addresses that there are.
     "--dhcp-lease-max=16777216",
     // A line for each packet would let a guest fill the disk.
     "--quiet-dhcp",
@@ -116,6 +116,13 @@ const FIXED: [&str; 12] = [
     "--local=//",
     "--domain-needed",
 ];
+
+/// Strangers meet silence.
+const CLOSED: [&str; 1] = ["--dhcp-ignore=tag:!known"];
+
+/// Strangers are answered: without looking for their address on the segment first, for which known guests
+/// would wait; and with no name that they call themselves by.
+const OPEN: [&str; 2] = ["--no-ping", "--dhcp-ignore-names=tag:!known"];
 
 /// The enterprise of the servers' DUIDs: reserved, so that nobody else's are like ours.
 const DUID_ENTERPRISE: u32 = 0;
@@ -127,7 +134,8 @@ pub fn server_duid(uid: NetworkUid) -> Vec<u8> {
 }
 
 fn ranges(service: &Service) -> Vec<String> {
-    let mut ranges: Vec<_> = service.scopes.iter().filter_map(range).collect();
+    let mut ranges: Vec<_> =
+        service.scopes.iter().flat_map(|scope| [range(scope), dynamic(scope)]).flatten().collect();
     let is_read = service.scopes.iter().any(Scope::has_dhcp);
     if service.advertisement.is_some() && !is_read {
         ranges.push(format!("--dhcp-range={NOBODYS}"));
@@ -165,12 +173,39 @@ fn range(scope: &Scope) -> Option<String> {
         IpNet::V4(net) => net.netmask().to_string(),
         IpNet::V6(net) => net.prefix_len().to_string(),
     };
-    let lease = match scope.lease_seconds {
-        u32::MAX => "infinite".to_owned(),
-        seconds => seconds.to_string(),
-    };
+    let lease = lease(scope);
     let whom = if net.is_ipv4() { "tag:known".to_owned() } else { format!("tag:known,tag:!{GONE}") };
     Some(format!("--dhcp-range=set:{},{whom},{net},{mode},{size},{lease}", scope.key))
+}
+
+/// The addresses for strangers.
+fn dynamic(scope: &Scope) -> Option<String> {
+    let (IpRange { first, last }, IpNet::V4(net)) = (scope.dynamic?, scope.cidr) else { return None };
+    Some(format!(
+        "--dhcp-range=set:{},{STRANGERS},{first},{last},{},{}",
+        scope.key,
+        net.netmask(),
+        lease(scope)
+    ))
+}
+
+const STRANGERS: &str = "tag:!known";
+
+fn lease(scope: &Scope) -> String {
+    match scope.lease_seconds {
+        u32::MAX => "infinite".to_owned(),
+        seconds => seconds.to_string(),
+    }
+}
+
+/// The addresses that a process with this command line gives to strangers.
+pub fn dynamic_ranges(argv: &[String]) -> Vec<IpRange> {
+    let range = |arg: &String| {
+        let fields: Vec<_> = arg.strip_prefix("--dhcp-range=")?.split(',').collect();
+        let [_, STRANGERS, first, last, ..] = fields[..] else { return None };
+        Some(IpRange { first: first.parse().ok()?, last: last.parse().ok()? })
+    };
+    argv.iter().filter_map(range).collect()
 }
 
 /// Known, so that it is answered, and without an address.
@@ -215,6 +250,7 @@ mod tests {
             cidr: cidr.parse().unwrap(),
             addressing: Addressing::Dhcp,
             advertised: false,
+            dynamic: None,
             lease_seconds,
             options: OptionList::default(),
         };
@@ -252,11 +288,11 @@ mod tests {
         --bind-dynamic
         --except-interface=lo
         --dhcp-authoritative
-        --dhcp-ignore=tag:!known
         --dhcp-lease-max=16777216
         --quiet-dhcp
         --local=//
         --domain-needed
+        --dhcp-ignore=tag:!known
         --interface=dhcp0
         --pid-file=/state/networks/UID/pid
         --log-facility=/state/networks/UID/log
@@ -286,6 +322,7 @@ mod tests {
             key: format!("s{n}"),
             cidr: format!("2001:db8:a{n}::/64").parse().unwrap(),
             addressing: *addressing,
+            dynamic: None,
             advertised: *advertised,
             lease_seconds: 3600,
             options: OptionList::default(),

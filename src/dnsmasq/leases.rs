@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Client, Host, Lease, Rights};
+use super::{Client, Files, Host, Lease, Rights};
 use crate::types::MacAddr;
 
 /// A line of a lease file.
@@ -35,10 +35,11 @@ pub fn leases(text: &str) -> BTreeMap<IpAddr, Lease> {
     records(text).map(|record| (record.ip, record.lease)).collect()
 }
 
-/// The lines of a lease file that still hold with `hosts` where there were others `before`; a bad line would
-/// stop dnsmasq at its start.
-pub fn lease_file(text: &str, before: &BTreeMap<Client, Host>, hosts: &BTreeMap<Client, Host>) -> String {
-    let (before, rights) = (Rights::new(before), Rights::new(hosts));
+/// The lines of a lease file that still hold with `files` where there were other hosts `before`; a bad line
+/// would stop dnsmasq at its start.
+pub fn lease_file(text: &str, before: &BTreeMap<Client, Host>, files: &Files) -> String {
+    let before = Rights::new(before, Vec::new());
+    let rights = Rights::new(&files.hosts, files.dynamic.clone());
     let has = |Record { ip, lease, .. }| rights.has(ip, &lease) && !rights.took(ip, &before);
     let holds = |line: &&str| record(line).is_some_and(has);
     text.lines().filter(holds).fold(String::new(), |kept, line| kept + line + "\n")
@@ -78,6 +79,7 @@ pub(super) fn mac_of(duid: &str) -> Option<MacAddr> {
 mod tests {
     use super::*;
     use crate::node::Family;
+    use crate::types::IpRange;
     use proptest::prelude::*;
 
     fn host(ip: &str, name: &str) -> Host {
@@ -102,12 +104,17 @@ mod tests {
                    rubbish\nduid 00:02:00:00:00:00:01\n\
                    1700000000 3 2001:db8::5 b 00:03:00:01:02:00:00:00:00:09\n\
                    1700000000 1 2001:db8::6 a nothex\n";
-        assert_eq!(lease_file(&(good.to_owned() + bad), &hosts, &hosts), good);
-        assert_eq!(lease_file(good, &BTreeMap::new(), &hosts), good);
+        let files = |hosts: BTreeMap<Client, Host>| Files { hosts, ..Files::default() };
+        assert_eq!(lease_file(&(good.to_owned() + bad), &hosts, &files(hosts.clone())), good);
+        assert_eq!(lease_file(good, &BTreeMap::new(), &files(hosts.clone())), good);
+        let strangers = "0 02:00:00:00:00:09 10.0.0.6 * *\n0 02:00:00:00:00:09 10.0.0.7 * *\n";
+        let ip: IpAddr = [10, 0, 0, 7].into();
+        let open = Files { dynamic: vec![IpRange { first: ip, last: ip }], ..files(hosts.clone()) };
+        assert_eq!(lease_file(strangers, &hosts, &open), "0 02:00:00:00:00:09 10.0.0.7 * *\n");
         // The same name, and another MAC address: it gets the address once nobody has it.
         let other = "02:00:00:00:00:02".parse().unwrap();
         let moved = hosts.iter().map(|((_, family), host)| ((other, *family), host.clone())).collect();
-        assert_eq!(lease_file(good, &hosts, &moved), "");
+        assert_eq!(lease_file(good, &hosts, &files(moved)), "");
     }
 
     #[test]
@@ -129,7 +136,7 @@ mod tests {
         let held = |name: Option<&str>, duid: &str| {
             let name = name.map(|name| name.parse().unwrap());
             let lease = Lease::V6 { duid: duid.to_owned(), iaid: 1, name };
-            Rights::new(&hosts).holder("2001:db8::1".parse().unwrap(), &lease)
+            Rights::new(&hosts, Vec::new()).holder("2001:db8::1".parse().unwrap(), &lease)
         };
         assert_eq!(held(Some("a"), "00:04:01"), Some(mac(1)));
         assert_eq!(held(Some("b"), "00:04:01"), Some(mac(2)));

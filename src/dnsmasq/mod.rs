@@ -18,7 +18,7 @@ mod render;
 mod rights;
 mod state;
 
-pub use argv::{Layout, argv, lease_seconds, same_range, server_duid};
+pub use argv::{Layout, argv, dynamic_ranges, lease_seconds, same_range, server_duid};
 pub use host::{Client, Host, HostChange};
 pub use journal::{FIRST, addition, read_hosts, read_options};
 pub use leases::{Record, lease_file, leases, records};

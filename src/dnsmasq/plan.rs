@@ -42,6 +42,8 @@ fn remove(observed: Option<&Server>) -> Vec<Action> {
 fn restart(wanted: &Server, observed: &Server) -> Vec<Action> {
     let files = Files {
         hosts: wanted.hosts.entries.clone(),
+        silent: wanted.hosts.silent.clone(),
+        dynamic: wanted.dynamic(),
         options: wanted.options.values.clone(),
         names: wanted.names.clone(),
     };
@@ -63,7 +65,8 @@ impl Changes {
         let ports = hosts.iter().map(|((_, family), host)| (*family, host.tag.as_str()));
         let scopes = wanted.options.values.keys().map(|key| (key.code.family(), key.tag.as_str()));
         let tags: BTreeSet<_> = ports.chain(scopes).collect();
-        let (hosts, stuck_hosts) = observed.hosts.changes_to(hosts, &observed.names);
+        let (hosts, stuck_hosts) =
+            observed.hosts.changes_to(&wanted.hosts, &observed.names, !wanted.dynamic().is_empty());
         let (options, stuck_options) = observed.options.changes_to(&wanted.options.values, &tags);
         Self { hosts, options, stuck: stuck_hosts || stuck_options }
     }

@@ -20,9 +20,10 @@ pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, Op
     let host = |port: &Reservation| {
         ((port.mac, port.family), Host { offer: port.offer.clone(), tag: tag(port).to_owned() })
     };
+    let silent = service.silent.iter().map(|mac| (*mac, Family::V4));
     let server = Server {
         process: Some(Process { argv: argv(service, layout), current: true }),
-        hosts: Hosts::fresh(service.reservations.iter().map(host).collect()),
+        hosts: Hosts::fresh(service.reservations.iter().map(host).collect()).and_silent(silent.collect()),
         options: OptionSet::fresh(values),
         names: service.names.clone(),
         leases: BTreeMap::new(),

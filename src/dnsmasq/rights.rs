@@ -8,23 +8,25 @@ use std::net::IpAddr;
 use super::leases::mac_of;
 use super::{Client, Host, Lease};
 use crate::node::Family;
-use crate::types::{HostName, MacAddr};
+use crate::types::{HostName, IpRange, MacAddr};
 
 /// Who may have which address.
 #[derive(Debug)]
 pub struct Rights<'a> {
     hosts: &'a BTreeMap<Client, Host>,
     owners: BTreeMap<IpAddr, (MacAddr, &'a HostName)>,
+    /// Addresses that strangers may have.
+    dynamic: Vec<IpRange>,
 }
 
 impl<'a> Rights<'a> {
-    /// Those that these hosts' lines give.
-    pub fn new(hosts: &'a BTreeMap<Client, Host>) -> Self {
+    /// Those that these hosts' lines give, and ranges for strangers.
+    pub fn new(hosts: &'a BTreeMap<Client, Host>, dynamic: Vec<IpRange>) -> Self {
         let all = |(client, host): (&'a Client, &'a Host)| {
             let offer = host.offer.as_ref();
             offer.into_iter().flat_map(move |offer| offer.ips().map(|ip| (ip, (client.0, &offer.name))))
         };
-        Self { hosts, owners: hosts.iter().flat_map(all).collect() }
+        Self { hosts, owners: hosts.iter().flat_map(all).collect(), dynamic }
     }
 
     /// Whose line has an address.
@@ -41,11 +43,19 @@ impl<'a> Rights<'a> {
     /// Whether the holder of a lease has a right to it.
     pub fn has(&self, ip: IpAddr, lease: &Lease) -> bool {
         match lease {
-            Lease::V4(mac) => self.hosts.get(&(*mac, Family::V4)).is_some_and(|host| host.ip() == Some(ip)),
+            Lease::V4(mac) => match self.hosts.get(&(*mac, Family::V4)) {
+                Some(host) => host.ip() == Some(ip),
+                None => self.is_strangers(ip),
+            },
             // dnsmasq forgets the name of a lease when another one gets the same.
             Lease::V6 { name: None, .. } => self.owners.contains_key(&ip),
             Lease::V6 { name: Some(name), .. } => self.owners.get(&ip).is_some_and(|(_, own)| *own == name),
         }
+    }
+
+    /// Whether a stranger may have an address.
+    fn is_strangers(&self, ip: IpAddr) -> bool {
+        !self.owners.contains_key(&ip) && self.dynamic.iter().any(|range| range.contains(ip))
     }
 
     /// Whose lease it is, as far as can be told: in DHCPv6 by the name of the line that it was given by,
@@ -62,5 +72,25 @@ impl<'a> Rights<'a> {
                 client.or_else(|| mac_of(duid))
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::service::Offer;
+
+    #[test]
+    fn a_stranger_may_have_what_is_for_strangers_and_nobodys() {
+        let (mac, ip) = (|n| MacAddr::local([0, 0, 0, 0, n]), |n| IpAddr::from([10, 0, 0, n]));
+        let offer = Offer { ip: ip(101), more: vec![], name: "a".parse().unwrap() };
+        let line = Host { offer: Some(offer), tag: "p".into() };
+        let hosts = BTreeMap::from([((mac(1), Family::V4), line)]);
+        let rights = Rights::new(&hosts, vec![IpRange { first: ip(100), last: ip(110) }]);
+        let has = |n, m| rights.has(ip(n), &Lease::V4(mac(m)));
+        assert!(has(100, 9) && has(110, 9) && has(101, 1));
+        assert!(!has(101, 9), "it is a Port's");
+        assert!(!has(100, 1), "it is a Port now");
+        assert!(!has(99, 9) && !has(111, 9));
     }
 }

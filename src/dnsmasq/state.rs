@@ -8,10 +8,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::IpAddr;
 
+use super::argv::dynamic_ranges;
 use super::host::{Client, Host, HostChange};
 use super::rights::Rights;
 use super::{OptionKey, OptionSet};
-use crate::types::{DomainName, HostName, MacAddr};
+use crate::node::Family;
+use crate::types::{DomainName, HostName, IpRange, MacAddr};
 
 /// One dnsmasq, its files and its process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -47,6 +49,8 @@ pub struct Hosts {
     /// Names that a line of IPv6 had: it takes an IPv4 address that stands beside its name in the names'
     /// file, unless a line has that one already.
     pub takers: BTreeSet<DomainName>,
+    /// Who is not answered, even if strangers are.
+    pub silent: BTreeSet<Client>,
     /// How many lines were read.
     pub lines: usize,
     /// Not what we wrote: somebody else's file, a gap, a line that is not ours.
@@ -58,7 +62,13 @@ impl Hosts {
     pub fn fresh(entries: BTreeMap<Client, Host>) -> Self {
         let spent = entries.values().filter_map(Host::ipv4).collect();
         let takers = entries.values().filter_map(Host::taker).collect();
-        Self { lines: entries.len(), takers, entries, spent, foreign: false }
+        Self { lines: entries.len(), takers, entries, spent, ..Self::default() }
+    }
+
+    /// The same, in which lines say of others that they are not answered.
+    #[must_use]
+    pub fn and_silent(self, silent: BTreeSet<Client>) -> Self {
+        Self { lines: self.lines + silent.len(), silent, ..self }
     }
 
     /// Takes a line in, as dnsmasq does: one with a spent address changes nothing.
@@ -70,24 +80,40 @@ impl Hosts {
                 if host.ipv4().is_some_and(|ip| !self.spent.insert(ip)) {
                     return;
                 }
+                self.silent.remove(client);
                 self.entries.insert(*client, host.clone());
             }
             HostChange::Gone(client) => {
                 self.entries.remove(client);
+                self.silent.insert(*client);
             }
         }
     }
 
     /// The lines that lead to `wanted`, removals first, and whether something is left that only a
-    /// fresh process takes, while it answers for `names`.
+    /// fresh process takes, while it answers for `names`, and strangers if it is `open`.
     pub fn changes_to(
         &self,
-        wanted: &BTreeMap<Client, Host>,
+        wanted: &Self,
         names: &BTreeMap<IpAddr, Vec<DomainName>>,
+        open: bool,
     ) -> (Vec<HostChange>, bool) {
-        let gone = self.entries.keys().filter(|client| !wanted.contains_key(client));
-        let mut changes: Vec<_> = gone.map(|client| HostChange::Gone(*client)).collect();
-        let mut stuck = self.foreign || self.lines > 2 * wanted.len() + Self::SPARE_LINES;
+        let gone: BTreeSet<_> =
+            self.entries.keys().filter(|client| !wanted.entries.contains_key(client)).collect();
+        let silent = wanted.silent.difference(&self.silent);
+        let mut changes: Vec<_> = gone
+            .iter()
+            .copied()
+            .chain(silent.filter(|client| !gone.contains(client)))
+            .map(|client| HostChange::Gone(*client))
+            .collect();
+        // Who is a stranger now cannot be told apart from who is not answered.
+        let strangers = gone.into_iter().chain(&self.silent).any(|client| {
+            client.1 == Family::V4 && !wanted.silent.contains(client) && !wanted.entries.contains_key(client)
+        });
+        let wanted = &wanted.entries;
+        let mut stuck =
+            self.foreign || self.lines > 2 * wanted.len() + Self::SPARE_LINES || (open && strangers);
         let mut new = BTreeSet::new();
         for (client, host) in wanted.iter().filter(|(client, host)| self.entries.get(client) != Some(host)) {
             let lost = |ip| self.spent.contains(&ip) || self.is_taken(ip, names) || !new.insert(ip);
@@ -135,6 +161,10 @@ pub enum Lease {
 pub struct Files {
     /// Whom to answer.
     pub hosts: BTreeMap<Client, Host>,
+    /// Whom not to answer.
+    pub silent: BTreeSet<Client>,
+    /// Addresses that others may have.
+    pub dynamic: Vec<IpRange>,
     /// With what.
     pub options: BTreeMap<OptionKey, String>,
     /// Names by address.
@@ -229,16 +259,27 @@ pub fn record(server: &mut Option<Server>, action: &Action) {
 
 impl Server {
     fn prepare(&mut self, files: &Files) {
-        let (before, rights) = (Rights::new(&self.hosts.entries), Rights::new(&files.hosts));
+        let before = Rights::new(&self.hosts.entries, Vec::new());
+        let rights = Rights::new(&files.hosts, files.dynamic.clone());
         self.leases.retain(|ip, lease| rights.has(*ip, lease) && !rights.took(*ip, &before));
-        self.hosts = Hosts::fresh(files.hosts.clone());
+        self.hosts = Hosts::fresh(files.hosts.clone()).and_silent(files.silent.clone());
         self.options = OptionSet::fresh(files.options.clone());
         self.names.clone_from(&files.names);
     }
 
+    /// Who may have which address.
+    pub fn rights(&self) -> Rights<'_> {
+        Rights::new(&self.hosts.entries, self.dynamic())
+    }
+
+    /// Addresses that it gives to strangers.
+    pub(super) fn dynamic(&self) -> Vec<IpRange> {
+        self.process.as_ref().map(|process| dynamic_ranges(&process.argv)).unwrap_or_default()
+    }
+
     /// The leases that their holders have no right to, or no longer.
     pub fn stale_leases(&self) -> impl Iterator<Item = (IpAddr, &Lease)> {
-        let rights = Rights::new(&self.hosts.entries);
+        let rights = self.rights();
         self.leases.iter().filter(move |(ip, lease)| !rights.has(**ip, lease)).map(|(ip, lease)| (*ip, lease))
     }
 }
@@ -255,14 +296,14 @@ pub fn moved_leases(
     for change in changes {
         after.read(change);
     }
-    let (before, rights) = (Rights::new(&hosts.entries), Rights::new(&after.entries));
+    let of = |hosts| Rights::new(hosts, Vec::new());
+    let (before, rights) = (of(&hosts.entries), of(&after.entries));
     leases.into_iter().filter(|(ip, _)| rights.took(*ip, &before)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Family;
     use crate::service::Offer;
 
     #[test]

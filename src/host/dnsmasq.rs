@@ -235,8 +235,8 @@ fn complaint(output: &Output, log: &Path, offset: u64) -> String {
 
 /// All files as a process finds them that is about to start. None runs.
 fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
-    let new: Vec<_> =
-        files.hosts.iter().map(|(client, host)| HostChange::Set(*client, host.clone())).collect();
+    let answered = files.hosts.iter().map(|(client, host)| HostChange::Set(*client, host.clone()));
+    let new: Vec<_> = answered.chain(files.silent.iter().copied().map(HostChange::Gone)).collect();
     let written = [
         (layout.hosts(), FIRST, dnsmasq::hosts_text(&new)),
         (layout.options(), FIRST, dnsmasq::options_text(&files.options)),
@@ -247,7 +247,7 @@ fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
     files::directory(layout.dir())?;
     // While the hosts of the last process are still there to be read.
     let old = files::read(&layout.leases())?;
-    let kept = dnsmasq::lease_file(&old, &kept_hosts(layout)?.entries, &files.hosts);
+    let kept = dnsmasq::lease_file(&old, &kept_hosts(layout)?.entries, files);
     if kept != old {
         files::replace(&layout.leases(), &layout.dir().join(NEW), &kept)?;
     }

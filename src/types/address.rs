@@ -24,6 +24,21 @@ impl IpRange {
         self.first <= ip && ip <= self.last
     }
 
+    /// What is left of it before and after `other`.
+    pub fn without(self, other: &Self) -> impl Iterator<Item = Self> {
+        let before = previous_address(other.first).map(|end| (self.first, self.last.min(end)));
+        let after = next_address(other.last).map(|start| (self.first.max(start), self.last));
+        let left = if self.first <= other.last && other.first <= self.last {
+            [before, after]
+        } else {
+            [Some((self.first, self.last)), None]
+        };
+        left.into_iter()
+            .flatten()
+            .filter(|(first, last)| first <= last)
+            .map(|(first, last)| Self { first, last })
+    }
+
     /// How many addresses; `u128::MAX` for all there are of IPv6.
     pub fn len(&self) -> u128 {
         bits(self.last).saturating_sub(bits(self.first)).saturating_add(1)
@@ -39,6 +54,13 @@ fn bits(ip: IpAddr) -> u128 {
     match ip {
         IpAddr::V4(ip) => u32::from(ip).into(),
         IpAddr::V6(ip) => ip.into(),
+    }
+}
+
+fn previous_address(ip: IpAddr) -> Option<IpAddr> {
+    match ip {
+        IpAddr::V4(ip) => Some(Ipv4Addr::from(u32::from(ip).checked_sub(1)?).into()),
+        IpAddr::V6(ip) => Some(Ipv6Addr::from(u128::from(ip).checked_sub(1)?).into()),
     }
 }
 
@@ -96,5 +118,19 @@ mod tests {
         assert_eq!(spelled_out(ip), "2001:0db8:0000:0000:0000:0000:0000:0000");
         assert!(is_same(&spelled_out(ip), "2001:db8::") && !is_same("2001:db8::", "2001:db8::1"));
         assert!(is_same("10.0.0.1", &spelled_out([10, 0, 0, 1].into())) && !is_same("x", "y"));
+    }
+
+    #[test]
+    fn a_range_without_another_is_what_is_before_and_after() {
+        let range =
+            |first: u8, last: u8| IpRange { first: [10, 0, 0, first].into(), last: [10, 0, 0, last].into() };
+        let without = |a: IpRange, b: IpRange| a.without(&b).collect::<Vec<_>>();
+        assert_eq!(without(range(1, 9), range(3, 5)), [range(1, 2), range(6, 9)]);
+        assert_eq!(without(range(1, 9), range(0, 5)), [range(6, 9)]);
+        assert_eq!(without(range(1, 9), range(5, 20)), [range(1, 4)]);
+        assert_eq!(without(range(1, 9), range(0, 20)), []);
+        assert_eq!(without(range(1, 9), range(10, 20)), [range(1, 9)]);
+        let all = IpRange { first: [0; 4].into(), last: [255; 4].into() };
+        assert_eq!(without(all, all), []);
     }
 }

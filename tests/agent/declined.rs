@@ -24,7 +24,7 @@ fn both() -> String {
 }
 
 /// Somebody on the segment with addresses that nobody gave it.
-fn intruder<'a>(site: &'a Site) -> Guest<'a> {
+fn intruder(site: &Site) -> Guest<'_> {
     let guest = site.guest(9);
     site.lab.run_in(guest.netns(), "ip addr add 10.0.0.20/24 dev eth0");
     site.lab.run_in(guest.netns(), "ip addr add 2001:db8::20/64 dev eth0 nodad");

@@ -101,17 +101,17 @@ fn a_flood_of_forged_servers_is_bounded_and_delays_nobody() {
     let (guest, bad) = (site.guest(1), site.guest(9));
     let wire = Wire::open(&site.lab, Some(bad.netns()), "eth0");
     let passes = site.passes();
-    let mut sent = 0;
-    let found = until_found(&site, "ForeignDHCPServer", "and others", || {
+    let mut next = 0_u16;
+    let mut flood = || {
         for _ in 0..500 {
-            wire.send(&offer(sent));
-            sent += 1;
+            wire.send(&offer(next));
+            next = next.wrapping_add(1);
         }
-    });
+    };
+    let found = until_found(&site, "ForeignDHCPServer", "and others", &mut flood);
     assert_eq!(found.message.matches("answers").count(), 8, "{}", found.message);
     for _ in 0..20 {
-        (0..500).for_each(|n| wire.send(&offer(10_000 + sent + n)));
-        sent += 500;
+        flood();
         std::thread::sleep(Duration::from_millis(50));
     }
     site.until_leased(&guest, Ipv4Addr::new(10, 0, 0, 20));

@@ -21,6 +21,7 @@ mod changes;
 mod clients;
 mod crash;
 mod declined;
+mod dynamic;
 mod endings;
 mod examples;
 mod foreign;

@@ -21,6 +21,7 @@ use control_plane::{ControlPlane, Settings};
 
 mod chaos;
 mod crds;
+mod dynamic;
 mod failover;
 mod failures;
 mod foreign;

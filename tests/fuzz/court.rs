@@ -146,6 +146,7 @@ fn difference(model: &Model, wanted: &Model) -> String {
     for (part, is, shall) in [
         ("argv", format!("{:?}", model.argv), format!("{:?}", wanted.argv)),
         ("hosts", format!("{:?}", model.hosts), format!("{:?}", wanted.hosts)),
+        ("silent", format!("{:?}", model.silent), format!("{:?}", wanted.silent)),
         ("options", format!("{:?}", model.options), format!("{:?}", wanted.options)),
         ("names", format!("{:?}", model.names), format!("{:?}", wanted.names)),
         ("known", format!("{:?}", model.known), format!("{:?}", wanted.known)),
@@ -161,7 +162,8 @@ fn difference(model: &Model, wanted: &Model) -> String {
 /// The three files of a server.
 pub fn files(server: &Server) -> [String; 3] {
     let set = |(mac, host): (&_, &kube_dhcp::dnsmasq::Host)| HostChange::Set(*mac, host.clone());
-    let hosts: Vec<_> = server.hosts.entries.iter().map(set).collect();
+    let silent = server.hosts.silent.iter().copied().map(HostChange::Gone);
+    let hosts: Vec<_> = server.hosts.entries.iter().map(set).chain(silent).collect();
     [hosts_text(&hosts), options_text(&server.options.values), names_text(&server.names)]
 }
 

@@ -31,6 +31,8 @@ pub struct Model {
     pub argv: Vec<String>,
     /// By MAC address, and whether it is of DHCPv6.
     pub hosts: BTreeMap<(String, bool), Host>,
+    /// MAC addresses that DHCPv4 does not answer.
+    pub silent: BTreeSet<String>,
     pub options: Options,
     pub names: BTreeMap<IpAddr, Vec<String>>,
     /// The MAC addresses that DHCPv6 hears; `None`: all.
@@ -45,6 +47,10 @@ impl Model {
     pub fn read(argv: &[String], hosts: &str, options: &str, names: &str) -> Result<Self, String> {
         let mut model = Self { argv: argv.to_vec(), ..Self::default() };
         for line in lines(hosts)? {
+            if let Some(mac) = line.strip_suffix(",tag:!dhcpv6,ignore").filter(|mac| is_mac(mac)) {
+                model.silent.insert(mac.to_owned());
+                continue;
+            }
             let (client, host) = host(line).ok_or_else(|| format!("no host: {line:?}"))?;
             if model.hosts.insert(client, host).is_some() {
                 return Err(format!("two lines for one MAC address: {line:?}"));
@@ -84,9 +90,7 @@ fn lines(text: &str) -> Result<Vec<&str>, String> {
 fn host(line: &str) -> Option<((String, bool), Host)> {
     let fields: Vec<_> = line.split(',').collect();
     let [mac, protocol, tag, rest @ ..] = &fields[..] else { return None };
-    let octets: Vec<_> = mac.split(':').collect();
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    if octets.len() != 6 || !octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex)) {
+    if !is_mac(mac) {
         return None;
     }
     let six = match *protocol {
@@ -109,6 +113,12 @@ fn host(line: &str) -> Option<((String, bool), Host)> {
     }
     let name = name.strip_suffix('.').filter(|name| is_label(name))?.to_owned();
     Some((client, Host { tag, ips, name }))
+}
+
+pub fn is_mac(text: &str) -> bool {
+    let octets: Vec<_> = text.split(':').collect();
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    octets.len() == 6 && octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex))
 }
 
 /// `10.0.0.5 name.of.it`

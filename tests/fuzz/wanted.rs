@@ -7,14 +7,14 @@ use kube_dhcp::desired::Desired;
 use serde_json::Value;
 
 use crate::court::is_in_network;
-use crate::model::{Code, Host, Model, Options};
+use crate::model::{Code, Host, Model, Options, is_mac};
 use crate::model_options::ADVERTISED;
 use crate::net::{Net, octets};
 use crate::scene::{STATE, Scene, Subject, UID};
 use crate::wanted_options::{option, routes, wire_name};
 use crate::wanted_subnet::{Subnet, list, text};
 
-const FIXED: [&str; 12] = [
+const FIXED: [&str; 11] = [
     "dnsmasq",
     "--conf-file=/dev/null",
     "--no-hosts",
@@ -22,7 +22,6 @@ const FIXED: [&str; 12] = [
     "--bind-dynamic",
     "--except-interface=lo",
     "--dhcp-authoritative",
-    "--dhcp-ignore=tag:!known",
     "--dhcp-lease-max=16777216",
     "--quiet-dhcp",
     "--local=//",
@@ -86,6 +85,13 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     advertised(scene, &subnets, &mut model);
     for port in scene.ports.values() {
         one_port(scene, port, desired, &subnets, &mut model);
+    }
+    if subnets.iter().any(Subnet::is_dynamic) {
+        let macs = scene.ports.values().filter_map(|port| port.spec["macAddress"].as_str());
+        let one = |mac: &str| is_mac(mac) && u8::from_str_radix(&mac[..2], 16).unwrap() & 1 == 0;
+        let unanswered = |mac: &String| one(mac) && !model.hosts.contains_key(&(mac.clone(), false));
+        let silent = macs.map(str::to_lowercase).filter(unanswered);
+        model.silent = silent.collect();
     }
     before_dhcpv6(scene, desired, &subnets, &mut model);
     model
@@ -176,13 +182,18 @@ fn domain(scene: &Scene) -> Option<String> {
 }
 
 fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
-    let mut argv: Vec<_> = FIXED.iter().map(|&arg| arg.to_owned()).collect();
+    let strangers: &[&str] = if subnets.iter().any(Subnet::is_dynamic) {
+        &["--no-ping", "--dhcp-ignore-names=tag:!known"]
+    } else {
+        &["--dhcp-ignore=tag:!known"]
+    };
+    let mut argv: Vec<_> = FIXED.iter().chain(strangers).map(|&arg| arg.to_owned()).collect();
     argv.push("--interface=dhcp0".to_owned());
     argv.extend(FILES.map(|(option, file)| format!("--{option}={STATE}/networks/{UID}/{file}")));
     argv.extend(["--dhcp-match=set:ipxe,175", "--dhcp-userclass=set:ipxe,iPXE"].map(str::to_owned));
     argv.extend(MACHINES.map(|(tag, number)| format!("--dhcp-match=set:{tag},option:client-arch,{number}")));
     argv.push(format!("--tag-if=set:no-arch{}", machines()));
-    argv.extend(subnets.iter().filter(|s| s.server.is_some()).filter_map(Subnet::range));
+    argv.extend(subnets.iter().filter(|s| s.server.is_some()).flat_map(Subnet::ranges));
     argv.extend(advertising(scene, subnets));
     argv.push(format!("--dhcp-host={},tag:!dhcpv6", asker()));
     argv.push(format!("--dhcp-host={},tag:dhcpv6", own()));

@@ -48,7 +48,32 @@ impl<'a> Subnet<'a> {
         self.server.is_some() && self.net.is_ipv6() && !self.is_slaac()
     }
 
-    pub fn range(&self) -> Option<String> {
+    /// Whether it has addresses for strangers.
+    pub fn is_dynamic(&self) -> bool {
+        self.server.is_some() && self.subject.spec["dhcp"]["mode"] == "Dynamic"
+    }
+
+    pub fn ranges(&self) -> Vec<String> {
+        self.range().into_iter().chain(self.strangers()).collect()
+    }
+
+    fn strangers(&self) -> Option<String> {
+        let dynamic = &self.subject.spec["dhcp"]["dynamic"];
+        let (key, size, lease) = (self.subject.key('s'), self.net.size(), self.lease());
+        let ip = |field: &str| text(&dynamic[field]).parse::<IpAddr>().unwrap();
+        let addresses = || format!("{},{}", ip("first"), ip("last"));
+        self.is_dynamic().then(|| format!("--dhcp-range=set:{key},tag:!known,{},{size},{lease}", addresses()))
+    }
+
+    fn lease(&self) -> String {
+        match self.subject.spec["dhcp"]["leaseDurationSeconds"].as_u64() {
+            None => "86400".to_owned(),
+            Some(4_294_967_295) => "infinite".to_owned(),
+            Some(seconds) => seconds.to_string(),
+        }
+    }
+
+    fn range(&self) -> Option<String> {
         let mode = match (self.is_slaac(), self.is_formed() && self.is_advertised()) {
             (true, true) => "slaac",
             (true, false) => return None,
@@ -57,11 +82,7 @@ impl<'a> Subnet<'a> {
         };
         let (key, net, size) = (self.subject.key('s'), self.net.ip, self.net.size());
         let not_gone = if self.net.is_ipv6() { ",tag:!gone" } else { "" };
-        let lease = match self.subject.spec["dhcp"]["leaseDurationSeconds"].as_u64() {
-            None => "86400".to_owned(),
-            Some(4_294_967_295) => "infinite".to_owned(),
-            Some(seconds) => seconds.to_string(),
-        };
+        let lease = self.lease();
         Some(format!("--dhcp-range=set:{key},tag:known{not_gone},{net},{mode},{size},{lease}"))
     }
 
