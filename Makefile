@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages controlplane
+.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages test-packages controlplane
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -14,11 +14,11 @@ demo: packages ## Serve a real guest on this machine, and clean up (root; ten to
 cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a node that dies (root, Go; eight minutes more the first time)
 	@hack/cluster-demo.sh
 
-test: packages controlplane lint ## All checks and tests (root)
+test: test-packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
 	$(CARGO) test --locked --release --test fuzz -- --nocapture
 
-soak: packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
+soak: test-packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
 	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture
 
 bench: packages ## Measure against the budgets, side by side with a floor (root)
@@ -43,8 +43,11 @@ lint: ## Format and lints
 deny: ## Licences and sources of all dependencies (needs cargo-deny)
 	$(CARGO) deny --locked check licenses bans sources
 
-packages: ## Install what demo and tests need
+packages: ## Install what the demo needs
 	@hack/packages.sh
+
+test-packages: ## Install what the tests need
+	@hack/packages.sh test
 
 controlplane: ## Build the Kubernetes API server that tests run against, once (needs Go)
 	@hack/controlplane.sh >/dev/null

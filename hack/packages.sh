@@ -1,10 +1,11 @@
 #!/bin/sh
-# Installs what the demo and the tests need, or says what is missing.
+# Installs what the demo needs, and with the argument `test` what the tests need besides, or says what is missing.
 set -eu
 
 # command:Debian package
 needed="dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 udhcpc:udhcpc dhclient:isc-dhcp-client
 dig:bind9-dnsutils unshare:util-linux sysctl:procps nft:nftables pidof:sysvinit-utils strace:strace curl:curl cc:gcc"
+[ "${1:-}" != test ] || needed="$needed ovs-vswitchd:openvswitch-switch"
 
 missing=""
 for pair in $needed; do
@@ -23,5 +24,12 @@ fi
 echo "Installing$missing"
 export DEBIAN_FRONTEND=noninteractive
 apt-get update -qq
+# No service is started: tests start their own.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e $policy ]; then
+    trap 'rm -f $policy' EXIT
+    printf '#!/bin/sh\nexit 101\n' >$policy
+    chmod +x $policy
+fi
 # shellcheck disable=SC2086
 apt-get install -y -qq --no-install-recommends $missing >/dev/null

@@ -302,8 +302,17 @@ impl<H: Host> Agent<H> {
         for signal in self.workers.values() {
             signal.observe();
         }
+        self.collect().await;
         self.sweep().await;
         self.say();
+    }
+
+    /// What is left of networks that nobody looks after, such as a port of a switch that was away.
+    async fn collect(&mut self) {
+        match self.context.host.networks().await {
+            Ok(all) => all.into_iter().for_each(|uid| self.signal(uid, None).observe()),
+            Err(e) => warn!(error = &e as &(dyn std::error::Error + 'static), "cannot look for what is left"),
+        }
     }
 
     async fn sweep(&self) {

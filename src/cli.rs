@@ -13,6 +13,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::desired::NodeConfig;
+use crate::host::{Attaching, OVS_SOCKET};
 use crate::metadata::Upstream;
 use crate::types::ObjectName;
 
@@ -59,14 +60,24 @@ pub struct NodeArgs {
     #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
     pub state_dir: PathBuf,
 
-    /// What a physical network is on this machine: bridge:BRIDGE, or macvlan:INTERFACE; may be repeated.
-    /// {vlan} stands for a VLAN's number.
+    /// What a physical network is on this machine: bridge:BRIDGE, macvlan:INTERFACE, or
+    /// ovs:BRIDGE of Open vSwitch; may be repeated.
+    /// {vlan} in a name stands for a VLAN's number.
     #[arg(long = "physical-network", value_name = "NAME=KIND:INTERFACE")]
     pub physical_networks: Vec<PhysicalNetworkArg>,
 
     /// Create bridges that do not exist.
     #[arg(long)]
     pub create_bridges: bool,
+
+    /// Allow macvlan: of an interface that carries the node's own address or a default route. The node
+    /// itself does not hear macvlans of its interfaces.
+    #[arg(long)]
+    pub macvlan_on_node_interfaces: bool,
+
+    /// Socket of Open vSwitch's database, for ovs:.
+    #[arg(long, value_name = "PATH", default_value = OVS_SOCKET)]
+    pub ovs_socket: PathBuf,
 
     /// DNS server for questions about other names; may be repeated. None: they are refused.
     #[arg(long = "dns-forwarder", value_name = "IP")]
@@ -99,11 +110,6 @@ pub struct AgentArgs {
     /// Address of /livez, /readyz and /metrics; "off": none.
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9467")]
     pub listen: Listen,
-
-    /// Allow macvlan: of an interface that carries the node's own address or a default route. The node
-    /// itself does not hear macvlans of its interfaces.
-    #[arg(long)]
-    pub macvlan_on_node_interfaces: bool,
 
     /// At the end take down what is served, instead of leaving it to serve on.
     #[arg(long)]
@@ -311,6 +317,14 @@ impl NodeArgs {
             several_servers: true,
             metadata: self.metadata_upstream.is_some(),
         })
+    }
+
+    /// How devices are attached.
+    pub fn attaching(&self) -> Attaching {
+        Attaching {
+            macvlan_on_node_interfaces: self.macvlan_on_node_interfaces,
+            ovs_socket: self.ovs_socket.clone(),
+        }
     }
 
     /// The node's name.

@@ -367,7 +367,7 @@ fn segment(
 fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
     match attached {
         Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges }),
-        Attached::Macvlan(_) => None,
+        Attached::Macvlan(_) | Attached::Ovs { .. } => None,
     }
 }
 

@@ -63,6 +63,8 @@ pub enum Reason {
     InterfaceNotFound,
     /// The parent of the macvlan may not be one.
     InterfaceUnusable,
+    /// Open vSwitch does not answer, or does not act.
+    OpenVSwitchAway,
     /// dnsmasq did not take the Port's line.
     RefusedByServer,
     /// The node did not do what it was told; tried again.
@@ -103,7 +105,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 46] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -131,6 +133,7 @@ impl Reason {
         Self::BridgeNotFound,
         Self::InterfaceNotFound,
         Self::InterfaceUnusable,
+        Self::OpenVSwitchAway,
         Self::RefusedByServer,
         Self::HostFailed,
         Self::NotAnswering,
@@ -284,6 +287,12 @@ impl Reason {
                 "Reconciling",
                 "Network",
                 "use an interface that nothing else uses, or allow this one as the message says",
+            ),
+            Self::OpenVSwitchAway => (
+                "OpenVSwitchAway",
+                "Reconciling",
+                "Network",
+                "start ovsdb-server and ovs-vswitchd, or give the agent the right --ovs-socket",
             ),
             Self::RefusedByServer => (
                 "RefusedByServer",

@@ -154,19 +154,27 @@ impl<H: Host> Beacon<H> {
             // One for each VLAN is there when a Network needs it.
             None => None,
         };
-        let mtu = link.as_ref().and_then(|link| Some(link.as_ref().ok()?.as_ref()?.mtu));
+        let mtu = link.as_ref().and_then(|link| link.as_ref().ok()?.as_ref()?.mtu);
         let is_there = || (LinkState::Up, Reason::Ready, String::new());
         let (state, reason, message) =
             link.map_or_else(is_there, |link| link_state(attachment, link, create));
         let status = AgentPhysicalNetwork {
             name: name.to_owned(),
             attachment: attachment.to_string(),
-            vlan: if attachment.carries_vlans() { VlanSupport::Supported } else { VlanSupport::Unsupported },
+            vlan: vlan_support(attachment),
             state,
             mtu,
             message,
         };
         Physical { status, reason }
+    }
+}
+
+fn vlan_support(attachment: &Attachment) -> VlanSupport {
+    match (attachment.carries_vlans(), attachment.carries_untagged()) {
+        (true, true) => VlanSupport::Any,
+        (true, false) => VlanSupport::Supported,
+        (false, _) => VlanSupport::Unsupported,
     }
 }
 

@@ -94,9 +94,10 @@ pub(super) fn host_failed(action: Option<&Action>, error: &(dyn std::error::Erro
 /// What is wrong with the node as its operator made it, or something of ours.
 pub(super) fn reason_of(error: &host::Error) -> Reason {
     match error {
-        host::Error::BridgeMissing(_) => Reason::BridgeNotFound,
+        host::Error::BridgeMissing(_) | host::Error::OvsBridgeMissing(_) => Reason::BridgeNotFound,
         host::Error::ParentMissing(_) => Reason::InterfaceNotFound,
         host::Error::NotAParent(..) | host::Error::ParentInUse(..) => Reason::InterfaceUnusable,
+        host::Error::OvsAway(..) | host::Error::OvsRefused { .. } => Reason::OpenVSwitchAway,
         host::Error::MtuTooLarge { .. } => Reason::MTUTooLarge,
         _ => Reason::HostFailed,
     }

@@ -102,11 +102,11 @@ pub struct AgentPhysicalNetwork {
     #[schemars(length(min = 1, max = 63))]
     pub name: String,
 
-    /// What it is on the node, such as bridge:br0.
+    /// What it is on the node, such as bridge:br0, macvlan:eth1 or ovs:br-int.
     #[schemars(length(max = 64))]
     pub attachment: String,
 
-    /// Which Networks it can carry: those with a VLAN, or untagged ones.
+    /// Which Networks it can carry: those with a VLAN, or untagged ones, or both.
     pub vlan: VlanSupport,
 
     /// Whether it is there.
@@ -130,6 +130,8 @@ pub enum VlanSupport {
     Supported,
     /// Untagged Networks only.
     Unsupported,
+    /// Both.
+    Any,
 }
 
 /// Whether a link is there.

@@ -15,8 +15,9 @@ impl FromStr for PhysicalNetworkArg {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, attachment) =
-            text.split_once('=').ok_or("expected NAME=bridge:BRIDGE or NAME=macvlan:INTERFACE")?;
+        let (name, attachment) = text
+            .split_once('=')
+            .ok_or("expected NAME=bridge:BRIDGE, NAME=macvlan:INTERFACE or NAME=ovs:BRIDGE")?;
         let ok = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
         if !(1..=63).contains(&name.len()) || !name.bytes().all(ok) {
             return Err(format!("{name:?} cannot be a PhysicalNetwork's name: 1 to 63 of a-z, 0-9, '-'"));
@@ -36,12 +37,14 @@ mod tests {
         assert!(parse("lan=bridge:br-{vlan}").is_ok());
         assert!(parse("lan=macvlan:eth1").is_ok());
         assert!(parse("lan=macvlan:eth1.{vlan}").is_ok());
+        assert!(parse("lan=ovs:br-int").is_ok());
         for text in [
             "lan",
             "lan=br0",
             "lan=bridge:",
             "lan=macvlan:",
             "lan=ipvlan:eth1",
+            "lan=ovs:br-{vlan}",
             "lan=bridge:a/b",
             "lan=bridge:..",
             "LAN=bridge:br0",

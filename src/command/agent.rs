@@ -11,7 +11,7 @@ use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
 use crate::cluster::client::{Error, connect};
 use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
-use crate::host::{AgentLock, Allowed, LinuxHost, raise_descriptor_limit};
+use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::serve::serve;
@@ -27,8 +27,8 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     raise_descriptor_limit();
     let metrics = Metrics::default();
     let proxy = args.node.metadata_upstream.clone().map(|to| Arc::new(Proxy::new(to, metrics.clone())));
-    let allowed = Allowed { macvlan_on_node_interfaces: args.macvlan_on_node_interfaces };
-    let host = LinuxHost::new(&node.state)?.allowing(allowed).with_proxy(proxy.clone());
+    let attaching = args.node.attaching();
+    let host = LinuxHost::new(&node.state)?.attaching(&attaching).with_proxy(proxy.clone());
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();
     let connection = match args.manifests {

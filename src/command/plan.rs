@@ -46,7 +46,7 @@ struct Trouble {
 /// Prints what the agent would do, and why it would not do more.
 pub async fn plan(args: PlanArgs) -> Result<()> {
     let mut node = args.node.config()?;
-    let host = LinuxHost::look(&node.state)?;
+    let host = LinuxHost::look(&node.state)?.attaching(&args.node.attaching());
     node.state = host.state_dir().to_owned();
     let batch = Directory::read_once(&args.manifests, &node.state)?;
     let mut planned = Planned { actions: Vec::new(), problems: Vec::new() };

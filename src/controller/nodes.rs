@@ -130,8 +130,8 @@ fn reach(status: &DHCPAgentStatus) -> BTreeMap<String, Reach> {
     let of = |network: &crate::api::AgentPhysicalNetwork| {
         let reach = Reach {
             down_for: (network.state != LinkState::Up).then_some(Duration::ZERO),
-            vlans: network.vlan == VlanSupport::Supported,
-            untagged: network.vlan == VlanSupport::Unsupported,
+            vlans: network.vlan != VlanSupport::Unsupported,
+            untagged: network.vlan != VlanSupport::Supported,
         };
         (network.name.clone(), reach)
     };

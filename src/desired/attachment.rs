@@ -14,6 +14,8 @@ pub enum Attachment {
     Bridge(Interface),
     /// The parent of macvlans.
     Macvlan(Interface),
+    /// A bridge of Open vSwitch, with all VLANs.
+    Ovs(Interface),
 }
 
 /// The name of an interface; `{vlan}` in it stands for the VLAN's number.
@@ -52,12 +54,16 @@ impl Interface {
 impl FromStr for Attachment {
     type Err = String;
 
-    /// `bridge:br0`, `bridge:br-{vlan}`, `macvlan:eth1`, `macvlan:eth1.{vlan}`
+    /// `bridge:br0`, `bridge:br-{vlan}`, `macvlan:eth1`, `macvlan:eth1.{vlan}`, `ovs:br-int`
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             Some(("bridge", name)) => name.parse().map(Self::Bridge),
             Some(("macvlan", name)) => name.parse().map(Self::Macvlan),
-            _ => Err(format!("{text:?} is neither bridge:NAME nor macvlan:NAME")),
+            Some(("ovs", name)) if name.contains(VLAN) => {
+                Err(format!("{text:?} needs no {VLAN}: a bridge of Open vSwitch has all VLANs"))
+            }
+            Some(("ovs", name)) => name.parse().map(Self::Ovs),
+            _ => Err(format!("{text:?} is none of bridge:NAME, macvlan:NAME, ovs:NAME")),
         }
     }
 }
@@ -68,47 +74,49 @@ impl fmt::Display for Attachment {
         match self {
             Self::Bridge(Interface(name)) => write!(f, "bridge:{name}"),
             Self::Macvlan(Interface(name)) => write!(f, "macvlan:{name}"),
+            Self::Ovs(Interface(name)) => write!(f, "ovs:{name}"),
         }
     }
 }
 
 impl Attachment {
-    /// It is one interface for each VLAN, and none for untagged Networks.
+    /// It can carry Networks with a VLAN.
     pub fn carries_vlans(&self) -> bool {
         match self {
             Self::Bridge(name) | Self::Macvlan(name) => name.is_template(),
+            Self::Ovs(_) => true,
         }
+    }
+
+    /// It can carry untagged Networks: it is not one interface for each VLAN.
+    pub fn carries_untagged(&self) -> bool {
+        self.common().is_some()
     }
 
     /// What there is of it without a Network; `None` where each has its own.
     pub fn common(&self) -> Option<Attached> {
         match self {
-            _ if self.carries_vlans() => None,
+            Self::Bridge(name) | Self::Macvlan(name) if name.is_template() => None,
             Self::Bridge(Interface(name)) => Some(Attached::Bridge(name.clone())),
             Self::Macvlan(Interface(name)) => Some(Attached::Macvlan(name.clone())),
+            Self::Ovs(Interface(name)) => Some(Attached::Ovs { bridge: name.clone(), vlan: None }),
         }
     }
 
     /// What a Network of this VLAN is attached to. `physical` is for the message.
     pub(super) fn carry(&self, physical: &str, vlan: Option<u16>) -> Result<Attached, Problem> {
         match (vlan, self) {
-            (Some(vlan), _) if !self.carries_vlans() => Err(self.refuses_vlan(physical, vlan)),
-            (Some(vlan), Self::Bridge(name)) => Ok(Attached::Bridge(name.of(vlan))),
-            (Some(vlan), Self::Macvlan(name)) => Ok(Attached::Macvlan(name.of(vlan))),
+            (Some(vlan), Self::Bridge(name)) if name.is_template() => Ok(Attached::Bridge(name.of(vlan))),
+            (Some(vlan), Self::Macvlan(name)) if name.is_template() => Ok(Attached::Macvlan(name.of(vlan))),
+            (Some(vlan), Self::Bridge(Interface(name))) => {
+                Err(refuses(vlan, physical, "bridge", name, "br-"))
+            }
+            (Some(vlan), Self::Macvlan(Interface(name))) => {
+                Err(refuses(vlan, physical, "macvlan", name, &format!("{name}.")))
+            }
+            (vlan, Self::Ovs(Interface(name))) => Ok(Attached::Ovs { bridge: name.clone(), vlan }),
             (None, _) => self.common().ok_or_else(|| self.refuses_untagged(physical)),
         }
-    }
-
-    fn refuses_vlan(&self, physical: &str, vlan: u16) -> Problem {
-        let message = match self {
-            Self::Bridge(Interface(name)) => format!(
-                "spec.segmentation: bridge {name} carries no VLANs; map {physical} to a bridge for each, like bridge:br-{VLAN}, to use VLAN {vlan}"
-            ),
-            Self::Macvlan(Interface(name)) => format!(
-                "spec.segmentation: a macvlan of {name} carries no VLANs; map {physical} to an interface for each, like macvlan:{name}.{VLAN}, to use VLAN {vlan}"
-            ),
-        };
-        Problem::new(Reason::NotSupported, message)
     }
 
     fn refuses_untagged(&self, physical: &str) -> Problem {
@@ -117,6 +125,13 @@ impl Attachment {
         );
         Problem::new(Reason::NotSupported, message)
     }
+}
+
+fn refuses(vlan: u16, physical: &str, kind: &str, name: &str, stem: &str) -> Problem {
+    let message = format!(
+        "spec.segmentation: {kind}:{name} carries no VLANs; map {physical} to an interface for each, like {kind}:{stem}{VLAN}, to use VLAN {vlan}"
+    );
+    Problem::new(Reason::NotSupported, message)
 }
 
 #[cfg(test)]
@@ -136,6 +151,8 @@ mod tests {
         assert_eq!(carried("bridge:br-{vlan}", Some(7)).unwrap(), "bridge:br-7");
         assert_eq!(carried("macvlan:eth1", None).unwrap(), "macvlan:eth1");
         assert_eq!(carried("macvlan:eth1.{vlan}", Some(7)).unwrap(), "macvlan:eth1.7");
+        assert_eq!(carried("ovs:br-int", None).unwrap(), "ovs:br-int");
+        assert_eq!(carried("ovs:br-int", Some(7)).unwrap(), "ovs:br-int");
     }
 
     #[test]

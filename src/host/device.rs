@@ -2,20 +2,25 @@
 //!
 //! Called by `linux`. What each shall be is decided elsewhere.
 
+use std::path::PathBuf;
+
 use rtnetlink::Handle;
 
 use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
+use super::ovs::Ovs;
 use super::removal::Removals;
-use super::{Error, NodeLink, link, macvlan, observe, question};
+use super::{Error, NodeLink, ethtool, link, macvlan, observe, question};
 use crate::node::{Attached, Bridge, INNER_DEVICE, outer_device};
 use crate::types::{MacAddr, NetworkUid};
 
-/// What the operator allows.
-#[derive(Debug, Clone, Default)]
-pub struct Allowed {
+/// What the operator allows, and where Open vSwitch is.
+#[derive(Debug, Clone)]
+pub struct Attaching {
     /// Macvlans of an interface that carries the node's own address or a default route.
     pub macvlan_on_node_interfaces: bool,
+    /// The socket of its database.
+    pub ovs_socket: PathBuf,
 }
 
 /// All devices of a node.
@@ -24,7 +29,8 @@ pub(super) struct Devices {
     pub(super) handle: Handle,
     pub(super) monitor: Monitor,
     pub(super) removals: Removals,
-    pub(super) allowed: Allowed,
+    pub(super) ovs: Ovs,
+    pub(super) macvlan_on_node_interfaces: bool,
     pub(super) wires: question::Wires,
 }
 
@@ -67,6 +73,7 @@ impl Devices {
         match attached {
             Attached::Bridge(name) => self.create_pair(&netns, wanted, name).await,
             Attached::Macvlan(parent) => self.create_macvlan(&netns, wanted, parent).await,
+            Attached::Ovs { bridge, vlan } => self.create_plugged(&netns, wanted, bridge, *vlan).await,
         }
     }
 
@@ -75,10 +82,45 @@ impl Devices {
         let outer = outer_device(uid);
         let bridge = link::bridge(&self.handle, bridge).await?;
         self.delete(uid).await?;
-        link::create_pair(&self.handle, &outer, netns, mac, mtu, &bridge).await?;
+        link::create_pair(&self.handle, &outer, netns, mac, mtu, Some(&bridge), Some(&bridge)).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
         link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
-        self.monitor.expect(&outer, uid, bridge.index);
+        self.monitor.expect(&outer, uid, Some(bridge.index));
+        Ok(())
+    }
+
+    /// A port of Open vSwitch once it is whole.
+    async fn create_plugged(
+        &self,
+        netns: &Netns,
+        wanted: Wanted<'_>,
+        bridge: &str,
+        vlan: Option<u16>,
+    ) -> Result<(), Error> {
+        let Wanted { uid, label, mac, mtu } = wanted;
+        let outer = outer_device(uid);
+        self.ovs.require(bridge).await?;
+        self.ovs.unplug_for_another(uid).await?;
+        self.delete(uid).await?;
+        let local = link::get(&self.handle, bridge).await?;
+        link::create_pair(&self.handle, &outer, netns, mac, mtu, None, local.as_ref()).await?;
+        link::finish_outer(&self.handle, &outer, uid, label).await?;
+        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
+        self.plug(netns, uid, mac, bridge, vlan).await
+    }
+
+    /// A switch in user space reads frames as they are: with checksums that a NIC was to finish.
+    async fn plug(
+        &self,
+        netns: &Netns,
+        uid: NetworkUid,
+        mac: MacAddr,
+        bridge: &str,
+        vlan: Option<u16>,
+    ) -> Result<(), Error> {
+        netns.run(|| ethtool::checksums_in_software(INNER_DEVICE)).await?.map_err(Error::Offload)?;
+        self.ovs.plug(uid, mac, bridge, vlan).await?;
+        self.monitor.expect(&outer_device(uid), uid, None);
         Ok(())
     }
 
@@ -91,11 +133,12 @@ impl Devices {
     }
 
     async fn parent(&self, name: &str) -> Result<link::Link, Error> {
-        macvlan::parent(&self.handle, name, self.allowed.macvlan_on_node_interfaces).await
+        macvlan::parent(&self.handle, name, self.macvlan_on_node_interfaces).await
     }
 
     /// Both ends, which need not belong together.
     pub(super) async fn delete(&self, uid: NetworkUid) -> Result<(), Error> {
+        self.ovs.unplug(uid).await?;
         self.remove_outer(&outer_device(uid)).await?;
         match netns::find(uid)? {
             Named::Namespace(netns) => delete_inside(&netns.connect().await?).await,
@@ -115,13 +158,28 @@ impl Devices {
 
     /// A veth; a macvlan is where it is from its first moment.
     pub(super) async fn attach(&self, uid: NetworkUid, attached: &Attached) -> Result<(), Error> {
-        let Attached::Bridge(bridge) = attached else { return Ok(()) };
+        self.monitor.forget(&outer_device(uid));
+        match attached {
+            Attached::Bridge(bridge) => self.attach_to_bridge(uid, bridge).await,
+            Attached::Macvlan(_) => Ok(()),
+            Attached::Ovs { bridge, vlan } => self.attach_to_ovs(uid, bridge, *vlan).await,
+        }
+    }
+
+    async fn attach_to_bridge(&self, uid: NetworkUid, bridge: &str) -> Result<(), Error> {
         let bridge = link::bridge(&self.handle, bridge).await?;
         let outer = outer_device(uid);
-        self.monitor.forget(&outer);
+        self.ovs.unplug(uid).await?;
         link::attach(&self.handle, &outer, &bridge).await?;
-        self.monitor.expect(&outer, uid, bridge.index);
+        self.monitor.expect(&outer, uid, Some(bridge.index));
         Ok(())
+    }
+
+    async fn attach_to_ovs(&self, uid: NetworkUid, bridge: &str, vlan: Option<u16>) -> Result<(), Error> {
+        let netns = netns::open(uid)?;
+        let device = link::get(&netns.connect().await?, INNER_DEVICE).await?;
+        let mac = device.and_then(|device| device.mac).ok_or_else(|| Error::NoLink(INNER_DEVICE.into()))?;
+        self.plug(&netns, uid, mac, bridge, vlan).await
     }
 
     pub(super) async fn set_mtu(&self, uid: NetworkUid, mtu: u32) -> Result<(), Error> {
@@ -170,8 +228,12 @@ impl Devices {
                 self.monitor.heed(parent);
                 self.parent(parent).await?
             }
+            Attached::Ovs { bridge, .. } => {
+                self.ovs.require(bridge).await?;
+                return Ok(Some(NodeLink { up: true, mtu: None }));
+            }
         };
-        Ok(Some(NodeLink { up: found.up, mtu: found.mtu }))
+        Ok(Some(NodeLink { up: found.up, mtu: Some(found.mtu) }))
     }
 }
 

@@ -105,6 +105,23 @@ pub enum Error {
         /// The parent's.
         most: u32,
     },
+    /// By its socket.
+    #[error("cannot speak to Open vSwitch at {0}")]
+    OvsAway(PathBuf, #[source] io::Error),
+    /// Somebody else's to make.
+    #[error("Open vSwitch has no bridge {0}: create it (ovs-vsctl add-br {0})")]
+    OvsBridgeMissing(String),
+    /// By its name.
+    #[error("Open vSwitch does not take port {port}: {message}")]
+    OvsRefused {
+        /// The device.
+        port: String,
+        /// In its own words.
+        message: String,
+    },
+    /// A device that a program reads.
+    #[error("cannot turn the checksum offload of the DHCP device off")]
+    Offload(#[source] io::Error),
     /// With its prefix.
     #[error("cannot change address {0}")]
     ChangeAddress(ipnet::IpNet, #[source] rtnetlink::Error),

@@ -148,7 +148,8 @@ pub(super) async fn ensure_bridge(handle: &Handle, name: &str) -> Result<(), Err
     Ok(())
 }
 
-/// The pair: the inner end in `netns`, the outer one here, a port of the bridge. Not up: the kernel
+/// The pair: the inner end in `netns`, the outer one here, a port of the bridge if there is one, with at
+/// least the MTU of what it is `among`. Not up: the kernel
 /// refuses that for an end whose other end is only being made.
 pub(super) async fn create_pair(
     handle: &Handle,
@@ -156,7 +157,8 @@ pub(super) async fn create_pair(
     netns: &Netns,
     mac: MacAddr,
     mtu: u32,
-    bridge: &Link,
+    bridge: Option<&Link>,
+    among: Option<&Link>,
 ) -> Result<(), Error> {
     let inner = LinkUnspec::new_with_name(INNER_DEVICE)
         .address(mac.octets().to_vec())
@@ -164,8 +166,11 @@ pub(super) async fn create_pair(
         .setns_by_fd(netns.raw_fd());
     let pair = LinkMessageBuilder::<LinkVeth>::new(outer, INNER_DEVICE)
         .set_info_data(InfoData::Veth(InfoVeth::Peer(inner.build())))
-        .mtu(outer_mtu(mtu, bridge))
-        .controller(bridge.index);
+        .mtu(among.map_or(mtu, |among| outer_mtu(mtu, among)));
+    let pair = match bridge {
+        Some(bridge) => pair.controller(bridge.index),
+        None => pair,
+    };
     create(handle, outer, pair.build()).await
 }
 

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rtnetlink::Handle;
 use tokio::sync::{Notify, RwLock, mpsc};
 
-use super::device::{Allowed, Devices, Wanted};
+use super::device::{Attaching, Devices, Wanted};
 use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
 use super::machine::blocking;
 use super::metadata::Listeners;
 use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
+use super::ovs::{Ears, Ovs};
 use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
@@ -32,6 +33,9 @@ use crate::types::{MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
 const EVENTS: usize = 65_536;
+
+/// Open vSwitch's own default.
+pub const OVS_SOCKET: &str = "/run/openvswitch/db.sock";
 
 /// Have the kernel tell others of a device's addresses.
 const NOTIFY: [&str; 2] =
@@ -74,28 +78,25 @@ impl LinuxHost {
         let failed = |e| Error::Open("a netlink socket", e);
         let handle = netns::connect(&tokio::runtime::Handle::current()).map_err(failed)?;
         let monitor = Monitor::start(handle.clone(), sender.clone()).map_err(failed)?;
-        let processes = Processes::new(sender)?;
+        let processes = Processes::new(sender.clone())?;
         processes.take_in(survey::survey(&state)?)?;
         let removals = Removals::start(handle.clone());
         let driver = Driver { state: state.clone(), processes, starts: RwLock::default() };
         let events = Mutex::new(Some(receiver));
         let firewall = Firewall::default();
-        let devices = Devices {
-            handle,
-            monitor,
-            removals,
-            allowed: Allowed::default(),
-            wires: question::Wires::default(),
-        };
+        let ovs = Ovs::new(OVS_SOCKET.as_ref(), Ears { events: sender, changed: monitor.links_changed() });
+        let wires = question::Wires::default();
+        let devices = Devices { handle, monitor, removals, ovs, macvlan_on_node_interfaces: false, wires };
         let listeners = Listeners::default();
         let (writes, written, acts) = (None, Mutex::default(), false);
         Ok(Self { state, firewall, driver, devices, listeners, events, writes, written, acts })
     }
 
-    /// The same where more is allowed, or less.
+    /// The same with other ways of attaching devices.
     #[must_use]
-    pub fn allowing(mut self, allowed: Allowed) -> Self {
-        self.devices.allowed = allowed;
+    pub fn attaching(mut self, attaching: &Attaching) -> Self {
+        self.devices.macvlan_on_node_interfaces = attaching.macvlan_on_node_interfaces;
+        self.devices.ovs = self.devices.ovs.at(&attaching.ovs_socket);
         self
     }
 
@@ -215,6 +216,7 @@ impl Host for LinuxHost {
             Ok(named)
         });
         networks.extend(named.await?);
+        networks.extend(self.devices.ovs.networks().await);
         Ok(networks)
     }
 
@@ -242,9 +244,14 @@ impl Host for LinuxHost {
         let (server, (outer_end, port_of), mut inside) = tokio::try_join!(server, outside, inside)?;
         let metadata = self.listeners.observed(uid, inside.metadata.take());
         let parent = observe::parent(&self.devices.handle, inside.device.as_ref()).await?;
-        let device = observe::device(&inside, outer_end.as_ref(), port_of.as_ref(), parent.as_ref());
-        if let (Some(true), Some(port_of)) = (device.as_ref().map(|device| device.up), &port_of) {
-            self.devices.monitor.expect(&outer, uid, port_of.index);
+        let port =
+            if self.devices.ovs.concerns(uid, wanted) { self.devices.ovs.look(uid).await } else { None };
+        let place =
+            observe::Place { port_of: port_of.as_ref(), parent: parent.as_ref(), port: port.as_ref() };
+        let device = observe::device(&inside, outer_end.as_ref(), &place);
+        if device.as_ref().is_some_and(|device| device.up) && (port_of.is_some() || port.is_some()) {
+            let bridge = port_of.as_ref().map(|bridge| bridge.index);
+            self.devices.monitor.expect(&outer, uid, bridge);
         }
         let bridge = self.observe_bridge(bridge_of(wanted), port_of.as_ref()).await?;
         let namespace = namespace.or(netns.map(|_| inside.namespace));

@@ -10,6 +10,7 @@ mod device;
 mod dnsmasq;
 mod dry_run;
 mod error;
+mod ethtool;
 mod files;
 mod firewall;
 mod gate;
@@ -25,6 +26,7 @@ mod netns;
 mod nft;
 mod observe;
 mod overhear;
+mod ovs;
 mod packet;
 mod probe;
 mod process;
@@ -48,12 +50,12 @@ use crate::foreign::Heard;
 use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
-pub use device::Allowed;
+pub use device::Attaching;
 pub use dnsmasq::{kept_hosts, kept_networks};
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use files::read as read_text;
-pub use linux::LinuxHost;
+pub use linux::{LinuxHost, OVS_SOCKET};
 pub use machine::{
     AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,
     raise_descriptor_limit,
@@ -140,8 +142,8 @@ pub trait Host: Send + Sync + 'static {
 pub struct NodeLink {
     /// Whether it is set up.
     pub up: bool,
-    /// In bytes.
-    pub mtu: u32,
+    /// In bytes, where it is one for all that are attached.
+    pub mtu: Option<u32>,
 }
 
 /// What came of an action that succeeded.

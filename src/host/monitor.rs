@@ -20,8 +20,8 @@ use crate::types::NetworkUid;
 
 type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
-/// The devices by name, each with its network and the bridge it was seen in.
-type Devices = Mutex<HashMap<String, (NetworkUid, u32)>>;
+/// The devices by name, each with its network and the bridge it was seen in, if its kind is in one.
+type Devices = Mutex<HashMap<String, (NetworkUid, Option<u32>)>>;
 
 /// Links of others that somebody wants to hear of.
 #[derive(Default)]
@@ -88,8 +88,8 @@ impl Monitor {
         self.bases.leave(uid);
     }
 
-    /// From now on this device is to be up and in this bridge.
-    pub(super) fn expect(&self, name: &str, uid: NetworkUid, bridge: u32) {
+    /// From now on this device is to be up, and in this bridge.
+    pub(super) fn expect(&self, name: &str, uid: NetworkUid, bridge: Option<u32>) {
         lock(&self.devices).insert(name.to_owned(), (uid, bridge));
     }
 
@@ -105,7 +105,7 @@ impl Drop for Monitor {
     }
 }
 
-fn lock(devices: &Devices) -> MutexGuard<'_, HashMap<String, (NetworkUid, u32)>> {
+fn lock(devices: &Devices) -> MutexGuard<'_, HashMap<String, (NetworkUid, Option<u32>)>> {
     devices.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -162,8 +162,8 @@ fn suspect(link: Link, deleted: bool, devices: &Devices) -> Option<(String, Netw
     (deleted || !is_well(&link, bridge)).then_some((link.name, uid))
 }
 
-fn is_well(link: &Link, bridge: u32) -> bool {
-    link.up && link.controller == Some(bridge)
+fn is_well(link: &Link, bridge: Option<u32>) -> bool {
+    link.up && (bridge.is_none() || link.controller == bridge)
 }
 
 #[cfg(test)]
@@ -174,7 +174,7 @@ mod tests {
     async fn lost_messages_are_an_event_of_every_network() {
         let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
         let handle = rtnetlink::new_connection().unwrap().1;
-        let devices = Arc::new(Mutex::new(HashMap::from([("kd1".to_owned(), (uid, 1))])));
+        let devices = Arc::new(Mutex::new(HashMap::from([("kd1".to_owned(), (uid, Some(1)))])));
         let (sender, mut events) = mpsc::channel(1);
         let (lost, messages) = futures::channel::mpsc::unbounded();
         let payload = NetlinkPayload::Overrun(Vec::new());

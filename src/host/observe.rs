@@ -14,6 +14,7 @@ use super::link::{self, Link};
 use super::machine::find_dnsmasq;
 use super::metadata::There;
 use super::netns::{self, LOOPBACK, Netns};
+use super::ovs::Port;
 use super::process::Process;
 use super::{Error, files, firewall, machine, metadata, neighbour, nft, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
@@ -82,27 +83,37 @@ pub(super) fn sysctl_path(sysctl: Sysctl) -> String {
     format!("/proc/sys/net/{}", sysctl.path())
 }
 
+/// What is there on the node of a device.
+pub(super) struct Place<'a> {
+    /// What the outer end is a port of, as the kernel says.
+    pub(super) port_of: Option<&'a Link>,
+    /// What the device is a macvlan of.
+    pub(super) parent: Option<&'a Link>,
+    /// The port in Open vSwitch, and where, if it is as it shall be.
+    pub(super) port: Option<&'a Port>,
+}
+
 /// The pair, if both ends are where they belong. A half of one has a MAC that nobody wants, so that
 /// it is replaced, or removed.
-pub(super) fn device(
-    inside: &Inside,
-    outer: Option<&Link>,
-    bridge: Option<&Link>,
-    parent: Option<&Link>,
-) -> Option<Device> {
+pub(super) fn device(inside: &Inside, outer: Option<&Link>, place: &Place<'_>) -> Option<Device> {
+    let Place { port_of, parent, port } = *place;
     let inner = match (&inside.device, outer, parent) {
-        (None, None, _) => return None,
+        (None, None, _) if port.is_none() => return None,
         (Some(inner), Some(outer), None) if inner.peer == Some(outer.index) => inner,
-        (Some(inner), None, Some(_)) if inner.macvlan == Some(MacVlanMode::Bridge) => inner,
+        (Some(inner), None, Some(_)) if inner.macvlan == Some(MacVlanMode::Bridge) && port.is_none() => inner,
         _ => return Some(half()),
     };
     let Some(mac) = inner.mac else { return Some(half()) };
-    let bridge = || bridge.map(|bridge| Attached::Bridge(bridge.name.clone()));
+    let attached = match (parent, port) {
+        (Some(parent), _) => Some(Attached::Macvlan(parent.name.clone())),
+        (None, Some(port)) => port.attached.clone(),
+        (None, None) => port_of.map(|bridge| Attached::Bridge(bridge.name.clone())),
+    };
     Some(Device {
         mac,
         // One that nobody wants, if the outer end lets less through. It may let through more.
         mtu: if outer.is_none_or(|outer| inner.mtu <= outer.mtu) { inner.mtu } else { 0 },
-        attached: parent.map(|parent| Attached::Macvlan(parent.name.clone())).or_else(bridge),
+        attached,
         up: inner.up && outer.is_none_or(|outer| outer.up) && inside.loopback_up,
         addresses: inside.addresses.clone(),
         gateways: inside.gateways.clone(),

@@ -9,20 +9,30 @@ pub enum Attached {
     Bridge(String),
     /// A macvlan of this interface.
     Macvlan(String),
+    /// A veth whose outer end is an access port of this bridge of Open vSwitch.
+    Ovs {
+        /// By its name.
+        bridge: String,
+        /// `None`: untagged.
+        vlan: Option<u16>,
+    },
 }
 
 impl Attached {
     /// Whether a veth that is attached to nothing can be attached to this as it is.
     pub fn takes_a_veth(&self) -> bool {
         match self {
-            Self::Bridge(_) => true,
+            Self::Bridge(_) | Self::Ovs { .. } => true,
             Self::Macvlan(_) => false,
         }
     }
 
     /// Whether a device that is attached to `other` can be attached to this as it is.
     pub fn can_follow(&self, other: &Self) -> bool {
-        self == other || matches!((self, other), (Self::Bridge(_), Self::Bridge(_)))
+        match (self, other) {
+            (Self::Bridge(_), Self::Bridge(_)) | (Self::Ovs { .. }, Self::Ovs { .. }) => true,
+            _ => self == other,
+        }
     }
 
     /// Where a device of it is, in words.
@@ -30,6 +40,10 @@ impl Attached {
         match self {
             Self::Bridge(name) => format!("in bridge {name}"),
             Self::Macvlan(parent) => format!("as a macvlan of {parent}"),
+            Self::Ovs { bridge, vlan: None } => format!("in bridge {bridge} of Open vSwitch, untagged"),
+            Self::Ovs { bridge, vlan: Some(vlan) } => {
+                format!("in bridge {bridge} of Open vSwitch, VLAN {vlan}")
+            }
         }
     }
 }
@@ -40,6 +54,7 @@ impl fmt::Display for Attached {
         match self {
             Self::Bridge(name) => write!(f, "bridge:{name}"),
             Self::Macvlan(parent) => write!(f, "macvlan:{parent}"),
+            Self::Ovs { bridge, .. } => write!(f, "ovs:{bridge}"),
         }
     }
 }

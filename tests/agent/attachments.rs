@@ -4,8 +4,9 @@ use std::net::Ipv4Addr;
 
 use crate::agent::Agent;
 use crate::lab::Mac;
-use crate::manifests::{fixed, lan, lan_v4, network};
-use crate::site::Site;
+use crate::manifests::{fixed, lan, lan_v4, network, object};
+use crate::site::{Site, patiently};
+use crate::switch::START;
 
 const VM1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 
@@ -84,4 +85,58 @@ fn a_network_whose_mapping_changes_moves() {
         assert_eq!(site.links().iter().filter(|name| name.starts_with("kd")).count(), devices);
         agent.kill9();
     }
+}
+
+/// Two switches for guests behind Open vSwitch: one in VLAN 100, one in another.
+const BEHIND: &str = "for vlan in 100 200; do
+        ip link add up$vlan type veth peer name down$vlan; ip link set up$vlan master vlan$vlan up; ip link set down$vlan up
+        ovs-vsctl add-port br-int down$vlan tag=$vlan
+    done";
+
+fn in_vlan_100() -> String {
+    let spec = "physicalNetworkRef: {name: trunk}\nsegmentation: {type: VLAN, vlan: {id: 100}}\ndns: {domain: vm.example.org}";
+    object("Network", "lan", spec) + &lan_v4("") + &fixed("vm1", Mac::nth(1), "10.0.0.20", "hostname: vm1")
+}
+
+#[test]
+fn a_port_of_open_vswitch_serves_its_vlan() {
+    let site = Site::new();
+    site.run_shell(START);
+    for name in ["vlan100", "vlan200"] {
+        site.lab.bridge(name);
+    }
+    site.run_shell(BEHIND);
+    site.write("a.yaml", &in_vlan_100());
+    let launch = site.launch().physical(&["trunk=ovs:br-int"]);
+    let agent = launch.start_ready();
+    let guest = site.lab.guest("vlan100", Mac::nth(1));
+    site.until_leased(&guest, VM1);
+    assert_eq!(attachment(&site), "ovs:br-int");
+    assert!(site.lab.guest("vlan200", Mac::nth(1)).silent());
+    // The switch is a program here: it passes frames on as they are, checksums and all.
+    site.lab.run_in(guest.netns(), "iptables -t mangle -A POSTROUTING -p udp -j CHECKSUM --checksum-fill");
+    site.lab.address(guest.netns(), "eth0", "10.0.0.20/24");
+    let server = site.status().server("lan");
+    let dig = format!("dig +short +tries=2 +time=3 @{server} vm1.vm.example.org");
+    assert_eq!(site.lab.run_in(guest.netns(), &dig), "10.0.0.20\n");
+    site.run_shell(&format!("ovs-vsctl del-port {}", site.outer_device()));
+    site.until_leased(&guest, VM1);
+    assert_adopted(&site, agent, "trunk=ovs:br-int");
+    site.remove_all();
+    let _agent = launch.start_ready();
+    patiently("nothing of ours is left", |instead| {
+        *instead = site.remains(true).join(" ");
+        (instead == "br-int").then_some(())
+    });
+    assert!(!site.run_shell("ovs-vsctl list-ports br-int").contains("kd"));
+}
+
+#[test]
+fn open_vswitch_is_waited_for() {
+    let site = Site::new();
+    site.write("a.yaml", &in_vlan_100());
+    let _agent = site.launch().physical(&["trunk=ovs:br-int"]).start_ready();
+    site.until_not_ready("Network", "lan", "OpenVSwitchAway", "/run/openvswitch/db.sock");
+    site.run_shell(START);
+    site.until_ready("Network", "lan");
 }

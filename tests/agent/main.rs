@@ -9,6 +9,8 @@
 mod lab;
 #[path = "../largest/mod.rs"]
 mod largest;
+#[path = "../switch/mod.rs"]
+mod switch;
 
 mod agent;
 mod manifests;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use kube_dhcp::host::{Allowed, Host, LinuxHost};
+use kube_dhcp::host::{Attaching, Host, LinuxHost};
 use kube_dhcp::node::{Action, Attached, Segment, namespace_name, outer_device};
 
 use crate::fixture::*;
@@ -158,7 +158,8 @@ fn an_interface_that_is_no_parent_is_refused() {
         refused("eth1", "eth1 carries a default route").await;
         sh("ip address add 192.0.2.1/24 dev eth1");
         refused("eth1", "eth1 carries the node's address 192.0.2.1").await;
-        let host = host.allowing(Allowed { macvlan_on_node_interfaces: true });
+        let host =
+            host.attaching(&Attaching { macvlan_on_node_interfaces: true, ovs_socket: "/nowhere".into() });
         settle(&host, uid(1), &wanted("eth1")).await;
         assert!(lease_from(1, "switch"));
         apply(&host, uid(1), &Action::DeleteDevice).await;

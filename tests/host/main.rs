@@ -10,4 +10,7 @@ mod inside;
 mod ipv6;
 mod macvlan;
 mod network;
+mod ovs;
 mod server;
+#[path = "../switch/mod.rs"]
+mod switch;

@@ -32,9 +32,14 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
     };
     let node = NodeConfig {
         name: "n1".into(),
-        attachments: [("lan", "bridge:br0"), ("wire", "macvlan:eth1"), ("cable", "macvlan:eth2")]
-            .map(|(name, text)| (name.to_owned(), text.parse().unwrap()))
-            .into(),
+        attachments: [
+            ("lan", "bridge:br0"),
+            ("wire", "macvlan:eth1"),
+            ("cable", "macvlan:eth2"),
+            ("fabric", "ovs:br-int"),
+        ]
+        .map(|(name, text)| (name.to_owned(), text.parse().unwrap()))
+        .into(),
         create_bridges: true,
         state: "/state".into(),
         metadata: true,
@@ -48,7 +53,7 @@ fn uid() -> NetworkUid {
 }
 
 fn network() -> impl Strategy<Value = Value> {
-    let physical = prop::sample::select(vec!["lan", "lan", "wire", "cable"]);
+    let physical = prop::sample::select(vec!["lan", "lan", "wire", "cable", "fabric"]);
     let services = prop::sample::select(vec!["None", "IsolatedSubnets", "Always"]);
     let network = (physical, services, any::<bool>(), prop::option::of(1400..1403u16));
     network.prop_map(|(physical, service, domain, mtu)| {

@@ -11,7 +11,7 @@ const TYPE: u16 = !(NESTED | 1 << 14);
 
 /// One attribute.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Attribute {
+pub(in crate::host) enum Attribute {
     /// Type and value.
     Plain(u16, Vec<u8>),
     /// Type and what is in it.
@@ -19,18 +19,18 @@ pub(super) enum Attribute {
 }
 
 /// A text, with the zero that ends it.
-pub(super) fn text(kind: u16, value: &str) -> Attribute {
+pub(in crate::host) fn text(kind: u16, value: &str) -> Attribute {
     Attribute::Plain(kind, format!("{value}\0").into_bytes())
 }
 
 /// A number.
-pub(super) fn number(kind: u16, value: u32) -> Attribute {
+pub(in crate::host) fn number(kind: u16, value: u32) -> Attribute {
     Attribute::Plain(kind, value.to_be_bytes().to_vec())
 }
 
 impl Attribute {
     /// Appends it to a message.
-    pub(super) fn write(&self, body: &mut Vec<u8>) {
+    pub(in crate::host) fn write(&self, body: &mut Vec<u8>) {
         let start = body.len();
         body.extend([0; HEADER]);
         let kind = match self {
@@ -61,24 +61,24 @@ impl Attribute {
 }
 
 /// Whether all of `wanted` are among the attributes of `body`.
-pub(super) fn all_in(wanted: &[Attribute], body: &[u8]) -> bool {
+pub(in crate::host) fn all_in(wanted: &[Attribute], body: &[u8]) -> bool {
     wanted.iter().all(|wanted| read(body).any(|(kind, value)| wanted.is(kind, value)))
 }
 
 /// Whether those of `body` are `wanted`, one for one.
-pub(super) fn equal(wanted: &[Attribute], body: &[u8]) -> bool {
+pub(in crate::host) fn equal(wanted: &[Attribute], body: &[u8]) -> bool {
     let mut there = read(body);
     let same = wanted.iter().all(|wanted| there.next().is_some_and(|(kind, value)| wanted.is(kind, value)));
     same && there.next().is_none()
 }
 
 /// The first attribute of this type.
-pub(super) fn find(body: &[u8], kind: u16) -> Option<&[u8]> {
+pub(in crate::host) fn find(body: &[u8], kind: u16) -> Option<&[u8]> {
     read(body).find(|(own, _)| *own == kind).map(|(_, value)| value)
 }
 
 /// The attributes in `body`.
-pub(super) fn read(mut body: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+pub(in crate::host) fn read(mut body: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
     std::iter::from_fn(move || {
         let [a, b, c, d] = *body.first_chunk::<HEADER>()?;
         let length = usize::from(u16::from_ne_bytes([a, b]));

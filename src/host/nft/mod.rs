@@ -5,7 +5,7 @@
 //! of a rule as text in the rule) are only read; the tables before the DHCPv6 server (`known`) and the
 //! metadata service (`guests`) are ours.
 
-mod attribute;
+pub(super) mod attribute;
 mod expression;
 pub(super) mod guests;
 pub(super) mod known;

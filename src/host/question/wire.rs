@@ -28,7 +28,7 @@ impl Wires {
         attached: &Attached,
     ) -> Result<Arc<UdpSocket>, Error> {
         match attached {
-            Attached::Bridge(_) => self.at(&outer_device(uid)).await,
+            Attached::Bridge(_) | Attached::Ovs { .. } => self.at(&outer_device(uid)).await,
             Attached::Macvlan(_) => {
                 let open = || packet::open(INNER_DEVICE, packet::NONE, &[]);
                 let socket = netns.run(open).await?.and_then(|socket| UdpSocket::from_std(socket.into()));
