@@ -16,6 +16,7 @@ mod options6;
 mod port;
 mod recorded;
 mod servers;
+mod strangers;
 mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,7 +30,7 @@ use crate::dnsmasq::{self, Layout};
 use crate::metadata::Directory;
 use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::reason::{Problem, Reason};
-use crate::service::{Scope, Service};
+use crate::service::{Asker, Scope, Service};
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
@@ -42,7 +43,7 @@ pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
 pub use recorded::record;
 pub use servers::Servers;
-use subnet::Served;
+use subnet::{Served, nothing_to_serve};
 
 /// What the node is and was told, the same for all its networks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -179,12 +180,13 @@ fn served(
     admitted: &Admitted,
     ledger: &mut Ledger,
 ) -> Desired {
-    let mut settled = settle(inputs, admitted, ledger);
-    let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
     let shared = inputs.server.is_some();
-    let mut service = service(node, uid, shared, admitted, &settled);
+    let agent = asker(node, uid, shared);
+    let mut settled = settle(inputs, admitted, &[agent.mac, agent.device], ledger);
+    let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
+    let mut service = service(uid, agent, admitted, &settled);
     if service.is_open() {
-        service.silent = port::silent(inputs, &service.reservations);
+        service.silent = strangers::silent(inputs, &service.reservations, agent);
     }
     let segment = (!service.scopes.is_empty()).then(|| Segment {
         metadata: offer.service,
@@ -217,12 +219,14 @@ struct Settled {
     ports: port::Ports,
 }
 
-fn settle(inputs: &Inputs, admitted: &Admitted, ledger: &mut Ledger) -> Settled {
+/// `own` are MAC addresses that no guest can have.
+fn settle(inputs: &Inputs, admitted: &Admitted, own: &[MacAddr], ledger: &mut Ledger) -> Settled {
     let mut recorded = inputs.server.as_ref().map(|server| recorded::ledger(server, &inputs.ports));
     let decided = recorded.is_some();
     let ledger = recorded.as_mut().unwrap_or(ledger);
     let (mut subnets, mut subnet_views) = subnet::admit(inputs, admitted.mtu, ledger);
     let mut ports = port::admit(inputs, admitted.domain.as_ref(), ledger);
+    ports.refuse(own, ledger);
     match &inputs.server {
         Some(server) => recorded::give(server, ledger, &mut subnets, &mut ports.guests),
         None => {
@@ -231,9 +235,10 @@ fn settle(inputs: &Inputs, admitted: &Admitted, ledger: &mut Ledger) -> Settled 
     }
     if inputs.server.as_ref().is_some_and(|server| !server.spec.dynamic) {
         for subnet in &mut subnets {
-            subnet.dynamic = None;
+            subnet.dynamic.clear();
         }
     }
+    strangers::cut(inputs, &mut subnets, &ports.guests, ledger);
     describe(&subnets, &mut subnet_views, ledger);
     // What waits for its addresses is nobody's yet.
     if decided {
@@ -250,21 +255,6 @@ fn describe(subnets: &[Served], views: &mut BTreeMap<String, SubnetView>, ledger
         view.total = subnet.pool.size();
         view.crowded = subnet.crowded();
         view.used = ledger.used(&subnet.pool.subnet_name) as u64;
-    }
-}
-
-/// Why a network has no server although it should have one.
-fn nothing_to_serve(inputs: &Inputs, subnets: &[Served]) -> Option<Problem> {
-    if subnets.is_empty() {
-        return Some(Problem::new(Reason::NoSubnet, no_subnet(inputs)));
-    }
-    subnets.iter().find(|subnet| subnet.scope).map(Served::no_server)
-}
-
-fn no_subnet(inputs: &Inputs) -> String {
-    match inputs.subnets.len() {
-        0 => "the Network has no Subnet yet".to_owned(),
-        n => format!("none of the Network's {n} Subnets can be served; see their conditions"),
     }
 }
 
@@ -301,13 +291,7 @@ fn allocate(
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
-fn service(
-    node: &NodeConfig,
-    uid: NetworkUid,
-    shared: bool,
-    admitted: &Admitted,
-    settled: &Settled,
-) -> Service {
+fn service(uid: NetworkUid, asker: Asker, admitted: &Admitted, settled: &Settled) -> Service {
     let (subnets, guests) = (&settled.subnets, &settled.ports.guests);
     let mut names = BTreeMap::new();
     for guest in guests {
@@ -324,7 +308,7 @@ fn service(
         reverse: subnets.iter().map(|subnet| subnet.pool.cidr).collect(),
         forwarders: admitted.forwarders.clone(),
         identity: uid.bytes(),
-        asker: Some(asker(node, uid, shared)),
+        asker: Some(asker),
     }
 }
 

@@ -380,7 +380,7 @@ impl Reason {
                 "see whether the nodes reach the API server; nothing is moved meanwhile",
             ),
             Self::Withdrawn => {
-                ("Withdrawn", "Reconciling", "DHCPServer", "nothing to do: another node serves")
+                ("Withdrawn", "Reconciling", "DHCPServer", "nothing to do: another one serves")
             }
             Self::AddressDeclined => (
                 "AddressDeclined",

@@ -132,7 +132,7 @@ pub struct Service {
 impl Service {
     /// Whether DHCP answers strangers.
     pub fn is_open(&self) -> bool {
-        self.scopes.iter().any(|scope| scope.dynamic.is_some())
+        self.scopes.iter().any(|scope| !scope.dynamic.is_empty())
     }
 }
 
@@ -157,8 +157,8 @@ pub struct Scope {
     pub addressing: Addressing,
     /// Whether the servers advertise it.
     pub advertised: bool,
-    /// Addresses for strangers; `None`: they are not answered.
-    pub dynamic: Option<IpRange>,
+    /// Addresses for strangers; empty: they are not answered.
+    pub dynamic: Vec<IpRange>,
     /// Lease time in seconds; `u32::MAX` is infinite (RFC 2131 §3.3). Of an advertised prefix its lifetime.
     pub lease_seconds: u32,
     /// What the guests of the subnet get.

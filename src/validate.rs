@@ -168,8 +168,9 @@ fn range(field: &str, range: &AddressRange, cidr: IpNet) -> Option<Problem> {
     (!inside).then(|| invalid(field, format!("it is not inside {cidr}")))
 }
 
-/// dnsmasq writes all leases anew with each one that is given.
-const MOST_DYNAMIC: u128 = 4_096;
+/// Of a Network's Subnets together. dnsmasq writes all leases anew with each one that is given, and looks for
+/// a free address among all.
+pub const MOST_DYNAMIC: u128 = 1_024;
 
 /// The addresses of guests that are no Port.
 fn dynamic(subnet: &Subnet, cidr: IpNet) -> Option<Problem> {

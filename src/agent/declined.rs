@@ -34,11 +34,14 @@ const LISTED: usize = 50;
 
 type Holders = BTreeMap<IpAddr, MacAddr>;
 
+/// Who has these addresses?
+type Question = (BTreeSet<IpAddr>, AbortOnDropHandle<Result<Holders, Error>>);
+
 /// See the module.
 #[derive(Default)]
 pub(super) struct Declined {
     all: BTreeMap<IpAddr, Address>,
-    question: Option<AbortOnDropHandle<Result<Holders, Error>>>,
+    question: Option<Question>,
     /// When to ask; `None`: no address is kept back.
     ask_at: Option<Instant>,
     /// Times that were asked since one was declined.
@@ -152,14 +155,15 @@ impl Declined {
                 }
                 () = until(self.ask_at.filter(|_| self.question.is_none())) => self.ask(context, uid),
                 answer = answered(self.question.as_mut()) => {
-                    self.question = None;
-                    let found = answer.unwrap_or_else(|e| {
-                        context.metrics.failed("ask-who-has");
-                        warn!(error = &e as &(dyn std::error::Error + 'static), "cannot ask who has an address");
-                        Holders::new()
-                    });
-                    if self.learn(&found, Instant::now()) {
-                        return;
+                    let asked = self.question.take().map(|(asked, _)| asked).unwrap_or_default();
+                    self.ask_at = Some(Instant::now() + ASK.after(self.asked));
+                    match answer {
+                        Ok(found) => if self.learn(&asked, &found, Instant::now()) { return },
+                        Err(e) => {
+                            context.metrics.failed("ask-who-has");
+                            let error = &e as &(dyn std::error::Error + 'static);
+                            warn!(error, "cannot ask who has an address");
+                        }
                     }
                 }
             }
@@ -168,17 +172,20 @@ impl Declined {
 
     fn ask<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
         let kept_back = self.all.iter().filter(|(_, address)| address.kept_back);
-        let (context, asked): (_, BTreeSet<_>) = (context.clone(), kept_back.map(|(ip, _)| *ip).collect());
-        let ask = async move { context.host.who_has(uid, &asked).await };
-        self.question = Some(AbortOnDropHandle::new(tokio::spawn(ask)));
+        let asked: BTreeSet<_> = kept_back.map(|(ip, _)| *ip).collect();
+        let (context, addresses) = (context.clone(), asked.clone());
+        let ask = async move { context.host.who_has(uid, &addresses).await };
+        self.question = Some((asked, AbortOnDropHandle::new(tokio::spawn(ask))));
     }
 
     /// Whether that is new.
-    fn learn(&mut self, holders: &Holders, now: Instant) -> bool {
+    fn learn(&mut self, asked: &BTreeSet<IpAddr>, holders: &Holders, now: Instant) -> bool {
         self.ask_at = Some(now + ASK.after(self.asked));
         self.asked = self.asked.saturating_add(1);
         let mut news = false;
-        for (ip, address) in self.all.iter_mut().filter(|(_, address)| address.kept_back) {
+        for (ip, address) in
+            self.all.iter_mut().filter(|(ip, address)| address.kept_back && asked.contains(ip))
+        {
             let other = holders.get(ip).filter(|mac| **mac != address.owner);
             let holder = other.map_or(Holder::Nobody, |mac| Holder::Other(*mac));
             news |= holder != address.holder;
@@ -199,11 +206,9 @@ impl Declined {
 }
 
 /// Never, if nothing is asked.
-async fn answered(
-    question: Option<&mut AbortOnDropHandle<Result<Holders, Error>>>,
-) -> Result<Holders, Error> {
+async fn answered(question: Option<&mut Question>) -> Result<Holders, Error> {
     match question {
-        Some(question) => question.await.unwrap_or_else(|_| Ok(Holders::new())),
+        Some((_, question)) => question.await.unwrap_or_else(|_| Ok(Holders::new())),
         None => pending().await,
     }
 }
@@ -250,11 +255,11 @@ mod tests {
         let mut server = server();
         let (mut declined, now) = (declined(&mut server), Instant::now());
         assert!(server.leases.is_empty() && declined.all.len() == 1 && said(&declined).is_empty());
-        assert!(declined.learn(&[(IP, other())].into(), now));
+        assert!(declined.learn(&[IP].into(), &[(IP, other())].into(), now));
         assert_eq!((said(&declined), declined.reopen_at), (vec![Some(other().to_string())], None));
-        assert!(!declined.learn(&[(IP, other())].into(), now));
+        assert!(!declined.learn(&[IP].into(), &[(IP, other())].into(), now));
         assert_eq!(declined.ask_at, Some(now + ASK.first * 2));
-        assert!(declined.learn(&Holders::new(), now));
+        assert!(declined.learn(&[IP].into(), &Holders::new(), now));
         assert_eq!((said(&declined), declined.reopen_at), (vec![None], Some(now)));
         declined.begin_anew();
         declined.settle(Some(&server));
@@ -267,7 +272,7 @@ mod tests {
     #[tokio::test]
     async fn who_declines_what_he_has_himself_gets_it_again() {
         let mut declined = declined(&mut server());
-        assert!(declined.learn(&[(IP, owner())].into(), Instant::now()));
+        assert!(declined.learn(&[IP].into(), &[(IP, owner())].into(), Instant::now()));
         assert!(declined.reopen_at.is_some());
     }
 
@@ -279,7 +284,7 @@ mod tests {
             declined.hear(&[IP].into(), &mut server);
             assert!(!declined.reopens() && declined.reopen_at.is_none(), "not before somebody was asked");
             let now = Instant::now();
-            declined.learn(&Holders::new(), now);
+            declined.learn(&[IP].into(), &Holders::new(), now);
             waits.push(declined.reopen_at.unwrap().duration_since(now).as_secs_f64().round());
             declined.reopens = true;
             declined.begin_anew();

@@ -123,7 +123,8 @@ impl Foreigners {
 pub(super) fn ours(uid: NetworkUid, inputs: &Inputs, desired: &Desired) -> Ours {
     let status = inputs.network.status.iter();
     let slots = || status.clone().flat_map(|status| &status.slots);
-    let nodes = slots().filter_map(|slot| slot.node_name.as_deref());
+    let before = inputs.server.as_ref().and_then(|server| server.spec.predecessor.as_deref());
+    let nodes = slots().filter_map(|slot| slot.node_name.as_deref()).chain(before);
     let device = desired.segment.as_ref().and_then(|segment| segment.device.as_ref());
     let given = inputs.server.iter().flat_map(|server| &server.spec.addresses);
     let texts = given.flat_map(|address| {

@@ -166,8 +166,8 @@ pub struct SubnetDhcp {
     #[serde(default)]
     pub mode: DhcpMode,
 
-    /// The IPv4 addresses for guests that are no Port, at most 4096: a Port gets one of them only if it
-    /// asks for it. Only with mode Dynamic.
+    /// The IPv4 addresses for guests that are no Port, at most 1024 in all Subnets of a Network: a Port
+    /// gets one of them only if it asks for it. Only with mode Dynamic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dynamic: Option<AddressRange>,
 

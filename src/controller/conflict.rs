@@ -8,21 +8,20 @@ use crate::api::DHCPServer;
 use crate::conditions::{declined, held_by_other};
 use crate::reason::Problem;
 
-/// A lease of the Port of this name that another holds, or an address that its guest declined. Of all
-/// servers that are to serve: what one of them holds is so, whether it answers or not.
-pub(super) fn conflict(servers: &[&Arc<DHCPServer>], port: &str) -> Option<Problem> {
+/// A lease of the Port of this name that another holds, or an address that its guest declined. What one of
+/// `all` servers holds is so, whether it answers or not; what was declined is news of those that are `heard`.
+pub(super) fn conflict(all: &[&Arc<DHCPServer>], heard: &[&Arc<DHCPServer>], port: &str) -> Option<Problem> {
     let on = |server: &DHCPServer, Problem { reason, message }| {
         Problem::new(reason, format!("node {}: {message}", server.spec.node_name))
     };
-    let statuses = || servers.iter().filter_map(|server| Some((server, server.status.as_ref()?)));
-    let leased = statuses().find_map(|(server, status)| {
-        let lease = status.foreign_leases.iter().find(|lease| lease.port_name == port)?;
-        Some(on(server, held_by_other(lease)))
+    let leased = all.iter().find_map(|server| {
+        let mut leases = server.status.iter().flat_map(|status| &status.foreign_leases);
+        Some(on(server, held_by_other(leases.find(|lease| lease.port_name == port)?)))
     });
     leased.or_else(|| {
-        statuses().find_map(|(server, status)| {
-            let address = status.declined_addresses.iter().find(|address| address.port_name == port)?;
-            Some(on(server, declined(address)))
+        heard.iter().find_map(|server| {
+            let mut all = server.status.iter().flat_map(|status| &status.declined_addresses);
+            Some(on(server, declined(all.find(|address| address.port_name == port)?)))
         })
     })
 }
@@ -56,10 +55,11 @@ mod tests {
             ..DHCPServerStatus::default()
         };
         let server = Arc::new(DHCPServer { status: Some(status), ..DHCPServer::new("a.n1", spec) });
-        let told = |port| conflict(&[&server], port).map(|problem| problem.message);
+        let told = |port| conflict(&[&server], &[&server], port).map(|problem| problem.message);
         assert_eq!(told("vm1").unwrap(), "node n1: 02:00:00:00:00:09 holds the lease of 10.0.0.5");
         assert_eq!(told("vm2").unwrap(), "node n1: the guest declined 10.0.0.6: 02:00:00:00:00:08 has it");
         assert_eq!(told("vm3").unwrap(), "node n1: the guest declined 10.0.0.6: nobody has it now");
         assert_eq!(told("vm4"), None);
+        assert_eq!(conflict(&[&server], &[], "vm2"), None, "nobody knows whether it is still so");
     }
 }

@@ -87,7 +87,7 @@ pub(super) fn judge(
     }
     let look_again = (entries.waiting > 0).then_some(WAITING);
     let mut judged = Judged { accepted, entries, look_again, ..Judged::default() };
-    judged.place(snapshot, inputs, (&uid, slots), (holders, all), settings);
+    judged.place(snapshot, inputs, (&uid, slots), (holders, all), settings, now);
     judged.clear(snapshot, &uid, settings, now);
     judged
 }
@@ -105,11 +105,12 @@ fn without_network(snapshot: &Snapshot, settings: Settings, now: Timestamp) -> J
 fn features(servers: u8, accepted: &Accepted) -> BTreeSet<Feature> {
     let several = (servers > 1).then_some(Feature::SeveralServers);
     let advertised = accepted.advertised.then_some(Feature::RouterAdvertisements);
+    let dynamic = accepted.dynamic.then_some(Feature::Dynamic);
     let of = |family: &Family| match family {
         Family::V4 => Feature::IPv4,
         Family::V6 => Feature::IPv6,
     };
-    accepted.families.iter().map(of).chain(several).chain(advertised).collect()
+    accepted.families.iter().map(of).chain(several).chain(advertised).chain(dynamic).collect()
 }
 
 /// How often servers that are to confirm something are looked at.
@@ -123,6 +124,7 @@ impl Judged {
         (uid, slots): (&str, u8),
         (holders, all): (&[Candidate], impl FnOnce() -> Vec<Candidate>),
         settings: Settings,
+        now: Timestamp,
     ) {
         if self.accepted.problem.is_some() || self.accepted.families.is_empty() {
             self.withdraw_all(snapshot, uid);
@@ -159,15 +161,20 @@ impl Judged {
                 }
             }
         }
-        self.update_all(snapshot, uid, &withdrawn);
+        self.update_all(snapshot, uid, &withdrawn, now);
     }
 
-    fn update_all(&mut self, snapshot: &Snapshot, uid: &str, withdrawn: &BTreeSet<String>) {
+    fn update_all(&mut self, snapshot: &Snapshot, uid: &str, withdrawn: &BTreeSet<String>, now: Timestamp) {
         let stay = || active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name));
-        let holder = self
-            .accepted
-            .dynamic
-            .then(|| holder(stay().map(|server| (&**server, placed(snapshot, server, uid).standing))));
+        let standing = |server: &DHCPServer| match placed(snapshot, server, uid).standing {
+            Standing::Starting if server.spec.dynamic && was_heard(server, now) => Standing::Ready,
+            standing => standing,
+        };
+        let holder =
+            self.accepted.dynamic.then(|| holder(stay().map(|server| (&**server, standing(server)))));
+        if stay().any(|server| server.spec.dynamic && !serves(server) && was_heard(server, now)) {
+            self.look_again = Some(self.look_again.map_or(PATIENCE, |at| at.min(PATIENCE)));
+        }
         // Who is to stop hears it first.
         let mut updates: Vec<_> =
             stay().filter_map(|server| self.update(snapshot, server, holder.flatten())).collect();
@@ -249,6 +256,15 @@ impl Judged {
             }
         }
     }
+}
+
+/// How long a server that does not answer keeps the guests that only it knows.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Whether it answered until lately.
+fn was_heard(server: &DHCPServer, now: Timestamp) -> bool {
+    let silent = server.condition("Serving").filter(|serving| serving.status == "False");
+    silent.is_some_and(|c| elapsed(c.last_transition_time.0, now) < PATIENCE)
 }
 
 /// How long ago it was withdrawn.

@@ -115,6 +115,8 @@ fn orphans(snapshot: &Snapshot, now: Timestamp) -> Statuses {
 struct Reports<'a> {
     active: Vec<&'a Arc<DHCPServer>>,
     ready: Vec<&'a Arc<DHCPServer>>,
+    /// Those of the active ones whose agents are alive.
+    heard: Vec<&'a Arc<DHCPServer>>,
     /// What all that is not ready waits for.
     why: Problem,
     ports: &'a [Arc<Port>],
@@ -131,9 +133,13 @@ impl<'a> Reports<'a> {
             .collect();
         let ready: Vec<_> =
             active.iter().copied().filter(|server| answers(snapshot, server).is_ok()).collect();
+        let lives = |server: &&Arc<DHCPServer>| {
+            snapshot.agents.get(&server.spec.node_name).is_some_and(|agent| agent.dead_for.is_none())
+        };
+        let heard = active.iter().copied().filter(lives).collect();
         let why = why(snapshot, judged, &active);
         let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
-        Self { active, ready, why, ports, subnets, needed: !judged.accepted.families.is_empty() }
+        Self { active, ready, heard, why, ports, subnets, needed: !judged.accepted.families.is_empty() }
     }
 
     fn subnets(
@@ -169,7 +175,7 @@ impl<'a> Reports<'a> {
             ready: accepted.clone().and_then(|()| self.network_state(network, wanted)),
             scheduled: accepted.clone().and(missing.map_or(Ok(()), Err)),
             accepted,
-            foreign: foreign(&self.active),
+            foreign: foreign(&self.heard),
             servers: ServerCounts { desired: wanted, ready: count(self.ready.len()) },
             slots: self.slots(judged),
             subnets: count(snapshot.subnets.len()),
@@ -329,7 +335,7 @@ impl Progress for Settled<'_> {
     }
 
     fn conflict(&self, name: &str) -> Option<Problem> {
-        conflict(&self.reports.active, name)
+        conflict(&self.reports.active, &self.reports.heard, name)
     }
 }
 

@@ -7,9 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::network::policy;
-use super::{
-    Inputs, PortView, Servers, SubnetView, allocate, describe, nothing_to_serve, port, subnet, unserved,
-};
+use super::subnet::nothing_to_serve;
+use super::{Inputs, PortView, Servers, SubnetView, allocate, describe, port, subnet, unserved};
 use crate::allocate::{Claim, Holder, Ledger};
 use crate::api::ServerAddress;
 use crate::node::Family;
@@ -63,7 +62,7 @@ pub fn accept(
         mtu: policy.mtu,
         families,
         advertised: served.clone().any(|subnet| subnet.advertised),
-        dynamic: served.clone().any(|subnet| subnet.dynamic.is_some()),
+        dynamic: served.clone().any(|subnet| !subnet.dynamic.is_empty()),
         slots: allotted.addresses(servers, &subnets),
         subnets: views,
         ports: ports.views,

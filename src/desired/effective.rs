@@ -77,7 +77,7 @@ pub fn effective(
     mut ledger: Ledger,
 ) -> Result<Effective, Problem> {
     let admitted = admit_anywhere(inputs)?;
-    let Settled { mut subnets, ports, .. } = settle(inputs, &admitted, &mut ledger);
+    let Settled { mut subnets, ports, .. } = settle(inputs, &admitted, &[], &mut ledger);
     metadata::offer(node, inputs, &mut subnets, &ports.guests);
     let Some(guest) = ports.guests.iter().find(|guest| guest.name == name) else {
         let waits = || Problem::new(Reason::Progressing, "it has no addresses yet".to_owned());

@@ -70,6 +70,15 @@ impl Ports {
         self.views.insert(name, PortView { problem: Some(problem), addresses, ..PortView::default() });
     }
 
+    /// Guests with a MAC address of the network's server or of who asks it.
+    pub(super) fn refuse(&mut self, own: &[MacAddr], ledger: &Ledger) {
+        let theirs = |guest: &mut Guest| guest.mac.is_some_and(|mac| own.contains(&mac));
+        for guest in self.guests.extract_if(.., theirs).collect::<Vec<_>>() {
+            let message = "spec.macAddress: it is one of the Network's own server";
+            self.reject(guest.name, Problem::new(Reason::DuplicateMAC, message), ledger);
+        }
+    }
+
     fn sort(&mut self, ledger: &Ledger) {
         let held = ledger.iter().filter(|(_, held)| held.released.is_none());
         let holders: BTreeSet<_> = held
@@ -308,11 +317,4 @@ fn dns_name(
         None => format!("{field}: {name} needs a Network with dns.domain"),
     };
     Err(Problem::new(Reason::NameOutsideDomain, message))
-}
-/// Ports to which DHCPv4 gives no address: they are nobody's strangers.
-pub(super) fn silent(inputs: &Inputs, reservations: &[Reservation]) -> BTreeSet<MacAddr> {
-    let v4 = reservations.iter().filter(|port| port.family == Family::V4);
-    let answered: BTreeSet<_> = v4.map(|port| port.mac).collect();
-    let all = inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok());
-    all.filter(|mac| !answered.contains(mac)).collect()
 }

@@ -16,7 +16,7 @@ use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::{Addressing, OptionList, Options, Scope};
 use crate::types::{IpRange, is_reserved, next_address};
-use crate::validate::{self, parsed};
+use crate::validate::{self, MOST_DYNAMIC, parsed};
 
 /// A subnet that is served, or at least allocated from.
 pub(super) struct Served {
@@ -26,8 +26,8 @@ pub(super) struct Served {
     pub(super) scope: bool,
     /// How its guests get addresses.
     pub(super) addressing: Addressing,
-    /// Addresses for guests that are no Port; `None`: this server has none for them.
-    pub(super) dynamic: Option<IpRange>,
+    /// Addresses for guests that are no Port; empty: this server has none for them.
+    pub(super) dynamic: Vec<IpRange>,
     /// Whether its servers send router advertisements.
     pub(super) advertised: bool,
     /// The address of the DHCP server in it.
@@ -132,7 +132,7 @@ impl Served {
             gateway,
             scope,
             addressing,
-            dynamic,
+            dynamic: dynamic.into_iter().collect(),
             advertised: scope && is_advertised(subnet),
             server: None,
             resolvers: Vec::new(),
@@ -146,6 +146,14 @@ impl Served {
     }
 
     fn beside(self, others: &[Self]) -> Result<Self, Problem> {
+        let dynamic: u128 =
+            others.iter().chain([&self]).flat_map(|subnet| &subnet.dynamic).map(IpRange::len).sum();
+        if !self.dynamic.is_empty() && dynamic > MOST_DYNAMIC {
+            let message = format!(
+                "spec.dhcp.dynamic: with it the Network's Subnets have {dynamic} addresses for guests that are no Port, and {MOST_DYNAMIC} are the most"
+            );
+            return Err(Problem::new(Reason::NotSupported, message));
+        }
         if let Some(other) = others.iter().find(|other| self.contradicts(other) || other.contradicts(&self)) {
             let message = format!(
                 "spec.ipv6.routerAdvertisements: dnsmasq advertises either all subnets with DHCPv6 or no \
@@ -228,7 +236,7 @@ impl Served {
             cidr: self.pool.cidr,
             addressing: self.addressing,
             advertised: self.advertised,
-            dynamic: self.dynamic,
+            dynamic: self.dynamic.clone(),
             lease_seconds,
             options,
         })
@@ -255,6 +263,21 @@ impl Served {
     /// What the user wrote.
     pub(super) fn options(&self) -> &OptionList {
         &self.options
+    }
+}
+
+/// Why a network has no server although it should have one.
+pub(super) fn nothing_to_serve(inputs: &Inputs, subnets: &[Served]) -> Option<Problem> {
+    if subnets.is_empty() {
+        return Some(Problem::new(Reason::NoSubnet, no_subnet(inputs)));
+    }
+    subnets.iter().find(|subnet| subnet.scope).map(Served::no_server)
+}
+
+fn no_subnet(inputs: &Inputs) -> String {
+    match inputs.subnets.len() {
+        0 => "the Network has no Subnet yet".to_owned(),
+        n => format!("none of the Network's {n} Subnets can be served; see their conditions"),
     }
 }
 

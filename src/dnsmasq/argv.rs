@@ -120,9 +120,15 @@ const FIXED: [&str; 11] = [
 /// Strangers meet silence.
 const CLOSED: [&str; 1] = ["--dhcp-ignore=tag:!known"];
 
-/// Strangers are answered: without looking for their address on the segment first, for which known guests
-/// would wait; and with no name that they call themselves by.
-const OPEN: [&str; 2] = ["--no-ping", "--dhcp-ignore-names=tag:!known"];
+/// Strangers are answered in DHCPv4: without looking for their address on the segment first, for which known
+/// guests would wait; with no name that they call themselves by; and all of them, so that the kernel, whose
+/// table of neighbours is the whole node's, need not remember each.
+const OPEN: [&str; 4] = [
+    "--dhcp-ignore=tag:!known,tag:dhcpv6",
+    "--no-ping",
+    "--dhcp-ignore-names=tag:!known",
+    "--dhcp-broadcast=tag:!known",
+];
 
 /// The enterprise of the servers' DUIDs: reserved, so that nobody else's are like ours.
 const DUID_ENTERPRISE: u32 = 0;
@@ -135,7 +141,7 @@ pub fn server_duid(uid: NetworkUid) -> Vec<u8> {
 
 fn ranges(service: &Service) -> Vec<String> {
     let mut ranges: Vec<_> =
-        service.scopes.iter().flat_map(|scope| [range(scope), dynamic(scope)]).flatten().collect();
+        service.scopes.iter().flat_map(|scope| range(scope).into_iter().chain(dynamic(scope))).collect();
     let is_read = service.scopes.iter().any(Scope::has_dhcp);
     if service.advertisement.is_some() && !is_read {
         ranges.push(format!("--dhcp-range={NOBODYS}"));
@@ -179,14 +185,16 @@ fn range(scope: &Scope) -> Option<String> {
 }
 
 /// The addresses for strangers.
-fn dynamic(scope: &Scope) -> Option<String> {
-    let (IpRange { first, last }, IpNet::V4(net)) = (scope.dynamic?, scope.cidr) else { return None };
-    Some(format!(
-        "--dhcp-range=set:{},{STRANGERS},{first},{last},{},{}",
-        scope.key,
-        net.netmask(),
-        lease(scope)
-    ))
+fn dynamic(scope: &Scope) -> impl Iterator<Item = String> {
+    let netmask = match scope.cidr {
+        IpNet::V4(net) => Some(net.netmask()),
+        IpNet::V6(_) => None,
+    };
+    let of = move |(range, netmask): (&IpRange, _)| {
+        let (IpRange { first, last }, key) = (range, &scope.key);
+        format!("--dhcp-range=set:{key},{STRANGERS},{first},{last},{netmask},{}", lease(scope))
+    };
+    netmask.into_iter().flat_map(|netmask| scope.dynamic.iter().map(move |range| (range, netmask))).map(of)
 }
 
 const STRANGERS: &str = "tag:!known";
@@ -250,7 +258,7 @@ mod tests {
             cidr: cidr.parse().unwrap(),
             addressing: Addressing::Dhcp,
             advertised: false,
-            dynamic: None,
+            dynamic: Vec::new(),
             lease_seconds,
             options: OptionList::default(),
         };
@@ -322,7 +330,7 @@ mod tests {
             key: format!("s{n}"),
             cidr: format!("2001:db8:a{n}::/64").parse().unwrap(),
             addressing: *addressing,
-            dynamic: None,
+            dynamic: Vec::new(),
             advertised: *advertised,
             lease_seconds: 3600,
             options: OptionList::default(),

@@ -43,10 +43,11 @@ impl<'a> Rights<'a> {
     /// Whether the holder of a lease has a right to it.
     pub fn has(&self, ip: IpAddr, lease: &Lease) -> bool {
         match lease {
-            Lease::V4(mac) => match self.hosts.get(&(*mac, Family::V4)) {
-                Some(host) => host.ip() == Some(ip),
-                None => self.is_strangers(ip),
-            },
+            // Who is a Port now uses the address of a stranger's that he had until he asks again.
+            Lease::V4(mac) => {
+                let host = self.hosts.get(&(*mac, Family::V4));
+                host.is_some_and(|host| host.ip() == Some(ip)) || self.is_strangers(ip)
+            }
             // dnsmasq forgets the name of a lease when another one gets the same.
             Lease::V6 { name: None, .. } => self.owners.contains_key(&ip),
             Lease::V6 { name: Some(name), .. } => self.owners.get(&ip).is_some_and(|(_, own)| *own == name),
@@ -89,8 +90,8 @@ mod tests {
         let rights = Rights::new(&hosts, vec![IpRange { first: ip(100), last: ip(110) }]);
         let has = |n, m| rights.has(ip(n), &Lease::V4(mac(m)));
         assert!(has(100, 9) && has(110, 9) && has(101, 1));
+        assert!(has(100, 1), "until it asks again");
         assert!(!has(101, 9), "it is a Port's");
-        assert!(!has(100, 1), "it is a Port now");
         assert!(!has(99, 9) && !has(111, 9));
     }
 }

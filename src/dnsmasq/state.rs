@@ -111,9 +111,9 @@ impl Hosts {
         let strangers = gone.into_iter().chain(&self.silent).any(|client| {
             client.1 == Family::V4 && !wanted.silent.contains(client) && !wanted.entries.contains_key(client)
         });
+        let lines = wanted.entries.len() + wanted.silent.len();
         let wanted = &wanted.entries;
-        let mut stuck =
-            self.foreign || self.lines > 2 * wanted.len() + Self::SPARE_LINES || (open && strangers);
+        let mut stuck = self.foreign || self.lines > 2 * lines + Self::SPARE_LINES || (open && strangers);
         let mut new = BTreeSet::new();
         for (client, host) in wanted.iter().filter(|(client, host)| self.entries.get(client) != Some(host)) {
             let lost = |ip| self.spent.contains(&ip) || self.is_taken(ip, names) || !new.insert(ip);

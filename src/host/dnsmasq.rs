@@ -23,7 +23,7 @@ use super::process::{Process, Processes};
 use super::release::release;
 use super::survey::survey;
 use super::{Applied, Error, Refused, Said, files};
-use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease};
+use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease, Record};
 use crate::node::Family;
 use crate::types::NetworkUid;
 
@@ -150,14 +150,12 @@ impl Driver {
         let netns = netns::open(uid)?;
         let line = Line::open(&netns).await?;
         for _ in 0..TRIES {
-            if !holds(&leases, ip, lease)? {
-                return Ok(false);
-            }
-            release(&netns, uid, line.server(ip)?, ip, lease).await?;
+            let Some(record) = held(&leases, ip, lease)? else { return Ok(false) };
+            release(&netns, uid, line.server(ip)?, &record).await?;
             line.barrier(&process).await?;
             line.barrier(&process).await?;
         }
-        let kept = holds(&leases, ip, lease)?;
+        let kept = held(&leases, ip, lease)?.is_some();
         if kept {
             tracing::warn!(network = %uid, %ip, ?lease, "dnsmasq keeps a lease that was released");
         }
@@ -288,8 +286,10 @@ fn write_names(layout: &Layout, text: &str) -> Result<(), Error> {
     files::empty(&layout.names(), Some(NAMES))
 }
 
-fn holds(leases: &Path, ip: IpAddr, lease: &Lease) -> Result<bool, Error> {
-    Ok(dnsmasq::leases(&files::read(leases)?).get(&ip) == Some(lease))
+fn held(leases: &Path, ip: IpAddr, lease: &Lease) -> Result<Option<Record>, Error> {
+    let text = files::read(leases)?;
+    let found = dnsmasq::records(&text).find(|record| record.ip == ip && record.lease == *lease);
+    Ok(found)
 }
 
 /// What dnsmasq said since `log` of lines that it did not take.

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::Error;
 use super::netns::Netns;
-use crate::dnsmasq::{self, Lease};
+use crate::dnsmasq::{self, Lease, Record};
 use crate::types::{MacAddr, NetworkUid};
 
 /// RFC 2131 §4.1, RFC 8415 §7.2.
@@ -15,17 +15,19 @@ const V4_SERVER: u16 = 67;
 const V6_SERVER: u16 = 547;
 const V6_CLIENT: u16 = 546;
 
-/// Tells the `server` of network `uid` that the lease of `ip` is given back. From `server` itself: whose
+/// Tells the `server` of network `uid` that a lease is given back. From `server` itself: whose
 /// address dnsmasq has no neighbour entry for, it waits for.
 pub(super) async fn release(
     netns: &Netns,
     uid: NetworkUid,
     server: IpAddr,
-    ip: IpAddr,
-    lease: &Lease,
+    record: &Record,
 ) -> Result<(), Error> {
-    let (from, to, message) = match (lease, server, ip) {
-        (Lease::V4(mac), IpAddr::V4(own), IpAddr::V4(ip)) => (0, V4_SERVER, v4_message(*mac, ip, own)),
+    let client_id = record.client_id.as_deref();
+    let (from, to, message) = match (&record.lease, server, record.ip) {
+        (Lease::V4(mac), IpAddr::V4(own), IpAddr::V4(ip)) => {
+            (0, V4_SERVER, v4_message(*mac, ip, own, client_id))
+        }
         (Lease::V6 { duid, iaid, .. }, IpAddr::V6(_), IpAddr::V6(ip)) => {
             (V6_CLIENT, V6_SERVER, v6_message(&octets(duid), *iaid, ip, &dnsmasq::server_duid(uid)))
         }
@@ -38,8 +40,8 @@ pub(super) async fn release(
     netns.run(send).await?.map_err(|e| Error::Open("a line to dnsmasq", e))
 }
 
-/// RFC 2131 §4.4.6, with no client identifier: dnsmasq then goes by the MAC.
-fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
+/// RFC 2131 §4.4.6. Without a client identifier dnsmasq goes by the MAC address, and finds one lease of it.
+fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr, client_id: Option<&str>) -> Vec<u8> {
     const BOOTREQUEST: u8 = 1;
     const ETHERNET: u8 = 1;
     const FIXED_LENGTH: usize = 236;
@@ -50,6 +52,11 @@ fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr) -> Vec<u8> {
     // The magic cookie, then options: message type 7, server identifier, end.
     message.extend([99, 130, 83, 99, 53, 1, 7, 54, 4]);
     message.extend(server.octets());
+    let client_id = client_id.map(octets).unwrap_or_default();
+    if let Ok(length @ 1..) = u8::try_from(client_id.len()) {
+        message.extend([61, length]);
+        message.extend(client_id);
+    }
     message.push(255);
     // The least that some servers take for a whole message.
     message.resize(300, 0);
@@ -98,7 +105,7 @@ mod tests {
     fn the_release_is_as_the_holder_would_send_it() {
         let (mac, ip) = (MacAddr::local([1, 2, 3, 4, 5]), Ipv4Addr::new(10, 0, 0, 5));
         let server = Ipv4Addr::new(10, 0, 0, 2);
-        let bytes = v4_message(mac, ip, server);
+        let bytes = v4_message(mac, ip, server, None);
         let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
         assert_eq!(message.ciaddr(), ip);
         assert_eq!(message.chaddr(), mac.octets());
@@ -109,6 +116,10 @@ mod tests {
         );
         assert_eq!(options.get(OptionCode::ServerIdentifier), Some(&DhcpOption::ServerIdentifier(server)));
         assert_eq!(options.get(OptionCode::ClientIdentifier), None);
+        let bytes = v4_message(mac, ip, server, Some("01:02"));
+        let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        let client = Some(&DhcpOption::ClientIdentifier(vec![1, 2]));
+        assert_eq!(message.opts().get(OptionCode::ClientIdentifier), client);
     }
 
     #[test]

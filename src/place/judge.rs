@@ -19,14 +19,22 @@ pub enum Feature {
     RouterAdvertisements,
     /// The metadata service.
     Metadata,
+    /// Guests that are no Port.
+    Dynamic,
     /// A server beside others of the same network.
     SeveralServers,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::IPv4, Self::IPv6, Self::RouterAdvertisements, Self::Metadata, Self::SeveralServers];
+    pub const ALL: [Self; 6] = [
+        Self::IPv4,
+        Self::IPv6,
+        Self::RouterAdvertisements,
+        Self::Metadata,
+        Self::Dynamic,
+        Self::SeveralServers,
+    ];
 
     /// As it stands in the status.
     pub fn as_str(self) -> &'static str {
@@ -35,6 +43,7 @@ impl Feature {
             Self::IPv6 => "IPv6",
             Self::RouterAdvertisements => "RouterAdvertisements",
             Self::Metadata => "Metadata",
+            Self::Dynamic => "Dynamic",
             Self::SeveralServers => "SeveralServers",
         }
     }

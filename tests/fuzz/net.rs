@@ -29,6 +29,13 @@ impl Net {
         self.is_ipv6() == ip.is_ipv6() && differing.checked_shr(host).unwrap_or(0) == 0
     }
 
+    /// Of IPv4: the network's address, or that of all.
+    pub fn is_reserved(self, ip: IpAddr) -> bool {
+        let host = width(ip) - self.length;
+        let part = bits(ip) & ((1_u128 << host) - 1);
+        host > 1 && (part == 0 || part == (1_u128 << host) - 1)
+    }
+
     /// The first address that may be a router's.
     pub fn first(self) -> IpAddr {
         let reserved = self.length + 1 < width(self.ip);

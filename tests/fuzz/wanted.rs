@@ -75,7 +75,7 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     for (subnet, server) in with_dhcp.zip(&desired.server_addresses) {
         subnet.server = Some(*server);
     }
-    let mut model = Model { argv: argv(scene, &subnets), ..Model::default() };
+    let mut model = Model::default();
     for subnet in subnets.iter().filter(|subnet| subnet.server.is_some() && !subnet.is_slaac()) {
         let tag = subnet.subject.key('s');
         model
@@ -86,6 +86,14 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     for port in scene.ports.values() {
         one_port(scene, port, desired, &subnets, &mut model);
     }
+    let offered: BTreeSet<_> = model.hosts.values().flat_map(|host| &host.ips).copied().collect();
+    let held = desired.ports.values().flat_map(|view| &view.addresses).map(|(ip, _)| *ip);
+    let mut taken: BTreeSet<_> = held.filter(|ip| !offered.contains(ip)).collect();
+    taken.extend(subnets.iter().flat_map(|subnet| [subnet.gateway, subnet.server]).flatten());
+    for subnet in &mut subnets {
+        subnet.leave_to_strangers(&taken);
+    }
+    model.argv = argv(scene, &subnets);
     if subnets.iter().any(Subnet::is_dynamic) {
         let macs = scene.ports.values().filter_map(|port| port.spec["macAddress"].as_str());
         let one = |mac: &str| is_mac(mac) && u8::from_str_radix(&mac[..2], 16).unwrap() & 1 == 0;
@@ -183,7 +191,12 @@ fn domain(scene: &Scene) -> Option<String> {
 
 fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     let strangers: &[&str] = if subnets.iter().any(Subnet::is_dynamic) {
-        &["--no-ping", "--dhcp-ignore-names=tag:!known"]
+        &[
+            "--dhcp-ignore=tag:!known,tag:dhcpv6",
+            "--no-ping",
+            "--dhcp-ignore-names=tag:!known",
+            "--dhcp-broadcast=tag:!known",
+        ]
     } else {
         &["--dhcp-ignore=tag:!known"]
     };

@@ -1,6 +1,7 @@
 //! A subnet as it was written and accepted, and what a dnsmasq is to be told of it.
 
-use std::net::IpAddr;
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
@@ -13,7 +14,12 @@ pub struct Subnet<'a> {
     pub net: Net,
     pub gateway: Option<IpAddr>,
     pub server: Option<IpAddr>,
+    /// First and last addresses of what is for strangers.
+    pub strangers: Vec<(Ipv4Addr, Ipv4Addr)>,
 }
+
+/// So many pieces are told to dnsmasq.
+const PIECES: usize = 64;
 
 impl<'a> Subnet<'a> {
     pub fn new(subject: &'a Subject) -> Self {
@@ -23,7 +29,7 @@ impl<'a> Subnet<'a> {
             Some("Address") => Some(text(&subject.spec["gateway"]["address"]).parse().unwrap()),
             _ => Some(net.first()),
         };
-        Self { subject, net, gateway, server: None }
+        Self { subject, net, gateway, server: None, strangers: Vec::new() }
     }
 
     pub fn has_dhcp(&self) -> bool {
@@ -50,19 +56,39 @@ impl<'a> Subnet<'a> {
 
     /// Whether it has addresses for strangers.
     pub fn is_dynamic(&self) -> bool {
-        self.server.is_some() && self.subject.spec["dhcp"]["mode"] == "Dynamic"
+        !self.strangers.is_empty()
+    }
+
+    /// All of its range that is nobody's, or the longest pieces of it.
+    pub fn leave_to_strangers(&mut self, taken: &BTreeSet<IpAddr>) {
+        let dynamic = &self.subject.spec["dhcp"]["dynamic"];
+        if self.server.is_none() || self.subject.spec["dhcp"]["mode"] != "Dynamic" {
+            return;
+        }
+        let number = |field: &str| u32::from(text(&dynamic[field]).parse::<Ipv4Addr>().unwrap());
+        let mut pieces: Vec<(u32, u32)> = Vec::new();
+        for n in number("first")..=number("last") {
+            let ip = IpAddr::V4(n.into());
+            if taken.contains(&ip) || self.net.is_reserved(ip) {
+                continue;
+            }
+            match pieces.last_mut() {
+                Some((_, last)) if *last + 1 == n => *last = n,
+                _ => pieces.push((n, n)),
+            }
+        }
+        pieces.sort_by_key(|(first, last)| (std::cmp::Reverse(last - first), *first));
+        pieces.truncate(PIECES);
+        pieces.sort_unstable();
+        self.strangers = pieces.into_iter().map(|(first, last)| (first.into(), last.into())).collect();
     }
 
     pub fn ranges(&self) -> Vec<String> {
-        self.range().into_iter().chain(self.strangers()).collect()
-    }
-
-    fn strangers(&self) -> Option<String> {
-        let dynamic = &self.subject.spec["dhcp"]["dynamic"];
         let (key, size, lease) = (self.subject.key('s'), self.net.size(), self.lease());
-        let ip = |field: &str| text(&dynamic[field]).parse::<IpAddr>().unwrap();
-        let addresses = || format!("{},{}", ip("first"), ip("last"));
-        self.is_dynamic().then(|| format!("--dhcp-range=set:{key},tag:!known,{},{size},{lease}", addresses()))
+        let of = |(first, last): &(Ipv4Addr, Ipv4Addr)| {
+            format!("--dhcp-range=set:{key},tag:!known,{first},{last},{size},{lease}")
+        };
+        self.range().into_iter().chain(self.strangers.iter().map(of)).collect()
     }
 
     fn lease(&self) -> String {

@@ -65,7 +65,7 @@ pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
         cidr,
         addressing: Addressing::Dhcp,
         advertised: false,
-        dynamic: None,
+        dynamic: Vec::new(),
         lease_seconds: 3600,
         options,
     };

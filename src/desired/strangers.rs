@@ -1,0 +1,63 @@
+//! Guests that are no Port: which addresses are for them, and who is none of them.
+//!
+//! Called by `desired`. Pure.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::subnet::Served;
+use super::{Inputs, port};
+use crate::allocate::Ledger;
+use crate::node::Family;
+use crate::service::{Asker, Reservation};
+use crate::types::{IpRange, MacAddr, is_reserved};
+
+/// Pieces of a range: each is an argument of dnsmasq's.
+const PIECES: usize = 64;
+
+/// Leaves strangers what is nobody's. dnsmasq itself keeps them from what its hosts' lines give, and from its
+/// own address, but knows of no router, no other server, and no Port that it does not answer.
+pub(super) fn cut(inputs: &Inputs, subnets: &mut [Served], guests: &[port::Guest], ledger: &Ledger) {
+    if subnets.iter().all(|subnet| subnet.dynamic.is_empty()) {
+        return;
+    }
+    let lines: BTreeSet<_> = guests
+        .iter()
+        .flat_map(|guest| guest.reservations(subnets))
+        .filter_map(|r| Some(r.offer?.ip))
+        .collect();
+    let held =
+        ledger.iter().filter(|(ip, held)| held.released.is_none() && !lines.contains(ip)).map(|(ip, _)| *ip);
+    let given = inputs.server.iter().flat_map(|server| &server.spec.addresses);
+    let texts =
+        given.flat_map(|address| address.resolvers.iter().chain(&address.in_place_of).chain([&address.ip]));
+    let servers = texts.filter_map(|text| text.parse().ok());
+    let mut taken: BTreeSet<IpAddr> = held.chain(servers).collect();
+    taken.extend(subnets.iter().flat_map(|subnet| [subnet.gateway, subnet.server]).flatten());
+    for subnet in subnets {
+        let cidr = subnet.pool.cidr;
+        taken.extend([cidr.network(), cidr.broadcast()].into_iter().filter(|ip| is_reserved(cidr, *ip)));
+        subnet.dynamic = pieces(std::mem::take(&mut subnet.dynamic), &taken);
+    }
+}
+
+/// The longest ones, if there are too many.
+fn pieces(mut ranges: Vec<IpRange>, taken: &BTreeSet<IpAddr>) -> Vec<IpRange> {
+    let within: Vec<_> = taken.iter().filter(|ip| ranges.iter().any(|range| range.contains(**ip))).collect();
+    for ip in within {
+        let one = IpRange { first: *ip, last: *ip };
+        ranges = ranges.into_iter().flat_map(|range| range.without(&one)).collect();
+    }
+    ranges.sort_by_key(|range| std::cmp::Reverse(range.len()));
+    ranges.truncate(PIECES);
+    ranges.sort_by_key(|range| range.first);
+    ranges
+}
+
+/// Ports to which DHCPv4 gives no address: they are nobody's strangers.
+pub(super) fn silent(inputs: &Inputs, reservations: &[Reservation], asker: Asker) -> BTreeSet<MacAddr> {
+    let v4 = reservations.iter().filter(|port| port.family == Family::V4);
+    let answered: BTreeSet<_> = v4.map(|port| port.mac).collect();
+    let all = inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok());
+    all.filter(|mac| !answered.contains(mac) && ![asker.mac, asker.device].contains(mac)).collect()
+}
