@@ -315,3 +315,27 @@ pub(super) fn labels(network: &str) -> BTreeMap<&'static str, String> {
         ("app.kubernetes.io/managed-by", "kube-dhcp".to_owned()),
     ])
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::DHCPServerStatus;
+    use crate::conditions::Says;
+    use crate::reason::Problem;
+
+    #[test]
+    fn who_was_silent_for_a_minute_was_not_heard_lately() {
+        let since: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+        let server = |status| {
+            let problem = Problem::new(crate::reason::Reason::NotAnswering, "silence");
+            let says = Says { status, reason: problem.reason, message: &problem.message };
+            let conditions = vec![says.condition("Serving", Some(1), since, &[])];
+            let status = DHCPServerStatus { conditions, ..DHCPServerStatus::default() };
+            DHCPServer { status: Some(status), ..DHCPServer::new("a.n1", DHCPServerSpec::default()) }
+        };
+        let after = |seconds| since + Duration::from_secs(seconds);
+        assert!(was_heard(&server("False"), after(59)));
+        assert!(!was_heard(&server("False"), after(60)));
+        assert!(!was_heard(&server("True"), after(1)), "it is heard");
+    }
+}

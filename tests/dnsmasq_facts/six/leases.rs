@@ -3,7 +3,7 @@
 use std::net::{Ipv6Addr, SocketAddrV6, UdpSocket};
 use std::time::{Duration, Instant};
 
-use crate::lab::{ALL_DHCP, Dnsmasq, Guest6, Lab, Mac, status};
+use crate::lab::{ALL_DHCP, Dnsmasq, Guest6, Lab, Mac, PATIENCE, eventually, status};
 use crate::{leave_leases, machine};
 
 use super::{SERVER, advertised, guest6, host6, ip6, leases, one_port, prepare, setup, with_hosts};
@@ -187,7 +187,9 @@ fn release_from_inside(lab: &Lab, dnsmasq: &Dnsmasq<'_>, from: &str, packet: &[u
     let (socket, device) = lab.in_netns(Some(dnsmasq.netns()), || {
         let device = nix::net::if_::if_nametoindex("srv0").unwrap();
         let scope = if from.is_unicast_link_local() { device } else { 0 };
-        (UdpSocket::bind(SocketAddrV6::new(from, 546, 0, scope)).unwrap(), device)
+        // A child that another test starts has all sockets of this process for a moment.
+        let bind = || UdpSocket::bind(SocketAddrV6::new(from, 546, 0, scope)).ok();
+        (eventually("port 546 is free", PATIENCE, bind), device)
     });
     socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
     let start = Instant::now();
