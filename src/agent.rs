@@ -310,7 +310,11 @@ impl<H: Host> Agent<H> {
     /// What is left of networks that nobody looks after, such as a port of a switch that was away.
     async fn collect(&mut self) {
         match self.context.host.networks().await {
-            Ok(all) => all.into_iter().for_each(|uid| self.signal(uid, None).observe()),
+            Ok(all) => {
+                for uid in all.into_iter().filter(|uid| !self.workers.contains_key(uid)).collect::<Vec<_>>() {
+                    self.signal(uid, None).observe();
+                }
+            }
             Err(e) => warn!(error = &e as &(dyn std::error::Error + 'static), "cannot look for what is left"),
         }
     }

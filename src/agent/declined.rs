@@ -160,6 +160,8 @@ impl Declined {
                     match answer {
                         Ok(found) => if self.learn(&asked, &found, Instant::now()) { return },
                         Err(e) => {
+                            self.asked = self.asked.saturating_add(1);
+                            self.plan(Instant::now());
                             context.metrics.failed("ask-who-has");
                             let error = &e as &(dyn std::error::Error + 'static);
                             warn!(error, "cannot ask who has an address");
@@ -208,7 +210,7 @@ impl Declined {
 /// Never, if nothing is asked.
 async fn answered(question: Option<&mut Question>) -> Result<Holders, Error> {
     match question {
-        Some((_, question)) => question.await.unwrap_or_else(|_| Ok(Holders::new())),
+        Some((_, question)) => question.await.unwrap_or(Err(Error::NotRunning)),
         None => pending().await,
     }
 }

@@ -172,9 +172,9 @@ impl Judged {
         };
         let holder =
             self.accepted.dynamic.then(|| holder(stay().map(|server| (&**server, standing(server)))));
-        if stay().any(|server| server.spec.dynamic && !serves(server) && was_heard(server, now)) {
-            self.look_again = Some(self.look_again.map_or(PATIENCE, |at| at.min(PATIENCE)));
-        }
+        let silent = stay().filter(|server| server.spec.dynamic && was_heard(server, now));
+        let rests = silent.filter_map(|server| PATIENCE.checked_sub(silent_for(server, now)?));
+        self.look_again = rests.chain(self.look_again).min();
         // Who is to stop hears it first.
         let mut updates: Vec<_> =
             stay().filter_map(|server| self.update(snapshot, server, holder.flatten())).collect();
@@ -263,8 +263,14 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Whether it answered until lately.
 fn was_heard(server: &DHCPServer, now: Timestamp) -> bool {
-    let silent = server.condition("Serving").filter(|serving| serving.status == "False");
-    silent.is_some_and(|c| elapsed(c.last_transition_time.0, now) < PATIENCE)
+    silent_for(server, now).is_some_and(|time| time < PATIENCE)
+}
+
+/// By its node's clock; `None` if it answers, or if that clock is ahead.
+fn silent_for(server: &DHCPServer, now: Timestamp) -> Option<Duration> {
+    let silent = server.condition("Serving").filter(|serving| serving.status == "False")?;
+    let since = silent.last_transition_time.0;
+    (since <= now).then(|| elapsed(since, now))
 }
 
 /// How long ago it was withdrawn.
@@ -337,5 +343,7 @@ mod tests {
         assert!(was_heard(&server("False"), after(59)));
         assert!(!was_heard(&server("False"), after(60)));
         assert!(!was_heard(&server("True"), after(1)), "it is heard");
+        let ahead = since - Duration::from_secs(1);
+        assert!(!was_heard(&server("False"), ahead), "its clock says nothing");
     }
 }

@@ -34,6 +34,7 @@ pub(super) fn cut(inputs: &Inputs, subnets: &mut [Served], guests: &[port::Guest
     let servers = texts.filter_map(|text| text.parse().ok());
     let mut taken: BTreeSet<IpAddr> = held.chain(servers).collect();
     taken.extend(subnets.iter().flat_map(|subnet| [subnet.gateway, subnet.server]).flatten());
+    taken.extend(subnets.iter().flat_map(Served::named));
     for subnet in subnets {
         let cidr = subnet.pool.cidr;
         taken.extend([cidr.network(), cidr.broadcast()].into_iter().filter(|ip| is_reserved(cidr, *ip)));

@@ -224,6 +224,11 @@ impl Served {
         self.dns.clone().unwrap_or_else(own)
     }
 
+    /// Routers and DNS servers that its guests are told.
+    pub(super) fn named(&self) -> impl Iterator<Item = IpAddr> + '_ {
+        self.routes.iter().map(|(_, hop)| *hop).chain(self.dns.iter().flatten().copied())
+    }
+
     /// What its guests get, if it has DHCP. An option that a user wrote comes before one made of fields.
     pub(super) fn scope(&self, network: &Admitted, all: &[Self]) -> Option<Scope> {
         let plain = self.fields(network, all)?;

@@ -100,8 +100,8 @@ impl Devices {
         let Wanted { uid, label, mac, mtu } = wanted;
         let outer = outer_device(uid);
         self.ovs.require(bridge).await?;
-        self.ovs.unplug_for_another(uid).await?;
         self.delete(uid).await?;
+        self.ovs.settle().await?;
         let local = link::get(&self.handle, bridge).await?;
         link::create_pair(&self.handle, &outer, netns, mac, mtu, None, local.as_ref()).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
@@ -229,7 +229,7 @@ impl Devices {
                 self.parent(parent).await?
             }
             Attached::Ovs { bridge, .. } => {
-                self.ovs.require(bridge).await?;
+                self.ovs.has(bridge).await?;
                 return Ok(Some(NodeLink { up: true, mtu: None }));
             }
         };

@@ -90,6 +90,7 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     let held = desired.ports.values().flat_map(|view| &view.addresses).map(|(ip, _)| *ip);
     let mut taken: BTreeSet<_> = held.filter(|ip| !offered.contains(ip)).collect();
     taken.extend(subnets.iter().flat_map(|subnet| [subnet.gateway, subnet.server]).flatten());
+    taken.extend(subnets.iter().flat_map(Subnet::named));
     for subnet in &mut subnets {
         subnet.leave_to_strangers(&taken);
     }

@@ -83,6 +83,15 @@ impl<'a> Subnet<'a> {
         self.strangers = pieces.into_iter().map(|(first, last)| (first.into(), last.into())).collect();
     }
 
+    /// The routers and DNS servers in it, by its own words.
+    pub fn named(&self) -> Vec<IpAddr> {
+        let spec = &self.subject.spec;
+        let hops = list(&spec["hostRoutes"]).map(|route| text(&route["nextHop"]));
+        let servers =
+            list(&spec["dns"]["addresses"]).map(text).filter(|_| spec["dns"]["type"] == "Addresses");
+        hops.chain(servers).map(|ip| ip.parse().unwrap()).collect()
+    }
+
     pub fn ranges(&self) -> Vec<String> {
         let (key, size, lease) = (self.subject.key('s'), self.net.size(), self.lease());
         let of = |(first, last): &(Ipv4Addr, Ipv4Addr)| {

@@ -126,15 +126,25 @@ fn what_others_do_to_the_switch_is_heard_of() {
         let host = LinuxHost::new(Path::new(STATE)).unwrap();
         let mut events = host.events();
         let wanted = wanted(Some(100));
+        let mut other = desired(uid(2), &service(4..=5));
+        other.device.as_mut().unwrap().attached = wanted.device.as_ref().unwrap().attached.clone();
+        other.bridge = None;
         settle(&host, uid(1), &wanted).await;
+        assert!(host.link(&Attached::Ovs { bridge: "br-int".into(), vlan: None }).await.is_ok());
         sh(&format!("ovs-vsctl del-port {}", outer_device(uid(1))));
         assert_eq!(event(&mut events, SOON).await, uid(1));
         settle(&host, uid(1), &wanted).await;
         sh(STOP);
         // What was plugged stays plugged.
         assert!(reconcile(&host, uid(1), Some(&wanted)).await.is_empty());
+        // Also for an agent that never saw it; what is not there is not made.
         let stranger = LinuxHost::new(Path::new(STATE)).unwrap();
-        assert!(refusal(&stranger, &wanted).await.contains("cannot speak to Open vSwitch"));
+        assert!(reconcile(&stranger, uid(1), Some(&wanted)).await.is_empty());
+        let bridge = Attached::Ovs { bridge: "br-int".into(), vlan: None };
+        assert!(host.link(&bridge).await.unwrap().unwrap().up, "the switch itself works on");
+        assert!(stranger.link(&bridge).await.is_err());
+        let refused = try_reconcile(&stranger, uid(2), Some(&other)).await.expect_err("there is no switch");
+        assert!(refused.to_string().contains("cannot speak to Open vSwitch"), "{refused}");
         while events.try_recv().is_ok() {}
         sh(START_AGAIN);
         assert_eq!(event(&mut events, SOON).await, uid(1));

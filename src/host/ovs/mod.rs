@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Error;
 use crate::backoff::Backoff;
@@ -25,13 +25,26 @@ use client::Session;
 use rows::{Found, Plug};
 
 /// A database that answers does so at once.
-const ANSWER: Duration = Duration::from_secs(5);
+const ANSWER: Duration = Duration::from_secs(2);
+/// One that did not is not asked for so long: many networks would wait for it one after the other.
+const REST: Duration = Duration::from_secs(3);
 /// How long ovs-vswitchd may take to see a new port, in milliseconds.
 const TAKEN: u32 = 5_000;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(200), last: Duration::from_secs(5) };
 
-/// Where each network's port was seen last; `None`: nowhere.
-type Known = Arc<Mutex<HashMap<NetworkUid, Option<Attached>>>>;
+/// Where a network's port was seen last.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+enum Seen {
+    #[default]
+    NotAsked,
+    Nowhere,
+    /// There is one.
+    Somewhere,
+    At(Attached),
+}
+
+/// Of the networks that may have ports.
+type Known = Arc<Mutex<HashMap<NetworkUid, Seen>>>;
 
 /// The switch of a node.
 pub(super) struct Ovs {
@@ -39,6 +52,10 @@ pub(super) struct Ovs {
     known: Known,
     ears: Ears,
     listens: AtomicBool,
+    /// Bridges that were there when they were asked for last.
+    bridges: Mutex<BTreeSet<String>>,
+    /// When it may be asked again after it did not answer.
+    rests_until: Mutex<Option<Instant>>,
 }
 
 /// A port as it is.
@@ -57,7 +74,8 @@ pub(super) struct Ears {
 impl Ovs {
     pub(super) fn new(socket: &Path, ears: Ears) -> Self {
         let (known, listens) = (Known::default(), AtomicBool::new(false));
-        Self { socket: socket.to_owned(), known, ears, listens }
+        let (bridges, rests_until) = (Mutex::default(), Mutex::default());
+        Self { socket: socket.to_owned(), known, ears, listens, bridges, rests_until }
     }
 
     /// Another one at this socket.
@@ -72,7 +90,10 @@ impl Ovs {
         let found: BTreeSet<_> = rows::rows(&results[0]).iter().filter_map(rows::owner).collect();
         let mut known = lock(&self.known);
         for uid in &found {
-            known.entry(*uid).or_default();
+            let seen = known.entry(*uid).or_default();
+            if matches!(seen, Seen::NotAsked | Seen::Nowhere) {
+                *seen = Seen::Somewhere;
+            }
         }
         found
     }
@@ -87,23 +108,27 @@ impl Ovs {
         wants || lock(&self.known).contains_key(&uid)
     }
 
-    /// A network's port, if it has one.
-    pub(super) async fn look(&self, uid: NetworkUid) -> Option<Port> {
+    /// A network's port, if it has one. `taken_for` is what it is taken for where nobody ever saw it.
+    pub(super) async fn look(&self, uid: NetworkUid, taken_for: Option<&Attached>) -> Option<Port> {
         match self.find(uid).await {
             Ok(None) => {
-                lock(&self.known).insert(uid, None);
+                lock(&self.known).insert(uid, Seen::Nowhere);
                 None
             }
             Ok(Some((found, bridge))) => {
                 let bridge = bridge.filter(|_| found.is_well);
                 let attached = bridge.map(|bridge| Attached::Ovs { bridge, vlan: found.vlan });
-                lock(&self.known).insert(uid, attached.clone());
+                lock(&self.known).insert(uid, attached.clone().map_or(Seen::Somewhere, Seen::At));
                 Some(Port { attached })
             }
             Err(error) => {
                 tracing::debug!(%error, "Open vSwitch is away; its port is taken for what it was");
-                let attached = lock(&self.known).get(&uid).cloned().flatten()?;
-                Some(Port { attached: Some(attached) })
+                let attached = match lock(&self.known).get(&uid).cloned()? {
+                    Seen::Nowhere => None,
+                    Seen::At(attached) => Some(attached),
+                    Seen::NotAsked | Seen::Somewhere => taken_for.cloned(),
+                };
+                attached.map(|attached| Port { attached: Some(attached) })
             }
         }
     }
@@ -124,10 +149,22 @@ impl Ovs {
     pub(super) async fn require(&self, bridge: &str) -> Result<(), Error> {
         self.listen();
         let results = self.ask(vec![rows::select_bridge(bridge)]).await?;
+        let mut bridges = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
         if rows::rows(&results[0]).is_empty() {
+            bridges.remove(bridge);
             return Err(Error::OvsBridgeMissing(bridge.to_owned()));
         }
+        bridges.insert(bridge.to_owned());
         Ok(())
+    }
+
+    /// Whether it is there, or was before the database went away: the switch works on without that.
+    pub(super) async fn has(&self, bridge: &str) -> Result<(), Error> {
+        let was_there = self.bridges.lock().unwrap_or_else(PoisonError::into_inner).contains(bridge);
+        match self.require(bridge).await {
+            Err(Error::OvsAway(..)) if was_there => Ok(()),
+            asked => asked,
+        }
     }
 
     /// Makes a network's outer device a port, in the place of whatever port has its name.
@@ -144,7 +181,7 @@ impl Ovs {
         let mut operations: Vec<_> = before.iter().map(|(found, _)| rows::remove(&found.uuid)).collect();
         operations.extend(rows::add(&Plug { name: &name, bridge, vlan, uid, mac }));
         // Before it is: what is begun is looked for.
-        lock(&self.known).insert(uid, Some(Attached::Ovs { bridge: bridge.to_owned(), vlan }));
+        lock(&self.known).insert(uid, Seen::At(Attached::Ovs { bridge: bridge.to_owned(), vlan }));
         let results = self.ask(operations).await?;
         if results.last().is_none_or(|result| result["count"] != 1) {
             return Err(Error::OvsBridgeMissing(bridge.to_owned()));
@@ -164,13 +201,9 @@ impl Ovs {
         }
     }
 
-    /// As [`unplug`](Self::unplug), and waits until ovs-vswitchd has let go of the device: one of the same
-    /// name in its place would not be seen.
-    pub(super) async fn unplug_for_another(&self, uid: NetworkUid) -> Result<(), Error> {
-        if !lock(&self.known).contains_key(&uid) || self.find(uid).await?.is_none() {
-            return Ok(());
-        }
-        self.unplug(uid).await?;
+    /// Waits until ovs-vswitchd has let go of devices that were unplugged: one of the same name in the place
+    /// of another would not be seen.
+    pub(super) async fn settle(&self) -> Result<(), Error> {
         let results = self.ask(rows::begin_round().into()).await?;
         let round = rows::round(&results[1], "next_cfg");
         let caught_up = async {
@@ -190,7 +223,7 @@ impl Ovs {
     pub(super) async fn unplug(&self, uid: NetworkUid) -> Result<(), Error> {
         let may_have_one = match lock(&self.known).get(&uid) {
             None => return Ok(()),
-            Some(seen) => seen.is_some(),
+            Some(seen) => matches!(seen, Seen::Somewhere | Seen::At(_)),
         };
         match self.find(uid).await {
             Ok(Some((found, _))) => drop(self.ask(vec![rows::remove(&found.uuid)]).await?),
@@ -204,12 +237,21 @@ impl Ovs {
     }
 
     async fn ask(&self, operations: Vec<Value>) -> Result<Vec<Value>, Error> {
+        let away = |e| Error::OvsAway(self.socket.clone(), e);
+        let rests_until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        if rests_until.is_some_and(|until| Instant::now() < until) {
+            return Err(away(io::ErrorKind::TimedOut.into()));
+        }
         let count = operations.len();
-        let asked = timeout(ANSWER + Duration::from_millis(TAKEN.into()), async {
-            Session::open(&self.socket).await?.transact(operations).await
+        let waits = operations.iter().any(|operation| operation["op"] == "wait");
+        let patience = ANSWER + if waits { Duration::from_millis(TAKEN.into()) } else { Duration::ZERO };
+        let asked =
+            timeout(patience, async { Session::open(&self.socket).await?.transact(operations).await });
+        let answer = asked.await.unwrap_or_else(|_| {
+            *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+            Err(io::ErrorKind::TimedOut.into())
         });
-        let answer = asked.await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));
-        let results = answer.map_err(|e| Error::OvsAway(self.socket.clone(), e))?;
+        let results = answer.map_err(away)?;
         // Each operation has its result; what comes after them are errors.
         if results.len() < count {
             return Err(Error::OvsAway(self.socket.clone(), io::ErrorKind::InvalidData.into()));
@@ -225,11 +267,11 @@ impl Ovs {
     }
 }
 
-fn lock(known: &Known) -> MutexGuard<'_, HashMap<NetworkUid, Option<Attached>>> {
+fn lock(known: &Known) -> MutexGuard<'_, HashMap<NetworkUid, Seen>> {
     known.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-type WeakKnown = std::sync::Weak<Mutex<HashMap<NetworkUid, Option<Attached>>>>;
+type WeakKnown = std::sync::Weak<Mutex<HashMap<NetworkUid, Seen>>>;
 
 /// Ends when nobody is left who would hear.
 async fn listen(socket: PathBuf, known: WeakKnown, ears: Ears) {
