@@ -81,6 +81,9 @@ pub struct Ours {
     pub duid: Vec<u8>,
     /// The prefixes of Subnets that have a gateway: somebody is to be router there.
     pub routed: Vec<Ipv6Net>,
+    /// The prefixes that its servers advertise: who says of these that it is no router says what they say,
+    /// and may be one that was not heard of yet, or is not any more.
+    pub advertised: Vec<Ipv6Net>,
 }
 
 impl Ours {
@@ -90,8 +93,10 @@ impl Ours {
             || match &heard.what {
                 What::Dhcpv4 => self.addresses.contains(&heard.ip),
                 What::Dhcpv6(duid) => *duid == self.duid,
-                What::Router { prefixes, .. } => {
-                    !self.routed.is_empty() && prefixes.iter().all(|prefix| self.routed.contains(prefix))
+                What::Router { prefixes, lifetime_seconds } => {
+                    let all = |of: &[Ipv6Net]| prefixes.iter().all(|prefix| of.contains(prefix));
+                    let as_ours = *lifetime_seconds == 0 && !prefixes.is_empty() && all(&self.advertised);
+                    as_ours || (!self.routed.is_empty() && all(&self.routed))
                 }
             }
     }

@@ -14,6 +14,7 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::next::{RETRY, until};
+use crate::api::{RouterAdvertisements, Subnet};
 use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs, server_mac};
 use crate::dnsmasq::server_duid;
@@ -135,6 +136,10 @@ pub(super) fn ours(uid: NetworkUid, inputs: &Inputs, desired: &Desired) -> Ours 
         let view = subnet.metadata.name.as_ref().and_then(|name| desired.subnets.get(name));
         view.is_some_and(|view| view.gateway.is_some_and(|ip| ip.is_ipv6()))
     });
+    let advertised = inputs.subnets.iter().filter(|subnet| {
+        subnet.spec.ipv6.is_some_and(|ipv6| ipv6.router_advertisements == RouterAdvertisements::Server)
+    });
+    let cidr = |subnet: &std::sync::Arc<Subnet>| subnet.spec.cidr.parse().ok();
     Ours {
         macs: nodes.map(|node| server_mac(node, uid)).chain(device.map(|device| device.mac)).collect(),
         addresses: texts
@@ -142,6 +147,7 @@ pub(super) fn ours(uid: NetworkUid, inputs: &Inputs, desired: &Desired) -> Ours 
             .chain(desired.server_addresses.iter().copied())
             .collect(),
         duid: server_duid(uid),
-        routed: routed.filter_map(|subnet| subnet.spec.cidr.parse().ok()).collect(),
+        routed: routed.filter_map(cidr).collect(),
+        advertised: advertised.filter_map(cidr).collect(),
     }
 }

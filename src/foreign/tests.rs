@@ -39,7 +39,7 @@ fn our_own_are_known_by_device_address_or_identifier() {
         macs: [mac(1)].into(),
         addresses: [[10, 0, 0, 2].into()].into(),
         duid: vec![1, 2],
-        routed: Vec::new(),
+        ..Ours::default()
     };
     foreign.know(ours);
     let now = Instant::now();
@@ -115,4 +115,14 @@ fn the_longest_words_of_all_fit_into_a_condition() {
     let message = message(&foreign, Kind::Router);
     assert!(message.len() < 2_048, "{}", message.len());
     assert_eq!(foreign.count(Kind::Router), NAMED);
+}
+
+#[test]
+fn who_says_what_our_servers_say_is_taken_for_one_of_them() {
+    let (mut foreign, now) = (Foreign::default(), Instant::now());
+    foreign.know(Ours { advertised: vec!["2001:db8::/64".parse().unwrap()], ..Ours::default() });
+    assert!(!foreign.hear(router(1, &["2001:db8::/64"], 0), now));
+    assert!(foreign.hear(router(1, &["2001:db8::/64"], 1800), now), "ours are no routers");
+    assert!(foreign.hear(router(2, &["2001:db8::/64", "2001:db8:1::/64"], 0), now));
+    assert!(foreign.hear(router(3, &[], 0), now));
 }
