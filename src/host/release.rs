@@ -59,7 +59,7 @@ fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr, client_id: Option<&s
     }
     message.push(255);
     // The least that some servers take for a whole message.
-    message.resize(300, 0);
+    message.resize(message.len().max(300), 0);
     message
 }
 
@@ -120,6 +120,16 @@ mod tests {
         let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
         let client = Some(&DhcpOption::ClientIdentifier(vec![1, 2]));
         assert_eq!(message.opts().get(OptionCode::ClientIdentifier), client);
+    }
+
+    #[test]
+    fn the_longest_client_identifier_is_sent_whole() {
+        let (mac, ip) = (MacAddr::local([1; 5]), Ipv4Addr::new(10, 0, 0, 5));
+        let client: Vec<u8> = (0..=254).collect();
+        let bytes = v4_message(mac, ip, ip, Some(&crate::types::Hex(&client).to_string()));
+        let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
+        let found = message.opts().get(OptionCode::ClientIdentifier);
+        assert_eq!(found, Some(&DhcpOption::ClientIdentifier(client)));
     }
 
     #[test]
