@@ -311,8 +311,8 @@ pub fn port(
     let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
     conditions.set("Allocated", allocated.map_or(Ok(Reason::Ready), Err));
     conditions.unless_well("OptionsFit", view.crowded.as_ref());
-    if let Some(Problem { reason, message }) = progress.conflict(name) {
-        conditions.push("AddressConflict", Says { status: "True", reason, message: &message });
+    if let Some(problem) = progress.conflict(name) {
+        conditions.push("AddressConflict", Says::warning(&problem));
     }
     let address = |(ip, subnet): &(IpAddr, String)| AllocatedAddress {
         ip: ip.to_string(),

@@ -15,33 +15,34 @@ mod options4;
 mod options6;
 mod port;
 mod recorded;
+mod segment;
 mod servers;
 mod strangers;
 mod subnet;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
-use crate::dnsmasq::{self, Layout};
 use crate::metadata::Directory;
-use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
+use crate::node::Segment;
 use crate::reason::{Problem, Reason};
-use crate::service::{Asker, Scope, Service};
+use crate::service::{Asker, Service};
 use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
 pub use effective::{Advertised, Effective, EffectiveFamily, EffectiveOption, effective};
-use identity::device_mac;
-pub use identity::{asker, server_mac};
+use identity::asker;
+pub use identity::server_mac;
 use network::Admitted;
 pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
 pub use recorded::record;
+use segment::segment;
 pub use servers::Servers;
 use subnet::{Served, nothing_to_serve};
 
@@ -92,6 +93,13 @@ impl Inputs {
         let texts = addresses.into_iter().flatten().filter_map(|address| address.ip.as_deref());
         texts.filter_map(|text| text.parse().ok()).any(|asked: IpAddr| asked == ip)
     }
+
+    /// The addresses of the network's servers on all nodes, as far as a controller told.
+    pub fn server_addresses(&self) -> impl Iterator<Item = IpAddr> {
+        let addresses = self.server.iter().flat_map(|server| &server.spec.addresses);
+        let texts = addresses.flat_map(|a| [&a.ip].into_iter().chain(&a.in_place_of).chain(&a.resolvers));
+        texts.filter_map(|text| text.parse().ok())
+    }
 }
 
 /// What a node shall hold for one network, and what is true of its objects so far.
@@ -109,6 +117,8 @@ pub struct Desired {
     pub server_addresses: Vec<IpAddr>,
     /// Those at which it answers guests' DHCP messages.
     pub asked: Vec<IpAddr>,
+    /// Who asks there whether it does.
+    pub asker: Option<Asker>,
     /// By name.
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
@@ -184,13 +194,10 @@ fn served(
     let agent = asker(node, uid, shared);
     let mut settled = settle(inputs, admitted, &[agent.mac, agent.device], ledger);
     let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
-    let mut service = service(uid, agent, admitted, &settled);
-    if service.is_open() {
-        service.silent = strangers::silent(inputs, &service.reservations, agent);
-    }
+    let service = service(uid, agent, inputs, admitted, &settled);
     let segment = (!service.scopes.is_empty()).then(|| Segment {
         metadata: offer.service,
-        ..segment(node, uid, shared, admitted, &settled, &service)
+        ..segment(node, uid, (agent, shared), admitted, &settled, &service)
     });
     let Settled { subnets, subnet_views, ports } = settled;
     let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
@@ -207,6 +214,7 @@ fn served(
         metadata_problem: offer.problem,
         server_addresses,
         asked,
+        asker: Some(agent),
         subnets: subnet_views,
         ports: views,
     }
@@ -291,14 +299,20 @@ fn allocate(
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
 
-fn service(uid: NetworkUid, asker: Asker, admitted: &Admitted, settled: &Settled) -> Service {
+fn service(
+    uid: NetworkUid,
+    asker: Asker,
+    inputs: &Inputs,
+    admitted: &Admitted,
+    settled: &Settled,
+) -> Service {
     let (subnets, guests) = (&settled.subnets, &settled.ports.guests);
     let mut names = BTreeMap::new();
     for guest in guests {
         names.extend(guest.names(admitted.domain.as_ref()));
     }
     let scopes: Vec<_> = subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect();
-    Service {
+    let mut service = Service {
         silent: BTreeSet::new(),
         advertisement: adverts::advertisement(admitted, &scopes),
         scopes,
@@ -309,79 +323,11 @@ fn service(uid: NetworkUid, asker: Asker, admitted: &Admitted, settled: &Settled
         forwarders: admitted.forwarders.clone(),
         identity: uid.bytes(),
         asker: Some(asker),
-    }
-}
-
-fn segment(
-    node: &NodeConfig,
-    uid: NetworkUid,
-    shared: bool,
-    admitted: &Admitted,
-    settled: &Settled,
-    service: &Service,
-) -> Segment {
-    let subnets = &settled.subnets;
-    let guests = heard(service, &settled.ports.guests);
-    let asker = service.asker.map(|asker| asker.mac);
-    let known = guests.as_ref().map(|guests| guests.iter().copied().chain(asker).collect());
-    let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
-    let mac = device_mac(node, uid, shared);
-    let device = Device {
-        attached: admitted.attached.clone(),
-        addresses: subnets.iter().filter_map(Served::device_address).collect(),
-        gateways: subnets.iter().rev().filter_map(Served::route).collect(),
-        neighbours: neighbours(mac, subnets, guests.iter().flatten()),
-        ..Device::bare(mac, u32::from(admitted.mtu.unwrap_or(1500)))
     };
-    Segment {
-        namespace: Some(Namespace {
-            usable: true,
-            sysctls: BTreeSet::from(Sysctl::ALL),
-            rules: rules(shared && node.several_servers),
-            known,
-        }),
-        bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
-        device: Some(device),
-        server: Some(server),
-        metadata: None,
+    if service.is_open() {
+        service.silent = strangers::silent(inputs, &service.reservations, asker);
     }
-}
-
-/// What must be there before the device is.
-fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
-    match attached {
-        Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges }),
-        Attached::Macvlan(_) | Attached::Ovs { .. } => None,
-    }
-}
-
-/// Whom DHCPv6 hears, and who may ask for router advertisements: others would have it wait for their
-/// neighbour entries, keep it busy, and get answers that dnsmasq does not keep from strangers.
-fn heard(service: &Service, guests: &[Guest]) -> Option<BTreeSet<MacAddr>> {
-    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6).map(|port| port.mac);
-    let advertises = service.advertisement.is_some();
-    let soliciting = guests.iter().filter_map(Guest::client).filter(|_| advertises);
-    let served = advertises || service.scopes.iter().any(Scope::has_dhcpv6);
-    served.then(|| of_dhcp.chain(soliciting).collect())
-}
-
-/// Those whom dnsmasq need not wait for: guests at the addresses that they have by default, and ourselves,
-/// who release leases.
-fn neighbours<'a>(
-    own: MacAddr,
-    subnets: &[Served],
-    guests: impl Iterator<Item = &'a MacAddr>,
-) -> BTreeMap<Ipv6Addr, MacAddr> {
-    let servers = subnets.iter().filter_map(|subnet| match subnet.server {
-        Some(IpAddr::V6(ip)) => Some((ip, own)),
-        _ => None,
-    });
-    guests.map(|mac| (mac.link_local(), *mac)).chain(servers).collect()
-}
-
-fn rules(shared: bool) -> BTreeSet<Rule> {
-    let checksums = Family::ALL.map(Rule::Checksum);
-    checksums.into_iter().chain(shared.then_some(Rule::SelectedOther)).collect()
+    service
 }
 
 #[cfg(test)]

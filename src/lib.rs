@@ -8,6 +8,7 @@
 //! | [`api`] | the kinds | none |
 //! | [`types`] | MAC addresses, names, ranges: parsed once, printed one way | none |
 //! | [`plain`] | text of others made harmless | none |
+//! | [`wire`] | what DHCP and IPv6 packets are made of | none |
 //! | [`foreign`] | who else answers and routes on a segment | none |
 //! | [`reason`] | why an object is not as its owner wants it | none |
 //! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
@@ -70,3 +71,4 @@ pub mod store;
 pub mod telemetry;
 pub mod types;
 pub mod validate;
+pub mod wire;

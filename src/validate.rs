@@ -185,15 +185,8 @@ fn dynamic(subnet: &Subnet, cidr: IpNet) -> Option<Problem> {
                        or ipv6.routerAdvertisements, tells them to";
         return Some(not_supported("spec.dhcp.mode", message));
     }
-    let (first, last): (IpAddr, IpAddr) = match (
-        unparsed::<IpAddr>(FIELD, &addresses.first),
-        addresses.first.parse(),
-        addresses.last.parse(),
-    ) {
-        (None, Ok(first), Ok(last)) => (first, last),
-        (problem, ..) => return problem.or_else(|| unparsed::<IpAddr>(FIELD, &addresses.last)),
-    };
     let many = || {
+        let (first, last) = (addresses.first.parse().ok()?, addresses.last.parse().ok()?);
         let count = IpRange { first, last }.len();
         (count > MOST_DYNAMIC)
             .then(|| not_supported(FIELD, &format!("{count} addresses are more than {MOST_DYNAMIC}")))

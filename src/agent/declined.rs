@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::next::until;
-use crate::api::DeclinedAddress;
+use crate::api::{DeclinedAddress, MOST_LISTED};
 use crate::backoff::Backoff;
 use crate::desired::Desired;
 use crate::dnsmasq::Server;
@@ -29,8 +29,6 @@ const KEPT_BACK: Duration = Duration::from_secs(600);
 const ASK: Backoff = Backoff { first: Duration::from_secs(1), last: Duration::from_secs(30) };
 /// Between two starts.
 const REOPEN: Backoff = Backoff { first: Duration::from_secs(2), last: KEPT_BACK };
-/// Addresses that are listed; who declines more than one needs many interfaces.
-const LISTED: usize = 50;
 
 type Holders = BTreeMap<IpAddr, MacAddr>;
 
@@ -140,7 +138,7 @@ impl Declined {
             };
             Some(DeclinedAddress { ip: ip.to_string(), port_name: name.clone(), held_by })
         };
-        owned.filter_map(of).take(LISTED).collect()
+        owned.filter_map(of).take(MOST_LISTED).collect()
     }
 
     /// Returns when something else is known than before, or is to be done. Cancel-safe: the question goes on.
@@ -156,12 +154,11 @@ impl Declined {
                 () = until(self.ask_at.filter(|_| self.question.is_none())) => self.ask(context, uid),
                 answer = answered(self.question.as_mut()) => {
                     let asked = self.question.take().map(|(asked, _)| asked).unwrap_or_default();
-                    self.ask_at = Some(Instant::now() + ASK.after(self.asked));
+                    let now = Instant::now();
                     match answer {
-                        Ok(found) => if self.learn(&asked, &found, Instant::now()) { return },
+                        Ok(found) => if self.learn(&asked, &found, now) { return },
                         Err(e) => {
-                            self.asked = self.asked.saturating_add(1);
-                            self.plan(Instant::now());
+                            self.plan_again(now);
                             context.metrics.failed("ask-who-has");
                             let error = &e as &(dyn std::error::Error + 'static);
                             warn!(error, "cannot ask who has an address");
@@ -182,8 +179,6 @@ impl Declined {
 
     /// Whether that is new.
     fn learn(&mut self, asked: &BTreeSet<IpAddr>, holders: &Holders, now: Instant) -> bool {
-        self.ask_at = Some(now + ASK.after(self.asked));
-        self.asked = self.asked.saturating_add(1);
         let mut news = false;
         for (ip, address) in
             self.all.iter_mut().filter(|(ip, address)| address.kept_back && asked.contains(ip))
@@ -193,8 +188,15 @@ impl Declined {
             news |= holder != address.holder;
             address.holder = holder;
         }
-        self.plan(now);
+        self.plan_again(now);
         news
+    }
+
+    /// After they were asked for.
+    fn plan_again(&mut self, now: Instant) {
+        self.ask_at = Some(now + ASK.after(self.asked));
+        self.asked = self.asked.saturating_add(1);
+        self.plan(now);
     }
 
     /// When to start dnsmasq: what nobody has can be given.

@@ -4,7 +4,6 @@
 //! that it delays nobody's start.
 
 use std::future::pending;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -127,11 +126,8 @@ pub(super) fn ours(uid: NetworkUid, inputs: &Inputs, desired: &Desired) -> Ours 
     let before = inputs.server.as_ref().and_then(|server| server.spec.predecessor.as_deref());
     let nodes = slots().filter_map(|slot| slot.node_name.as_deref()).chain(before);
     let device = desired.segment.as_ref().and_then(|segment| segment.device.as_ref());
-    let given = inputs.server.iter().flat_map(|server| &server.spec.addresses);
-    let texts = given.flat_map(|address| {
-        address.in_place_of.iter().chain(&address.resolvers).chain(std::iter::once(&address.ip))
-    });
-    let texts = texts.chain(slots().flat_map(|slot| &slot.addresses));
+    let in_slots = slots().flat_map(|slot| &slot.addresses).filter_map(|text| text.parse().ok());
+    let given = inputs.server_addresses().chain(in_slots);
     let routed = inputs.subnets.iter().filter(|subnet| {
         let view = subnet.metadata.name.as_ref().and_then(|name| desired.subnets.get(name));
         view.is_some_and(|view| view.gateway.is_some_and(|ip| ip.is_ipv6()))
@@ -142,10 +138,7 @@ pub(super) fn ours(uid: NetworkUid, inputs: &Inputs, desired: &Desired) -> Ours 
     let cidr = |subnet: &std::sync::Arc<Subnet>| subnet.spec.cidr.parse().ok();
     Ours {
         macs: nodes.map(|node| server_mac(node, uid)).chain(device.map(|device| device.mac)).collect(),
-        addresses: texts
-            .filter_map(|text| text.parse::<IpAddr>().ok())
-            .chain(desired.server_addresses.iter().copied())
-            .collect(),
+        addresses: given.chain(desired.server_addresses.iter().copied()).collect(),
         duid: server_duid(uid),
         routed: routed.filter_map(cidr).collect(),
         advertised: advertised.filter_map(cidr).collect(),

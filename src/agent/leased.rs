@@ -7,14 +7,12 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::declined::Declined;
-use crate::api::{DeclinedAddress, ForeignLease, ServedLeases};
+use crate::api::{DeclinedAddress, ForeignLease, MOST_LISTED, ServedLeases};
 use crate::conditions::count;
 use crate::desired::{Desired, PortView};
 use crate::dnsmasq::{Lease, Server};
 use crate::node::Segment;
 
-/// Leases that are listed.
-const LISTED: usize = 50;
 /// In hex with colons: 130 octets are the most (RFC 8415 §11.1).
 const LONGEST_DUID: usize = 130 * 3 - 1;
 
@@ -72,7 +70,7 @@ fn foreign<'a>(
             },
         })
     };
-    others.into_iter().filter_map(of).take(LISTED).collect()
+    others.into_iter().filter_map(of).take(MOST_LISTED).collect()
 }
 
 #[cfg(test)]

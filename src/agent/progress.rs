@@ -11,7 +11,7 @@ use crate::foreign::Kind;
 use crate::host::Asked;
 use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
-use crate::service::{Asker, Code};
+use crate::service::Code;
 use crate::types::MacAddr;
 
 /// What is there, and what went wrong on the way to what shall be there.
@@ -67,7 +67,8 @@ impl Reached<'_> {
     }
 
     /// Whom to ask whether guests are answered; `None`: nobody is to answer.
-    pub(super) fn asked(&self, asker: Asker) -> Option<Asked> {
+    pub(super) fn asked(&self) -> Option<Asked> {
+        let asker = self.desired.asker?;
         let attached = self.segment?.device.as_ref()?.attached.clone()?;
         let first = self.desired.asked.iter().rev().map(|ip| (Family::of(*ip), *ip));
         let first: BTreeMap<_, _> = first.filter(|_| self.is_connected()).collect();

@@ -20,12 +20,13 @@ use tracing::{debug, warn};
 use super::context::Context;
 use super::next::until;
 use super::outbox::ServerReport;
-use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState, find};
+use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState};
 use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
 use crate::cluster::write::{self, AGENT, apply_status};
 use crate::conditions::Says;
 use crate::fair::Places;
+use crate::foreign::Kind;
 use crate::reason::{Problem, Reason};
 use crate::types::{NetworkUid, ObjectName, Revision};
 
@@ -256,11 +257,14 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
     let set = |type_: &str, state: &Result<(), Problem>| {
         condition(type_, Says::of(state.as_ref().map(|()| Reason::Ready)), server, has)
     };
-    let mut conditions = vec![set("Programmed", &report.programmed), set("Serving", &report.serving)];
-    let foreign = report.foreign.iter();
-    conditions.extend(
-        foreign.map(|(kind, problem)| condition(kind.condition(), Says::warning(problem), server, has)),
-    );
+    let serving = set("Serving", &report.serving);
+    let serving_since = (serving.status == "True").then(|| serving.last_transition_time.0.to_string());
+    let there =
+        |(kind, problem): &(Kind, Problem)| condition(kind.condition(), Says::warning(problem), server, has);
+    let metadata = report.metadata.as_ref().map(|state| set("MetadataServed", state));
+    let foreign = report.foreign.iter().map(there);
+    let programmed = set("Programmed", &report.programmed);
+    let conditions = [programmed, serving].into_iter().chain(foreign).chain(metadata).collect();
     let mut shall = DHCPServerStatus {
         observed_generation: has.observed_generation,
         device: report.device.clone(),
@@ -273,12 +277,9 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
         leases: Some(report.leased.counts),
         foreign_leases: report.leased.foreign.clone(),
         declined_addresses: report.leased.declined.clone(),
-        serving_since: None,
+        serving_since,
         conditions,
     };
-    shall.conditions.extend(report.metadata.as_ref().map(|state| set("MetadataServed", state)));
-    let serving = find(&shall.conditions, "Serving").filter(|serving| serving.status == "True");
-    shall.serving_since = serving.map(|c| c.last_transition_time.0.to_string());
     if let Some(done) = report.done {
         let said = Revision::read(has.ports_revision.as_deref());
         let awaited = Revision::read(server.spec.awaited_revision.as_deref());

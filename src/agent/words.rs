@@ -6,15 +6,12 @@ use super::leased::Leased;
 use super::outbox::ServerReport;
 use super::progress::Reached;
 use super::voice;
-use crate::api::{HeldAddress, Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
+use crate::api::{HeldAddress, MOST_LISTED, Port, RefusedPort, ServedPorts, ServedSubnet, ServerDevice};
 use crate::conditions::{Progress, port_state};
 use crate::desired::Inputs;
 use crate::reason::{Problem, Reason};
 use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
-
-/// Refusals that are listed; the others are counted.
-const LISTED: usize = 50;
 
 pub(super) struct Words<'a> {
     pub(super) name: &'a ObjectName,
@@ -31,7 +28,8 @@ impl Words<'_> {
     /// The whole report.
     pub(super) fn report(&self) -> ServerReport {
         let (ports, mut refused) = self.ports();
-        refused.truncate(LISTED);
+        // The others are counted.
+        refused.truncate(MOST_LISTED);
         ServerReport {
             network: self.name.clone(),
             device: self.device(),

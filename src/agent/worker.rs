@@ -27,7 +27,7 @@ use super::signal::Signal;
 use super::sums::{self, Sums};
 use super::voice::{Voice, host_failed};
 use super::words::Words;
-use crate::desired::{Desired, Inputs, asker};
+use crate::desired::{Desired, Inputs};
 use crate::durable::{self, Survives};
 use crate::host::{self, Host};
 use crate::node::{Action, Segment};
@@ -147,9 +147,7 @@ impl<H: Host> Worker<H> {
         self.senses.declined.settle(self.segment.as_ref().and_then(|segment| segment.server.as_ref()));
         self.leased =
             Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
-        let asker =
-            asker(&self.context.config.node, self.uid, inputs.as_ref().is_some_and(|i| i.server.is_some()));
-        self.senses.selfcheck.ask(self.reached(&desired, None).asked(asker));
+        self.senses.selfcheck.ask(self.reached(&desired, None).asked());
         let ours = inputs.as_ref().map(|inputs| ours(self.uid, inputs, &desired));
         self.senses.foreigners.listen(self.segment.as_ref(), ours);
         self.senses.foreigners.count(&self.context.metrics);

@@ -183,7 +183,7 @@ pub struct DHCPServerStatus {
 
     /// Ports that it does not serve although it was to; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
+    #[schemars(length(max = MOST_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["uid".into()]))]
     pub refused_ports: Vec<RefusedPort>,
 
@@ -199,13 +199,13 @@ pub struct DHCPServerStatus {
 
     /// Leases of Ports' addresses that somebody else than the Port holds; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
+    #[schemars(length(max = MOST_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
     pub foreign_leases: Vec<ForeignLease>,
 
     /// Ports' addresses that their guests declined, because somebody else had them; at most 50.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 50))]
+    #[schemars(length(max = MOST_LISTED))]
     #[x_kube(merge_strategy = ListMerge::Map(vec!["ip".into()]))]
     pub declined_addresses: Vec<DeclinedAddress>,
 
@@ -219,6 +219,9 @@ pub struct DHCPServerStatus {
     #[schemars(schema_with = "conditions_schema")]
     pub conditions: Conditions,
 }
+
+/// The most entries of `refusedPorts`, `foreignLeases` and `declinedAddresses`.
+pub const MOST_LISTED: usize = 50;
 
 /// The conditions that are the agent's to set; all others are the controller's.
 pub const AGENT_CONDITIONS: [&str; 6] =

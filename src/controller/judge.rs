@@ -166,18 +166,16 @@ impl Judged {
 
     fn update_all(&mut self, snapshot: &Snapshot, uid: &str, withdrawn: &BTreeSet<String>, now: Timestamp) {
         let stay = || active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name));
+        let patience = |server: &DHCPServer| patience(server, now).filter(|_| server.spec.dynamic);
         let standing = |server: &DHCPServer| match placed(snapshot, server, uid).standing {
-            Standing::Starting if server.spec.dynamic && was_heard(server, now) => Standing::Ready,
+            Standing::Starting if patience(server).is_some() => Standing::Ready,
             standing => standing,
         };
-        let holder =
-            self.accepted.dynamic.then(|| holder(stay().map(|server| (&**server, standing(server)))));
-        let silent = stay().filter(|server| server.spec.dynamic && was_heard(server, now));
-        let rests = silent.filter_map(|server| PATIENCE.checked_sub(silent_for(server, now)?));
-        self.look_again = rests.chain(self.look_again).min();
+        let holder = holder(stay().map(|server| (&**server, standing(server))));
+        let holder = holder.filter(|_| self.accepted.dynamic);
+        self.look_again = stay().filter_map(|server| patience(server)).chain(self.look_again).min();
         // Who is to stop hears it first.
-        let mut updates: Vec<_> =
-            stay().filter_map(|server| self.update(snapshot, server, holder.flatten())).collect();
+        let mut updates: Vec<_> = stay().filter_map(|server| self.update(snapshot, server, holder)).collect();
         updates.sort_by_key(|step| matches!(step, ServerStep::Apply(_, _, spec) if spec.dynamic));
         self.servers.extend(updates);
     }
@@ -261,16 +259,12 @@ impl Judged {
 /// How long a server that does not answer keeps the guests that only it knows.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Whether it answered until lately.
-fn was_heard(server: &DHCPServer, now: Timestamp) -> bool {
-    silent_for(server, now).is_some_and(|time| time < PATIENCE)
-}
-
-/// By its node's clock; `None` if it answers, or if that clock is ahead.
-fn silent_for(server: &DHCPServer, now: Timestamp) -> Option<Duration> {
+/// For how much longer, by its node's clock; `None` if it answers, if it was silent for so long, or if that
+/// clock is ahead.
+fn patience(server: &DHCPServer, now: Timestamp) -> Option<Duration> {
     let silent = server.condition("Serving").filter(|serving| serving.status == "False")?;
-    let since = silent.last_transition_time.0;
-    (since <= now).then(|| elapsed(since, now))
+    let since = Some(silent.last_transition_time.0).filter(|since| *since <= now)?;
+    PATIENCE.checked_sub(elapsed(since, now)).filter(|left| !left.is_zero())
 }
 
 /// How long ago it was withdrawn.
@@ -340,10 +334,10 @@ mod tests {
             DHCPServer { status: Some(status), ..DHCPServer::new("a.n1", DHCPServerSpec::default()) }
         };
         let after = |seconds| since + Duration::from_secs(seconds);
-        assert!(was_heard(&server("False"), after(59)));
-        assert!(!was_heard(&server("False"), after(60)));
-        assert!(!was_heard(&server("True"), after(1)), "it is heard");
+        assert_eq!(patience(&server("False"), after(59)), Some(Duration::from_secs(1)));
+        assert_eq!(patience(&server("False"), after(60)), None);
+        assert_eq!(patience(&server("True"), after(1)), None, "it is heard");
         let ahead = since - Duration::from_secs(1);
-        assert!(!was_heard(&server("False"), ahead), "its clock says nothing");
+        assert_eq!(patience(&server("False"), ahead), None, "its clock says nothing");
     }
 }

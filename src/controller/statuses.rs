@@ -16,7 +16,7 @@ use kube::Resource;
 use super::book::{is_current, reached};
 use super::conflict::conflict;
 use super::foreign::foreign;
-use super::judge::{Judged, serves};
+use super::judge::{Judged, active, serves};
 use super::world::{Snapshot, revision};
 use crate::api::{
     AGENT_CONDITIONS, Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts,
@@ -127,16 +127,10 @@ struct Reports<'a> {
 impl<'a> Reports<'a> {
     fn new(snapshot: &'a Snapshot, judged: &Judged) -> Self {
         let uid = snapshot.inputs.as_ref().and_then(|inputs| inputs.network.metadata.uid.as_deref());
-        let active: Vec<_> = (snapshot.servers.iter())
-            .filter(|server| server.spec.state == ServerState::Active)
-            .filter(|server| Some(server.spec.network_ref.uid.as_str()) == uid)
-            .collect();
+        let active: Vec<_> = uid.into_iter().flat_map(|uid| active(snapshot, uid)).collect();
         let ready: Vec<_> =
             active.iter().copied().filter(|server| answers(snapshot, server).is_ok()).collect();
-        let lives = |server: &&Arc<DHCPServer>| {
-            snapshot.agents.get(&server.spec.node_name).is_some_and(|agent| agent.dead_for.is_none())
-        };
-        let heard = active.iter().copied().filter(lives).collect();
+        let heard = active.iter().copied().filter(|server| lives(snapshot, server)).collect();
         let why = why(snapshot, judged, &active);
         let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
         Self { active, ready, heard, why, ports, subnets, needed: !judged.accepted.families.is_empty() }
@@ -345,9 +339,8 @@ fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
     if server.spec.state == ServerState::Withdrawn {
         return Err(Problem::new(Reason::Withdrawn, "it is to be taken down"));
     }
-    let node = &server.spec.node_name;
-    if snapshot.agents.get(node).is_none_or(|agent| agent.dead_for.is_some()) {
-        let message = format!("the agent of node {node} does not renew its Lease");
+    if !lives(snapshot, server) {
+        let message = format!("the agent of node {} does not renew its Lease", server.spec.node_name);
         return Err(Problem::new(Reason::LeaseExpired, message));
     }
     if serves(server) {
@@ -356,6 +349,11 @@ fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
     let not = server.condition("Serving").filter(|serving| serving.status == "False");
     let message = not.map_or_else(|| "its agent has not reported yet".to_owned(), |c| c.message.clone());
     Err(Problem::new(Reason::Progressing, message))
+}
+
+/// Whether its agent is alive.
+fn lives(snapshot: &Snapshot, server: &DHCPServer) -> bool {
+    snapshot.agents.get(&server.spec.node_name).is_some_and(|agent| agent.dead_for.is_none())
 }
 
 /// Why there is no second server.

@@ -1,4 +1,4 @@
-//! By which MAC addresses the servers of a network are known.
+//! By which MAC addresses the servers of a network, and those who ask them, are known.
 //!
 //! Called by `desired`, and by the agent to tell its own from others'. Pure.
 
@@ -7,7 +7,7 @@ use crate::service::Asker;
 use crate::types::{MacAddr, NetworkUid};
 
 /// On a segment with other nodes' servers each has a MAC address of its own.
-pub(super) fn device_mac(node: &NodeConfig, uid: NetworkUid, shared: bool) -> MacAddr {
+fn device_mac(node: &NodeConfig, uid: NetworkUid, shared: bool) -> MacAddr {
     if shared { server_mac(&node.name, uid) } else { local(uid.bytes()) }
 }
 
@@ -22,7 +22,7 @@ fn local(bytes: [u8; 16]) -> MacAddr {
 
 /// What the agent of a node asks its server by: seen by nobody, and not to be guessed without the UID.
 /// `shared`: there is a controller.
-pub fn asker(node: &NodeConfig, uid: NetworkUid, shared: bool) -> Asker {
+pub(super) fn asker(node: &NodeConfig, uid: NetworkUid, shared: bool) -> Asker {
     let mac = local(uid.derive(&format!("the agent of {}", node.name)));
     Asker { mac, device: device_mac(node, uid, shared) }
 }

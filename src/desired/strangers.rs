@@ -28,11 +28,7 @@ pub(super) fn cut(inputs: &Inputs, subnets: &mut [Served], guests: &[port::Guest
         .collect();
     let held =
         ledger.iter().filter(|(ip, held)| held.released.is_none() && !lines.contains(ip)).map(|(ip, _)| *ip);
-    let given = inputs.server.iter().flat_map(|server| &server.spec.addresses);
-    let texts =
-        given.flat_map(|address| address.resolvers.iter().chain(&address.in_place_of).chain([&address.ip]));
-    let servers = texts.filter_map(|text| text.parse().ok());
-    let mut taken: BTreeSet<IpAddr> = held.chain(servers).collect();
+    let mut taken: BTreeSet<IpAddr> = held.chain(inputs.server_addresses()).collect();
     taken.extend(subnets.iter().flat_map(|subnet| [subnet.gateway, subnet.server]).flatten());
     taken.extend(subnets.iter().flat_map(Served::named));
     for subnet in subnets {

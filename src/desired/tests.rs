@@ -5,7 +5,8 @@ mod ipv6;
 mod metadata;
 
 use super::*;
-use crate::node::Action;
+use crate::dnsmasq;
+use crate::node::{Action, Family};
 use crate::plan::plan;
 use crate::service::Code;
 use serde::de::DeserializeOwned;

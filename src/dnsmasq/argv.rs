@@ -175,29 +175,27 @@ fn range(scope: &Scope) -> Option<String> {
         (Addressing::Slaac, false) => return None,
     };
     let net = scope.cidr.network();
-    let size = match scope.cidr {
-        IpNet::V4(net) => net.netmask().to_string(),
-        IpNet::V6(net) => net.prefix_len().to_string(),
-    };
-    let lease = lease(scope);
+    let (size, lease) = (size(scope), lease(scope));
     let whom = if net.is_ipv4() { "tag:known".to_owned() } else { format!("tag:known,tag:!{GONE}") };
     Some(format!("--dhcp-range=set:{},{whom},{net},{mode},{size},{lease}", scope.key))
 }
 
 /// The addresses for strangers.
 fn dynamic(scope: &Scope) -> impl Iterator<Item = String> {
-    let netmask = match scope.cidr {
-        IpNet::V4(net) => Some(net.netmask()),
-        IpNet::V6(_) => None,
-    };
-    let of = move |(range, netmask): (&IpRange, _)| {
-        let (IpRange { first, last }, key) = (range, &scope.key);
-        format!("--dhcp-range=set:{key},{STRANGERS},{first},{last},{netmask},{}", lease(scope))
-    };
-    netmask.into_iter().flat_map(|netmask| scope.dynamic.iter().map(move |range| (range, netmask))).map(of)
+    let (key, size, lease) = (&scope.key, size(scope), lease(scope));
+    scope.dynamic.iter().map(move |IpRange { first, last }| {
+        format!("--dhcp-range=set:{key},{STRANGERS},{first},{last},{size},{lease}")
+    })
 }
 
 const STRANGERS: &str = "tag:!known";
+
+fn size(scope: &Scope) -> String {
+    match scope.cidr {
+        IpNet::V4(net) => net.netmask().to_string(),
+        IpNet::V6(net) => net.prefix_len().to_string(),
+    }
+}
 
 fn lease(scope: &Scope) -> String {
     match scope.lease_seconds {

@@ -45,23 +45,26 @@ pub fn refusals(log: &str, is_ours: impl Fn(&str) -> bool) -> Vec<Refusal> {
 /// The clients of DHCPv6, by their identifiers in hex with colons, that a piece of log says got no address
 /// because all of theirs are leased.
 pub fn without_address(log: &str) -> BTreeSet<String> {
-    let said = log.lines().filter_map(parts).filter(|(program, _)| *program == "dnsmasq-dhcp");
-    said.filter_map(|(_, message)| {
+    let said = dhcp_messages(log).filter_map(|message| {
         let advertised = message.strip_suffix(" no addresses available")?.strip_prefix("DHCPADVERTISE(")?;
         let (_, duid) = advertised.split_once(") ")?;
         is_hex(duid).then(|| duid.to_owned())
-    })
-    .collect()
+    });
+    said.collect()
 }
 
 /// The addresses that a piece of log says are not given for some time because their guests declined them.
 pub fn declined(log: &str) -> BTreeSet<IpAddr> {
-    let said = log.lines().filter_map(parts).filter(|(program, _)| *program == "dnsmasq-dhcp");
-    said.filter_map(|(_, message)| {
+    let said = dhcp_messages(log).filter_map(|message| {
         let (ip, _) = message.strip_prefix("disabling DHCP static address ")?.split_once(" for ")?;
         ip.parse().ok()
-    })
-    .collect()
+    });
+    said.collect()
+}
+
+fn dhcp_messages(log: &str) -> impl Iterator<Item = &str> {
+    let said = log.lines().filter_map(parts);
+    said.filter(|(program, _)| *program == "dnsmasq-dhcp").map(|(_, message)| message)
 }
 
 /// Who says what: `Nov 23 08:00:00 dnsmasq[7]: message`.

@@ -98,17 +98,11 @@ impl Hosts {
         names: &BTreeMap<IpAddr, Vec<DomainName>>,
         open: bool,
     ) -> (Vec<HostChange>, bool) {
-        let gone: BTreeSet<_> =
-            self.entries.keys().filter(|client| !wanted.entries.contains_key(client)).collect();
-        let silent = wanted.silent.difference(&self.silent);
-        let mut changes: Vec<_> = gone
-            .iter()
-            .copied()
-            .chain(silent.filter(|client| !gone.contains(client)))
-            .map(|client| HostChange::Gone(*client))
-            .collect();
+        let removed = self.entries.keys().filter(|client| !wanted.entries.contains_key(client));
+        let gone: BTreeSet<_> = removed.chain(wanted.silent.difference(&self.silent)).copied().collect();
+        let mut changes: Vec<_> = gone.iter().copied().map(HostChange::Gone).collect();
         // Who is a stranger now cannot be told apart from who is not answered.
-        let strangers = gone.into_iter().chain(&self.silent).any(|client| {
+        let strangers = gone.iter().chain(&self.silent).any(|client| {
             client.1 == Family::V4 && !wanted.silent.contains(client) && !wanted.entries.contains_key(client)
         });
         let lines = wanted.entries.len() + wanted.silent.len();

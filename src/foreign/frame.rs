@@ -9,10 +9,8 @@ use ipnet::Ipv6Net;
 
 use super::{Heard, What};
 use crate::types::MacAddr;
+use crate::wire::{self, dhcpv4, dhcpv6};
 
-const ETHERNET: usize = 14;
-const UDP: usize = 8;
-const IPV6: usize = 40;
 /// Of a router advertisement, before its options.
 const ADVERTISEMENT: usize = 16;
 /// More than anybody means; what comes after is not looked at.
@@ -21,83 +19,50 @@ const PREFIXES: usize = 16;
 /// What a frame says, if it is a server's or a router's.
 pub fn heard(frame: &[u8]) -> Option<Heard> {
     let mac = MacAddr::new(frame.get(6..12)?.try_into().ok()?)?;
-    let packet = frame.get(ETHERNET..)?;
-    match frame.get(12..14)? {
-        [0x08, 0x00] => dhcpv4(packet, mac),
-        [0x86, 0xdd] => ipv6(packet, mac),
+    let packet = frame.get(wire::ETHERNET..)?;
+    match u16::from_be_bytes([frame[12], frame[13]]) {
+        wire::ETHERTYPE_IPV4 => ipv4(packet, mac),
+        wire::ETHERTYPE_IPV6 => ipv6(packet, mac),
         _ => None,
     }
 }
 
 /// An answer of a server, not what a relay sends to one.
-fn dhcpv4(packet: &[u8], mac: MacAddr) -> Option<Heard> {
-    const FIXED: usize = 236;
-    const BOOTREPLY: u8 = 2;
-    const COOKIE: [u8; 4] = [99, 130, 83, 99];
+fn ipv4(packet: &[u8], mac: MacAddr) -> Option<Heard> {
     let header = usize::from(packet.first()? & 0xf) * 4;
-    let message = packet.get(header + UDP..)?;
-    if *message.first()? != BOOTREPLY || message.get(FIXED..FIXED + 4)? != COOKIE {
+    let message = packet.get(header + wire::UDP..)?;
+    if *message.first()? != dhcpv4::BOOTREPLY {
         return None;
     }
-    let source: [u8; 4] = packet.get(12..16)?.try_into().ok()?;
-    let ip = identifier(&message[FIXED + 4..]).unwrap_or(source.into());
-    Some(Heard { mac, ip: ip.into(), what: What::Dhcpv4 })
-}
-
-/// Of the server that an answer is from.
-fn identifier(mut options: &[u8]) -> Option<Ipv4Addr> {
-    loop {
-        match *options.first()? {
-            0 => options = &options[1..],
-            255 => return None,
-            code => {
-                let end = 2 + usize::from(*options.get(1)?);
-                let value = options.get(2..end)?;
-                if code == 54 {
-                    return <[u8; 4]>::try_from(value).ok().map(Ipv4Addr::from);
-                }
-                options = &options[end..];
-            }
-        }
-    }
+    let identifier = dhcpv4::options(message)?.value_of(dhcpv4::SERVER_IDENTIFIER);
+    let source = packet.get(12..16)?.try_into().ok()?;
+    let octets: [u8; 4] = identifier.and_then(|id| id.try_into().ok()).unwrap_or(source);
+    Some(Heard { mac, ip: Ipv4Addr::from(octets).into(), what: What::Dhcpv4 })
 }
 
 fn ipv6(packet: &[u8], mac: MacAddr) -> Option<Heard> {
-    const PROTOCOL_UDP: u8 = 17;
-    const ICMPV6: u8 = 58;
     let source: [u8; 16] = packet.get(8..24)?.try_into().ok()?;
     let ip = IpAddr::V6(Ipv6Addr::from(source));
-    let length = usize::from(u16::from_be_bytes([*packet.get(4)?, *packet.get(5)?]));
+    let length = usize::from(u16::from_be_bytes([packet[4], packet[5]]));
     // A short frame is filled up.
-    let body = packet.get(IPV6..)?;
+    let body = packet.get(wire::IPV6..)?;
     let body = body.get(..length).unwrap_or(body);
-    let what = match *packet.get(6)? {
-        PROTOCOL_UDP => dhcpv6(body.get(UDP..)?)?,
-        ICMPV6 => router(body)?,
+    let what = match packet[6] {
+        wire::PROTOCOL_UDP => server(body.get(wire::UDP..)?)?,
+        wire::PROTOCOL_ICMPV6 => router(body)?,
         _ => return None,
     };
     Some(Heard { mac, ip, what })
 }
 
 /// An answer to a client, not what relays and servers say to each other.
-fn dhcpv6(message: &[u8]) -> Option<What> {
+fn server(message: &[u8]) -> Option<What> {
     const ADVERTISE: u8 = 2;
     const REPLY: u8 = 7;
     const RECONFIGURE: u8 = 10;
-    const SERVER_IDENTIFIER: u16 = 2;
-    if !matches!(*message.first()?, ADVERTISE | REPLY | RECONFIGURE) {
-        return None;
-    }
-    let mut options = message.get(4..)?;
-    while let [a, b, c, d, ..] = *options {
-        let end = 4 + usize::from(u16::from_be_bytes([c, d]));
-        let Some(value) = options.get(4..end) else { break };
-        if u16::from_be_bytes([a, b]) == SERVER_IDENTIFIER {
-            return Some(What::Dhcpv6(value.to_vec()));
-        }
-        options = &options[end..];
-    }
-    Some(What::Dhcpv6(Vec::new()))
+    let ([kind, ..], options) = dhcpv6::parse(message)?;
+    let identifier = options.value_of(dhcpv6::SERVER_IDENTIFIER).unwrap_or_default();
+    matches!(kind, ADVERTISE | REPLY | RECONFIGURE).then(|| What::Dhcpv6(identifier.to_vec()))
 }
 
 fn router(message: &[u8]) -> Option<What> {

@@ -324,10 +324,13 @@ pub(super) fn said(log: &Path, from: Option<u64>) -> Result<Said, Error> {
     let text = read_from(log, from).map_err(Error::read(log))?;
     // A line that is being written is read when it is whole.
     let whole = text.rfind('\n').map_or(0, |at| at + 1);
-    let (without_address, declined) =
-        (dnsmasq::without_address(&text[..whole]), dnsmasq::declined(&text[..whole]));
-    // What came in between is read twice.
-    Ok(Said { without_address, declined, end: end.saturating_sub((text.len() - whole) as u64) })
+    let (lines, rest) = text.split_at(whole);
+    Ok(Said {
+        without_address: dnsmasq::without_address(lines),
+        declined: dnsmasq::declined(lines),
+        // What came in between is read twice.
+        end: end.saturating_sub(rest.len() as u64),
+    })
 }
 
 /// The end of a log; the whole of it if it was set aside in between.

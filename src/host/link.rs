@@ -149,8 +149,8 @@ pub(super) async fn ensure_bridge(handle: &Handle, name: &str) -> Result<(), Err
 }
 
 /// The pair: the inner end in `netns`, the outer one here, a port of the bridge if there is one, with at
-/// least the MTU of what it is `among`. Not up: the kernel
-/// refuses that for an end whose other end is only being made.
+/// least the MTU of what it is `among`. Not up: the kernel refuses that for an end whose other end is only
+/// being made.
 pub(super) async fn create_pair(
     handle: &Handle,
     outer: &str,

@@ -15,7 +15,7 @@ use super::machine::blocking;
 use super::metadata::Listeners;
 use super::monitor::Monitor;
 use super::netns::{self, Named, Netns};
-use super::ovs::{self, Ears, Ovs};
+use super::ovs::{Ears, Ovs};
 use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
@@ -122,20 +122,6 @@ impl LinuxHost {
         let inside = observe::inside(netns, looker).await?;
         self.firewall.found(netns, &inside.namespace.rules).await?;
         Ok(inside)
-    }
-
-    /// The port of Open vSwitch, if there may be one.
-    async fn look_in_switch(
-        &self,
-        uid: NetworkUid,
-        wanted: Option<&Attached>,
-        has_outer: bool,
-    ) -> Option<ovs::Port> {
-        let is_in_switch = |attached: &&Attached| has_outer && matches!(attached, Attached::Ovs { .. });
-        if !self.devices.ovs.concerns(uid, wanted) {
-            return None;
-        }
-        self.devices.ovs.look(uid, wanted.filter(is_in_switch)).await
     }
 
     /// The bridge that is asked for, if it is there.
@@ -260,7 +246,7 @@ impl Host for LinuxHost {
         let parent = observe::parent(&self.devices.handle, inside.device.as_ref()).await?;
         // A port of Open vSwitch's has a master that is none.
         let port_of = port_of.filter(|link| link.is_bridge);
-        let port = self.look_in_switch(uid, wanted, outer_end.is_some()).await;
+        let port = self.devices.ovs.look(uid, wanted, outer_end.is_some()).await;
         let place =
             observe::Place { port_of: port_of.as_ref(), parent: parent.as_ref(), port: port.as_ref() };
         let device = observe::device(&inside, outer_end.as_ref(), &place);

@@ -7,7 +7,7 @@
 use std::io;
 use std::time::Duration;
 
-use socket2::SockFilter;
+use socket2::{SockFilter, SockRef};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::time::sleep;
@@ -15,7 +15,6 @@ use tokio::time::sleep;
 use super::netns::Netns;
 use super::{Error, packet};
 use crate::foreign::{Heard, frame};
-use crate::node::INNER_DEVICE;
 
 /// Between two looks.
 const PACE: Duration = Duration::from_secs(1);
@@ -27,15 +26,8 @@ const LONGEST: u16 = 1_536;
 
 /// What is heard from now on. It ends when the device does, or when nobody takes it.
 pub(super) async fn overhear(netns: &Netns) -> Result<mpsc::Receiver<Heard>, Error> {
-    let failed = |e| Error::Open("a packet socket", e);
-    let open = || -> io::Result<_> {
-        let socket = packet::open(INNER_DEVICE, packet::ALL, &filter())?;
-        socket.set_recv_buffer_size(ROOM)?;
-        Ok(socket)
-    };
-    let socket = netns.run(open).await?.map_err(failed)?;
-    // tokio's type for sockets with datagrams; of whatever family these are.
-    let socket = UdpSocket::from_std(socket.into()).map_err(failed)?;
+    let socket = packet::inside(netns, packet::ALL, filter()).await?;
+    SockRef::from(&socket).set_recv_buffer_size(ROOM).map_err(packet::failed)?;
     let (sender, receiver) = mpsc::channel(AT_ONCE);
     tokio::spawn(async move {
         tokio::select! {

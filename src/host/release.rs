@@ -9,11 +9,7 @@ use super::Error;
 use super::netns::Netns;
 use crate::dnsmasq::{self, Lease, Record};
 use crate::types::{MacAddr, NetworkUid};
-
-/// RFC 2131 §4.1, RFC 8415 §7.2.
-const V4_SERVER: u16 = 67;
-const V6_SERVER: u16 = 547;
-const V6_CLIENT: u16 = 546;
+use crate::wire::{dhcpv4, dhcpv6};
 
 /// Tells the `server` of network `uid` that a lease is given back. From `server` itself: whose
 /// address dnsmasq has no neighbour entry for, it waits for.
@@ -26,10 +22,11 @@ pub(super) async fn release(
     let client_id = record.client_id.as_deref();
     let (from, to, message) = match (&record.lease, server, record.ip) {
         (Lease::V4(mac), IpAddr::V4(own), IpAddr::V4(ip)) => {
-            (0, V4_SERVER, v4_message(*mac, ip, own, client_id))
+            (0, dhcpv4::SERVER_PORT, v4_message(*mac, ip, own, client_id))
         }
         (Lease::V6 { duid, iaid, .. }, IpAddr::V6(_), IpAddr::V6(ip)) => {
-            (V6_CLIENT, V6_SERVER, v6_message(&octets(duid), *iaid, ip, &dnsmasq::server_duid(uid)))
+            let message = v6_message(&octets(duid), *iaid, ip, &dnsmasq::server_duid(uid));
+            (dhcpv6::CLIENT_PORT, dhcpv6::SERVER_PORT, message)
         }
         _ => return Err(Error::NoAddress),
     };
@@ -42,52 +39,30 @@ pub(super) async fn release(
 
 /// RFC 2131 §4.4.6. Without a client identifier dnsmasq goes by the MAC address, and finds one lease of it.
 fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr, client_id: Option<&str>) -> Vec<u8> {
-    const BOOTREQUEST: u8 = 1;
-    const ETHERNET: u8 = 1;
-    const FIXED_LENGTH: usize = 236;
-    let mut message = vec![0; FIXED_LENGTH];
-    message[..3].copy_from_slice(&[BOOTREQUEST, ETHERNET, 6]);
-    message[12..16].copy_from_slice(&ip.octets());
-    message[28..34].copy_from_slice(&mac.octets());
-    // The magic cookie, then options: message type 7, server identifier, end.
-    message.extend([99, 130, 83, 99, 53, 1, 7, 54, 4]);
-    message.extend(server.octets());
-    let client_id = client_id.map(octets).unwrap_or_default();
-    if let Ok(length @ 1..) = u8::try_from(client_id.len()) {
-        message.extend([61, length]);
-        message.extend(client_id);
+    const RELEASE: u8 = 7;
+    let (server, client_id) = (server.octets(), client_id.map(octets).unwrap_or_default());
+    let mut options = vec![(dhcpv4::MESSAGE_TYPE, &[RELEASE][..]), (dhcpv4::SERVER_IDENTIFIER, &server)];
+    if !client_id.is_empty() {
+        options.push((dhcpv4::CLIENT_IDENTIFIER, &client_id));
     }
-    message.push(255);
-    // The least that some servers take for a whole message.
-    message.resize(message.len().max(300), 0);
-    message
+    dhcpv4::request(mac, ip, [0; 4], &options)
 }
 
 /// RFC 8415 §18.2.7: the identity association with the address, both identifiers.
 fn v6_message(duid: &[u8], iaid: u32, ip: Ipv6Addr, server: &[u8]) -> Vec<u8> {
+    use dhcpv6::{CLIENT_IDENTIFIER, ELAPSED_TIME, IA_NA, IAADDR, SERVER_IDENTIFIER, option};
     const RELEASE: u8 = 8;
-    const CLIENT_ID: u16 = 1;
-    const SERVER_ID: u16 = 2;
-    const IA_NA: u16 = 3;
-    const ADDRESS: u16 = 5;
-    const ELAPSED: u16 = 8;
     let times = [0; 8];
-    let address = option(ADDRESS, &[&ip.octets()[..], &times].concat());
+    let address = option(IAADDR, &[&ip.octets()[..], &times].concat());
     let association = [&iaid.to_be_bytes()[..], &times, &address].concat();
     [
         vec![RELEASE, 0, 0, 0],
-        option(CLIENT_ID, duid),
-        option(SERVER_ID, server),
+        option(CLIENT_IDENTIFIER, duid),
+        option(SERVER_IDENTIFIER, server),
         option(IA_NA, &association),
-        option(ELAPSED, &[0, 0]),
+        option(ELAPSED_TIME, &[0, 0]),
     ]
     .concat()
-}
-
-fn option(code: u16, value: &[u8]) -> Vec<u8> {
-    // An identifier has at most 130 octets.
-    let length = u16::try_from(value.len()).unwrap_or(u16::MAX);
-    [&code.to_be_bytes()[..], &length.to_be_bytes(), value].concat()
 }
 
 /// Of hex with colons.

@@ -11,9 +11,9 @@ use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::netns::Netns;
-use super::probe::{self, nd::ETHERTYPE};
-use super::{Error, Solicitor};
+use super::{Error, Solicitor, packet};
 use crate::types::{Hex, MacAddr};
+use crate::wire::{self, dhcpv6};
 
 /// A client asks again after a second, then after two (RFC 8415 §15).
 const PATIENCE: Duration = Duration::from_millis(2_500);
@@ -22,11 +22,11 @@ const FRAMES: usize = 1_024;
 
 /// Until all of these were heard, or for some time.
 pub(super) async fn listen(netns: &Netns, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
-    let socket = probe::open(netns, ETHERTYPE).await?;
+    let socket = packet::inside(netns, wire::ETHERTYPE_IPV6, []).await?;
     let mut found = Vec::new();
     // Those that were heard until then count.
     match timeout(PATIENCE, hear(&socket, duids, &mut found)).await {
-        Ok(Err(e)) => Err(probe::failed(e)),
+        Ok(Err(e)) => Err(packet::failed(e)),
         Ok(Ok(())) | Err(_) => Ok(found),
     }
 }
@@ -48,42 +48,25 @@ async fn hear(socket: &UdpSocket, duids: &BTreeSet<String>, found: &mut Vec<Soli
 
 /// Who sent a SOLICIT; `None`: the frame is none.
 fn solicitor(frame: &[u8]) -> Option<Solicitor> {
-    const ETHERNET: usize = 14;
-    const IPV6: usize = 40;
-    const UDP: u8 = 17;
-    const SERVER_PORT: [u8; 2] = 547_u16.to_be_bytes();
     const SOLICIT: u8 = 1;
-    const CLIENT_ID: u16 = 1;
-    const IA_NA: u16 = 3;
-    let (mac, packet) = (frame.get(6..12)?.try_into().ok()?, frame.get(ETHERNET..)?);
-    let is_ipv6 = frame[12..ETHERNET] == ETHERTYPE.to_be_bytes() && packet.get(6) == Some(&UDP);
-    let datagram = packet.get(IPV6..).filter(|_| is_ipv6)?;
-    let message = datagram.get(8..).filter(|_| datagram[2..4] == SERVER_PORT)?;
-    let options = message.get(4..).filter(|_| message[0] == SOLICIT)?;
+    let (mac, packet) = (frame.get(6..12)?.try_into().ok()?, frame.get(wire::ETHERNET..)?);
+    let is_ipv6 = frame[12..wire::ETHERNET] == wire::ETHERTYPE_IPV6.to_be_bytes();
+    let is_udp = packet.get(6) == Some(&wire::PROTOCOL_UDP);
+    let datagram = packet.get(wire::IPV6..).filter(|_| is_ipv6 && is_udp)?;
+    let message = datagram.get(wire::UDP..)?;
+    let ([kind, ..], options) = dhcpv6::parse(message)?;
+    if kind != SOLICIT || datagram[2..4] != dhcpv6::SERVER_PORT.to_be_bytes() {
+        return None;
+    }
     let (mut duid, mut iaids) = (None, BTreeSet::new());
-    for (code, value) in Options(options) {
+    for (code, value) in options {
         match code {
-            CLIENT_ID => duid = Some(value),
-            IA_NA => iaids.extend(value.first_chunk().map(|iaid| u32::from_be_bytes(*iaid))),
+            dhcpv6::CLIENT_IDENTIFIER => duid = Some(value),
+            dhcpv6::IA_NA => iaids.extend(value.first_chunk().map(|iaid| u32::from_be_bytes(*iaid))),
             _ => {}
         }
     }
     Some(Solicitor { mac: MacAddr::new(mac)?, duid: Hex(duid?).to_string(), iaids })
-}
-
-/// The options of a message, until one is cut off.
-struct Options<'a>(&'a [u8]);
-
-impl<'a> Iterator for Options<'a> {
-    type Item = (u16, &'a [u8]);
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let (head, rest) = self.0.split_first_chunk::<4>()?;
-        let (code, length) = ([head[0], head[1]], u16::from_be_bytes([head[2], head[3]]));
-        let (value, rest) = rest.split_at_checked(length.into())?;
-        self.0 = rest;
-        Some((u16::from_be_bytes(code), value))
-    }
 }
 
 #[cfg(test)]

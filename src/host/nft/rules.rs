@@ -1,9 +1,9 @@
 //! What is not for a network's DHCPv6 server to hear, as rules of nftables.
 //!
-//! Called by `known`. Each router solicitation costs dnsmasq 2.90 an answer, whoever
-//! sends it. It answers a stranger's CONFIRM, RENEW and REBIND, and is deaf to all while
-//! it waits for a stranger's neighbour entry; it gives whoever sends REBIND any address of the subnet; and
-//! in a relayed message it believes the client's MAC address that the message tells.
+//! Called by `known`. Each router solicitation costs dnsmasq 2.90 an answer, whoever sends it. It answers a
+//! stranger's CONFIRM, RENEW and REBIND, and is deaf to all while it waits for a stranger's neighbour entry;
+//! it gives whoever sends REBIND any address of the subnet; and in a relayed message it believes the client's
+//! MAC address that the message tells.
 
 use super::attribute::Attribute;
 use super::expression::{

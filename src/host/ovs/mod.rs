@@ -28,8 +28,8 @@ use rows::{Found, Plug};
 const ANSWER: Duration = Duration::from_secs(2);
 /// One that did not is not asked for so long: many networks would wait for it one after the other.
 const REST: Duration = Duration::from_secs(3);
-/// How long ovs-vswitchd may take to see a new port, in milliseconds.
-const TAKEN: u32 = 5_000;
+/// How long ovs-vswitchd may take to see a new port.
+const TAKEN: Duration = Duration::from_secs(5);
 const RETRY: Backoff = Backoff { first: Duration::from_millis(200), last: Duration::from_secs(5) };
 
 /// Where a network's port was seen last.
@@ -98,18 +98,22 @@ impl Ovs {
         found
     }
 
-    /// Whether a network's port is looked for: it shall have one, or may.
-    pub(super) fn concerns(&self, uid: NetworkUid, wanted: Option<&Attached>) -> bool {
-        let wants = matches!(wanted, Some(Attached::Ovs { .. }));
-        if wants {
+    /// A network's port, if it has one. While the database is away a port that nobody ever saw is taken for
+    /// the one that is `wanted` if the device that would be it `is_there`.
+    pub(super) async fn look(
+        &self,
+        uid: NetworkUid,
+        wanted: Option<&Attached>,
+        is_there: bool,
+    ) -> Option<Port> {
+        let wanted = wanted.filter(|attached| matches!(attached, Attached::Ovs { .. }));
+        if wanted.is_some() {
             self.listen();
             lock(&self.known).entry(uid).or_default();
         }
-        wants || lock(&self.known).contains_key(&uid)
-    }
-
-    /// A network's port, if it has one. `taken_for` is what it is taken for where nobody ever saw it.
-    pub(super) async fn look(&self, uid: NetworkUid, taken_for: Option<&Attached>) -> Option<Port> {
+        if !lock(&self.known).contains_key(&uid) {
+            return None;
+        }
         match self.find(uid).await {
             Ok(None) => {
                 lock(&self.known).insert(uid, Seen::Nowhere);
@@ -126,7 +130,7 @@ impl Ovs {
                 let attached = match lock(&self.known).get(&uid).cloned()? {
                     Seen::Nowhere => None,
                     Seen::At(attached) => Some(attached),
-                    Seen::NotAsked | Seen::Somewhere => taken_for.cloned(),
+                    Seen::NotAsked | Seen::Somewhere => wanted.filter(|_| is_there).cloned(),
                 };
                 attached.map(|attached| Port { attached: Some(attached) })
             }
@@ -149,7 +153,7 @@ impl Ovs {
     pub(super) async fn require(&self, bridge: &str) -> Result<(), Error> {
         self.listen();
         let results = self.ask(vec![rows::select_bridge(bridge)]).await?;
-        let mut bridges = self.bridges.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut bridges = lock(&self.bridges);
         if rows::rows(&results[0]).is_empty() {
             bridges.remove(bridge);
             return Err(Error::OvsBridgeMissing(bridge.to_owned()));
@@ -160,7 +164,7 @@ impl Ovs {
 
     /// Whether it is there, or was before the database went away: the switch works on without that.
     pub(super) async fn has(&self, bridge: &str) -> Result<(), Error> {
-        let was_there = self.bridges.lock().unwrap_or_else(PoisonError::into_inner).contains(bridge);
+        let was_there = lock(&self.bridges).contains(bridge);
         match self.require(bridge).await {
             Err(Error::OvsAway(..)) if was_there => Ok(()),
             asked => asked,
@@ -192,7 +196,7 @@ impl Ovs {
     /// Waits until ovs-vswitchd has opened the device.
     async fn taken(&self, name: &str) -> Result<(), Error> {
         let refused = |message: String| Error::OvsRefused { port: name.to_owned(), message };
-        let silent = |_| refused(format!("ovs-vswitchd does not act within {} s", TAKEN / 1_000));
+        let silent = |_| refused(format!("ovs-vswitchd does not act within {} s", TAKEN.as_secs()));
         self.ask(vec![rows::wait_for(name, TAKEN)]).await.map_err(silent)?;
         let results = self.ask(vec![rows::select_interface(name)]).await?;
         match rows::rows(&results[0]).first().and_then(|row| row["error"].as_str()) {
@@ -216,7 +220,7 @@ impl Ovs {
             }
         };
         let silent = |_| Error::OvsAway(self.socket.clone(), io::ErrorKind::TimedOut.into());
-        timeout(Duration::from_millis(TAKEN.into()), caught_up).await.map_err(silent)?
+        timeout(TAKEN, caught_up).await.map_err(silent)?
     }
 
     /// Removes a network's port, if it has one.
@@ -238,17 +242,17 @@ impl Ovs {
 
     async fn ask(&self, operations: Vec<Value>) -> Result<Vec<Value>, Error> {
         let away = |e| Error::OvsAway(self.socket.clone(), e);
-        let rests_until = *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner);
+        let rests_until = *lock(&self.rests_until);
         if rests_until.is_some_and(|until| Instant::now() < until) {
             return Err(away(io::ErrorKind::TimedOut.into()));
         }
         let count = operations.len();
         let waits = operations.iter().any(|operation| operation["op"] == "wait");
-        let patience = ANSWER + if waits { Duration::from_millis(TAKEN.into()) } else { Duration::ZERO };
+        let patience = ANSWER + if waits { TAKEN } else { Duration::ZERO };
         let asked =
             timeout(patience, async { Session::open(&self.socket).await?.transact(operations).await });
         let answer = asked.await.unwrap_or_else(|_| {
-            *self.rests_until.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now() + REST);
+            *lock(&self.rests_until) = Some(Instant::now() + REST);
             Err(io::ErrorKind::TimedOut.into())
         });
         let results = answer.map_err(away)?;
@@ -267,8 +271,8 @@ impl Ovs {
     }
 }
 
-fn lock(known: &Known) -> MutexGuard<'_, HashMap<NetworkUid, Seen>> {
-    known.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 type WeakKnown = std::sync::Weak<Mutex<HashMap<NetworkUid, Seen>>>;

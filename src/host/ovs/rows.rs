@@ -3,6 +3,7 @@
 //! A port of ours is an access port, so that no other VLAN's frames come through it, and carries marks.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -85,8 +86,8 @@ pub(super) fn add(plug: &Plug<'_>) -> Vec<Value> {
 }
 
 /// Waits on the server's side until ovs-vswitchd has dealt with an interface.
-pub(super) fn wait_for(name: &str, milliseconds: u32) -> Value {
-    json!({"op": "wait", "timeout": milliseconds, "table": "Interface", "where": [["name", "==", name]],
+pub(super) fn wait_for(name: &str, patience: Duration) -> Value {
+    json!({"op": "wait", "timeout": milliseconds(patience), "table": "Interface", "where": [["name", "==", name]],
         "columns": ["ofport"], "until": "!=", "rows": [{"ofport": ["set", []]}]})
 }
 
@@ -105,9 +106,13 @@ pub(super) fn select_round() -> Value {
 }
 
 /// Waits on the server's side until it says another one.
-pub(super) fn wait_for_round(not: i64, milliseconds: u32) -> Value {
-    json!({"op": "wait", "timeout": milliseconds, "table": "Open_vSwitch", "where": [],
+pub(super) fn wait_for_round(not: i64, patience: Duration) -> Value {
+    json!({"op": "wait", "timeout": milliseconds(patience), "table": "Open_vSwitch", "where": [],
         "columns": ["cur_cfg"], "until": "!=", "rows": [{"cur_cfg": not}]})
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Its number in the answer to one of these.

@@ -4,7 +4,7 @@
 //! and would first have to have an address there.
 
 mod arp;
-pub(super) mod nd;
+mod nd;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -16,8 +16,9 @@ use tokio::time::timeout;
 
 use super::netns::Netns;
 use super::{Error, packet};
-use crate::node::{Family, INNER_DEVICE};
+use crate::node::Family;
 use crate::types::MacAddr;
+use crate::wire::ETHERTYPE_IPV6;
 
 /// A question may be lost, and who is busy answers late.
 const TRIES: u32 = 3;
@@ -54,16 +55,16 @@ impl Question {
         }
         let ethertype = match self.family {
             Family::V4 => arp::ETHERTYPE,
-            Family::V6 => nd::ETHERTYPE,
+            Family::V6 => ETHERTYPE_IPV6,
         };
-        let socket = open(netns, ethertype).await?;
+        let socket = packet::inside(netns, ethertype, []).await?;
         for _ in 0..TRIES {
             for ip in self.addresses.iter().filter(|ip| !found.contains_key(*ip)) {
-                socket.send(&self.frame(*ip)).await.map_err(failed)?;
+                socket.send(&self.frame(*ip)).await.map_err(packet::failed)?;
             }
             match timeout(PATIENCE, self.listen(&socket, &mut found)).await {
                 Ok(Ok(())) => break,
-                Ok(Err(e)) => return Err(failed(e)),
+                Ok(Err(e)) => return Err(packet::failed(e)),
                 Err(_) => {}
             }
         }
@@ -95,16 +96,4 @@ impl Question {
         }
         Ok(())
     }
-}
-
-/// A socket for frames of this type on the network's device.
-pub(super) async fn open(netns: &Netns, ethertype: u16) -> Result<UdpSocket, Error> {
-    let socket = netns.run(move || packet::open(INNER_DEVICE, ethertype, &[])).await?.map_err(failed)?;
-    // tokio's type for sockets with datagrams; of whatever family these are.
-    UdpSocket::from_std(socket.into()).map_err(failed)
-}
-
-/// What goes wrong with it.
-pub(super) fn failed(error: io::Error) -> Error {
-    Error::Open("a packet socket", error)
 }

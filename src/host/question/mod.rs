@@ -1,9 +1,9 @@
 //! Asking a network's server as a guest does.
 //!
 //! Called by `linux`. The question goes the way of a guest's: from the outer end of the device, or to a
-//! macvlan by way of its parent, which returns what is for its own, through the filter and the rules to dnsmasq's sockets. The way back would lead past guests; so the question says that
-//! its sender has the server's own address, and the answer does not leave the namespace. Neither makes a
-//! lease.
+//! macvlan by way of its parent, which returns what is for its own, through the filter and the rules to
+//! dnsmasq's sockets. The way back would lead past guests; so the question says that its sender has the
+//! server's own address, and the answer does not leave the namespace. Neither makes a lease.
 
 mod v4;
 mod v6;
@@ -23,6 +23,7 @@ use super::netns::Netns;
 use crate::node::Attached;
 use crate::service::Asker;
 use crate::types::NetworkUid;
+use crate::wire::{dhcpv4, dhcpv6};
 
 pub(super) use wire::Wires;
 
@@ -125,7 +126,7 @@ impl Question {
     }
 
     fn port(&self) -> u16 {
-        if self.server.is_ipv4() { v4::CLIENT } else { v6::CLIENT }
+        if self.server.is_ipv4() { dhcpv4::CLIENT_PORT } else { dhcpv6::CLIENT_PORT }
     }
 
     fn frame(&self) -> Vec<u8> {
@@ -141,13 +142,4 @@ impl Question {
             IpAddr::V6(_) => v6::reply(packet, &crate::dnsmasq::server_duid(self.uid), self.number),
         }
     }
-}
-
-/// The Internet checksum (RFC 1071); a last odd byte counts as the first of two.
-fn checksum<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> u16 {
-    let words = parts.into_iter().flat_map(|part| part.chunks(2));
-    let word = |bytes: &[u8]| u32::from(bytes[0]) << 8 | bytes.get(1).copied().map_or(0, u32::from);
-    let sum: u32 = words.map(word).sum();
-    let folded = (sum & 0xffff) + (sum >> 16);
-    !u16::try_from((folded & 0xffff) + (folded >> 16)).unwrap_or_default()
 }

@@ -5,54 +5,28 @@
 
 use std::net::Ipv4Addr;
 
-use super::checksum;
 use crate::service::Asker;
-use crate::types::MacAddr;
+use crate::wire::dhcpv4::{self, CLIENT_PORT, MESSAGE_TYPE, SERVER_IDENTIFIER, SERVER_PORT};
+use crate::wire::{ETHERTYPE_IPV4, PROTOCOL_UDP, checksum};
 
-pub(super) const CLIENT: u16 = 68;
-const SERVER: u16 = 67;
-const ETHERTYPE: [u8; 2] = [0x08, 0x00];
-/// Of a message, before its options.
-const FIXED: usize = 236;
-const COOKIE: [u8; 4] = [99, 130, 83, 99];
-/// The least that some servers take for a whole message.
-const LEAST: usize = 300;
-
-const MESSAGE_TYPE: u8 = 53;
-const SERVER_IDENTIFIER: u8 = 54;
 const INFORM: u8 = 8;
 const ACK: u8 = 5;
 
 /// The frame. dnsmasq answers to the address that the message calls the client's own, where the packet
 /// comes from none.
-pub(super) fn question(asker: Asker, server: Ipv4Addr, number: [u8; 4]) -> Vec<u8> {
-    let message = message(asker.mac, server, number);
+pub(super) fn question(asker: Asker, server: Ipv4Addr, xid: [u8; 4]) -> Vec<u8> {
+    let message = dhcpv4::request(asker.mac, server, xid, &[(MESSAGE_TYPE, &[INFORM])]);
     let length = u16::try_from(8 + message.len()).unwrap_or_default();
     // No checksum, which IPv4 allows.
-    let ports = [CLIENT, SERVER, length, 0].map(u16::to_be_bytes).concat();
-    let header = header(20 + length);
-    [&asker.device.octets()[..], &asker.mac.octets(), &ETHERTYPE, &header, &ports, &message].concat()
-}
-
-fn message(asker: MacAddr, server: Ipv4Addr, number: [u8; 4]) -> Vec<u8> {
-    const BOOTREQUEST: u8 = 1;
-    const ETHERNET: u8 = 1;
-    let mut message = vec![0; FIXED];
-    message[..3].copy_from_slice(&[BOOTREQUEST, ETHERNET, 6]);
-    message[4..8].copy_from_slice(&number);
-    message[12..16].copy_from_slice(&server.octets());
-    message[28..34].copy_from_slice(&asker.octets());
-    message.extend(COOKIE);
-    message.extend([MESSAGE_TYPE, 1, INFORM, 255]);
-    message.resize(LEAST, 0);
-    message
+    let ports = [CLIENT_PORT, SERVER_PORT, length, 0].map(u16::to_be_bytes).concat();
+    let (header, ethertype) = (header(20 + length), ETHERTYPE_IPV4.to_be_bytes());
+    [&asker.device.octets()[..], &asker.mac.octets(), &ethertype, &header, &ports, &message].concat()
 }
 
 /// Of IPv4, from nobody to everybody.
 fn header(length: u16) -> Vec<u8> {
-    const UDP: u8 = 17;
     let [high, low] = length.to_be_bytes();
-    let mut header = vec![0x45, 0, high, low, 0, 0, 0, 0, 1, UDP, 0, 0];
+    let mut header = vec![0x45, 0, high, low, 0, 0, 0, 0, 1, PROTOCOL_UDP, 0, 0];
     header.extend(Ipv4Addr::UNSPECIFIED.octets());
     header.extend(Ipv4Addr::BROADCAST.octets());
     let sum = checksum([&header[..]]);
@@ -60,18 +34,18 @@ fn header(length: u16) -> Vec<u8> {
     header
 }
 
-/// Whether an answer to the question of this number is `server`'s, and all that it should be; `None`: it
-/// is to another question.
-pub(super) fn reply(packet: &[u8], server: Ipv4Addr, number: [u8; 4]) -> Option<Result<(), String>> {
-    if packet.get(4..8)? != number || packet.get(FIXED..FIXED + 4)? != COOKIE {
+/// Whether an answer to the question of this transaction is `server`'s, and all that it should be; `None`:
+/// it is to another question.
+pub(super) fn reply(packet: &[u8], server: Ipv4Addr, xid: [u8; 4]) -> Option<Result<(), String>> {
+    if packet.get(4..8)? != xid {
         return None;
     }
-    let options = &packet[FIXED + 4..];
-    let kind = option(options, MESSAGE_TYPE);
+    let options = dhcpv4::options(packet)?;
+    let kind = options.clone().value_of(MESSAGE_TYPE);
     if kind != Some(&[ACK]) {
         return Some(Err(format!("a message of type {}", kind.and_then(|k| k.first()).unwrap_or(&0))));
     }
-    let says = option(options, SERVER_IDENTIFIER).and_then(|id| <[u8; 4]>::try_from(id).ok());
+    let says = options.value_of(SERVER_IDENTIFIER).and_then(|id| <[u8; 4]>::try_from(id).ok());
     match says.map(Ipv4Addr::from) {
         Some(says) if says == server => Some(Ok(())),
         Some(says) => Some(Err(format!("server identifier {says}"))),
@@ -79,37 +53,22 @@ pub(super) fn reply(packet: &[u8], server: Ipv4Addr, number: [u8; 4]) -> Option<
     }
 }
 
-/// The value of an option, if it is there.
-fn option(mut options: &[u8], code: u8) -> Option<&[u8]> {
-    loop {
-        match *options.first()? {
-            0 => options = &options[1..],
-            255 => return None,
-            found => {
-                let end = 2 + usize::from(*options.get(1)?);
-                let value = options.get(2..end)?;
-                if found == code {
-                    return Some(value);
-                }
-                options = &options[end..];
-            }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::types::MacAddr;
     use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
     use dhcproto::{Decodable, Decoder};
 
+    /// Of a message, before its options.
+    const HEAD: usize = 240;
     const SERVER_IP: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 
     #[test]
     fn a_question_is_whole_and_claims_only_the_servers_own_address() {
         let asker = Asker { mac: MacAddr::local([1, 2, 3, 4, 5]), device: MacAddr::local([9; 5]) };
         let frame = question(asker, SERVER_IP, [1, 2, 3, 4]);
-        assert_eq!(frame.len(), 14 + 20 + 8 + LEAST);
+        assert_eq!(frame.len(), 14 + 20 + 8 + 300);
         assert_eq!(checksum([&frame[14..34]]), 0, "with its sum in its place all together is nothing");
         assert_eq!(&frame[26..34], [0, 0, 0, 0, 255, 255, 255, 255]);
         let message = Message::decode(&mut Decoder::new(&frame[42..])).unwrap();
@@ -121,8 +80,8 @@ mod tests {
     }
 
     fn answer(options: &[u8]) -> Vec<u8> {
-        let mut packet = message(MacAddr::local([1; 5]), SERVER_IP, [7; 4]);
-        packet.truncate(FIXED + 4);
+        let mut packet = dhcpv4::request(MacAddr::local([1; 5]), SERVER_IP, [7; 4], &[]);
+        packet.truncate(HEAD);
         packet.extend(options);
         packet
     }
@@ -142,7 +101,7 @@ mod tests {
     fn an_answer_to_another_question_is_none() {
         let packet = answer(&[53, 1, 5, 54, 4, 10, 0, 0, 2, 255]);
         assert_eq!(reply(&packet, SERVER_IP, [8; 4]), None);
-        for end in 0..FIXED + 4 {
+        for end in 0..HEAD {
             assert_eq!(reply(&packet[..end], SERVER_IP, [7; 4]), None);
         }
     }

@@ -4,80 +4,54 @@
 
 use std::net::Ipv6Addr;
 
-use super::checksum;
 use crate::service::Asker;
 use crate::types::MacAddr;
-
-pub(super) const CLIENT: u16 = 546;
-const SERVER: u16 = 547;
-const ETHERTYPE: [u8; 2] = [0x86, 0xdd];
-const UDP: u8 = 17;
-/// `All_DHCP_Relay_Agents_and_Servers`.
-const SERVERS: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 1, 2);
+use crate::wire::dhcpv6::{
+    self, CLIENT_IDENTIFIER, CLIENT_PORT, ELAPSED_TIME, SERVER_IDENTIFIER, SERVER_PORT, SERVERS, option,
+};
+use crate::wire::{ETHERTYPE_IPV6, PROTOCOL_UDP, ipv6_checksum, ipv6_packet};
 
 const INFORMATION_REQUEST: u8 = 11;
 const REPLY: u8 = 7;
-const CLIENT_IDENTIFIER: u16 = 1;
-const SERVER_IDENTIFIER: u16 = 2;
-const ELAPSED: u16 = 8;
 
 /// The frame, from the server's own address: for that dnsmasq has a neighbour entry.
 pub(super) fn question(asker: Asker, server: Ipv6Addr, number: [u8; 4]) -> Vec<u8> {
     let message = message(asker.mac, number);
     let length = u16::try_from(8 + message.len()).unwrap_or_default();
-    let mut datagram = [[CLIENT, SERVER, length, 0].map(u16::to_be_bytes).concat(), message].concat();
-    let pseudo = [&server.octets()[..], &SERVERS.octets(), &[0, 0], &length.to_be_bytes(), &[0, 0, 0, UDP]];
+    let ports = [CLIENT_PORT, SERVER_PORT, length, 0].map(u16::to_be_bytes).concat();
+    let mut datagram = [ports, message].concat();
     // A sum of zero would mean that there is none.
-    let sum = match checksum([&pseudo.concat()[..], &datagram]) {
+    let sum = match ipv6_checksum(server, SERVERS, PROTOCOL_UDP, &datagram) {
         0 => u16::MAX,
         sum => sum,
     };
     datagram[6..8].copy_from_slice(&sum.to_be_bytes());
-    let [high, low] = length.to_be_bytes();
-    let header = [0x60, 0, 0, 0, high, low, UDP, 1];
-    let addresses = [server.octets(), SERVERS.octets()].concat();
-    [&asker.device.octets()[..], &asker.mac.octets(), &ETHERTYPE, &header, &addresses, &datagram].concat()
+    let packet = ipv6_packet(server, SERVERS, PROTOCOL_UDP, 1, &datagram);
+    let ethertype = ETHERTYPE_IPV6.to_be_bytes();
+    [&asker.device.octets()[..], &asker.mac.octets(), &ethertype, &packet].concat()
 }
 
 /// With a DUID-LL (RFC 8415 §11.4).
 fn message(asker: MacAddr, [_, number @ ..]: [u8; 4]) -> Vec<u8> {
     let duid = [&[0, 3, 0, 1][..], &asker.octets()].concat();
-    let options = [option(CLIENT_IDENTIFIER, &duid), option(ELAPSED, &[0, 0])].concat();
+    let options = [option(CLIENT_IDENTIFIER, &duid), option(ELAPSED_TIME, &[0, 0])].concat();
     [&[INFORMATION_REQUEST][..], &number, &options].concat()
-}
-
-fn option(code: u16, value: &[u8]) -> Vec<u8> {
-    let length = u16::try_from(value.len()).unwrap_or_default();
-    [&code.to_be_bytes()[..], &length.to_be_bytes(), value].concat()
 }
 
 /// Whether an answer to the question of this number is that of the server with this DUID; `None`: it is to
 /// another question.
 pub(super) fn reply(packet: &[u8], server: &[u8], number: [u8; 4]) -> Option<Result<(), String>> {
-    let (head, options) = packet.split_at_checked(4)?;
-    if head[1..] != number[1..] {
+    let ([kind, its_number @ ..], options) = dhcpv6::parse(packet)?;
+    if its_number != number[1..] {
         return None;
     }
-    if head[0] != REPLY {
-        return Some(Err(format!("a message of type {}", head[0])));
+    if kind != REPLY {
+        return Some(Err(format!("a message of type {kind}")));
     }
-    match find(options, SERVER_IDENTIFIER) {
+    match options.value_of(SERVER_IDENTIFIER) {
         Some(says) if says == server => Some(Ok(())),
         Some(_) => Some(Err("another server's identifier".to_owned())),
         None => Some(Err("no server identifier".to_owned())),
-    }
-}
-
-/// The value of an option, if it is there.
-fn find(mut options: &[u8], code: u16) -> Option<&[u8]> {
-    loop {
-        let [a, b, c, d, ..] = *options else { return None };
-        let end = 4 + usize::from(u16::from_be_bytes([c, d]));
-        let value = options.get(4..end)?;
-        if u16::from_be_bytes([a, b]) == code {
-            return Some(value);
-        }
-        options = &options[end..];
     }
 }
 
@@ -95,8 +69,8 @@ mod tests {
         let datagram = &frame[54..];
         let length = u16::try_from(datagram.len()).unwrap().to_be_bytes();
         assert_eq!(frame[18..20], length);
-        let pseudo = [&frame[22..54], &[0, 0], &length, &[0, 0, 0, UDP]].concat();
-        assert_eq!(checksum([&pseudo[..], datagram]), 0);
+        let pseudo = [&frame[22..54], &[0, 0], &length, &[0, 0, 0, 17]].concat();
+        assert_eq!(crate::wire::checksum([&pseudo[..], datagram]), 0);
         let message = Message::decode(&mut Decoder::new(&datagram[8..])).unwrap();
         assert_eq!((message.msg_type(), message.xid()), (MessageType::InformationRequest, [2, 3, 4]));
         let duid = vec![0, 3, 0, 1, 2, 1, 2, 3, 4, 5];

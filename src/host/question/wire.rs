@@ -4,15 +4,13 @@
 //! list of all of them. A macvlan's parent returns what the macvlan sends to its own address.
 
 use std::collections::HashMap;
-use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::net::UdpSocket;
 
-use crate::host::machine::blocking;
 use crate::host::netns::Netns;
 use crate::host::{Error, packet};
-use crate::node::{Attached, INNER_DEVICE, outer_device};
+use crate::node::{Attached, outer_device};
 use crate::types::NetworkUid;
 
 /// See the module.
@@ -29,11 +27,7 @@ impl Wires {
     ) -> Result<Arc<UdpSocket>, Error> {
         match attached {
             Attached::Bridge(_) | Attached::Ovs { .. } => self.at(&outer_device(uid)).await,
-            Attached::Macvlan(_) => {
-                let open = || packet::open(INNER_DEVICE, packet::NONE, &[]);
-                let socket = netns.run(open).await?.and_then(|socket| UdpSocket::from_std(socket.into()));
-                Ok(Arc::new(socket.map_err(|e| Error::Open("a packet socket", e))?))
-            }
+            Attached::Macvlan(_) => Ok(Arc::new(packet::inside(netns, packet::NONE, []).await?)),
         }
     }
 
@@ -41,16 +35,7 @@ impl Wires {
         if let Some(known) = self.all().get(device) {
             return Ok(Arc::clone(known));
         }
-        let name = device.to_owned();
-        let failed = move |e: io::Error| match e.kind() {
-            io::ErrorKind::NotFound => Error::NoLink(name),
-            _ => Error::Open("a packet socket", e),
-        };
-        let name = device.to_owned();
-        let opened = blocking(move || packet::open(&name, packet::NONE, &[]).map_err(failed)).await?;
-        // tokio's type for sockets with datagrams; of whatever family these are.
-        let socket = UdpSocket::from_std(opened.into()).map_err(|e| Error::Open("a packet socket", e))?;
-        let socket = Arc::new(socket);
+        let socket = Arc::new(packet::outside(device).await?);
         self.all().insert(device.to_owned(), Arc::clone(&socket));
         Ok(socket)
     }

@@ -1,0 +1,87 @@
+//! From what the guests of a network shall get to what this node holds for it.
+//!
+//! Called by `desired`. Pure.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv6Addr};
+
+use super::network::Admitted;
+use super::port::Guest;
+use super::subnet::Served;
+use super::{NodeConfig, Settled};
+use crate::dnsmasq::{self, Layout};
+use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
+use crate::service::{Asker, Scope, Service};
+use crate::types::{MacAddr, NetworkUid};
+
+/// `service` and all that it needs. `shared`: there is a controller.
+pub(super) fn segment(
+    node: &NodeConfig,
+    uid: NetworkUid,
+    (asker, shared): (Asker, bool),
+    admitted: &Admitted,
+    settled: &Settled,
+    service: &Service,
+) -> Segment {
+    let subnets = &settled.subnets;
+    let guests = heard(service, &settled.ports.guests);
+    let known = guests.as_ref().map(|guests| guests.iter().copied().chain([asker.mac]).collect());
+    let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
+    let mac = asker.device;
+    let device = Device {
+        attached: admitted.attached.clone(),
+        addresses: subnets.iter().filter_map(Served::device_address).collect(),
+        gateways: subnets.iter().rev().filter_map(Served::route).collect(),
+        neighbours: neighbours(mac, subnets, guests.iter().flatten()),
+        ..Device::bare(mac, u32::from(admitted.mtu.unwrap_or(1500)))
+    };
+    Segment {
+        namespace: Some(Namespace {
+            usable: true,
+            sysctls: BTreeSet::from(Sysctl::ALL),
+            rules: rules(shared && node.several_servers),
+            known,
+        }),
+        bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
+        device: Some(device),
+        server: Some(server),
+        metadata: None,
+    }
+}
+
+/// What must be there before the device is.
+fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
+    match attached {
+        Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges }),
+        Attached::Macvlan(_) | Attached::Ovs { .. } => None,
+    }
+}
+
+/// Whom DHCPv6 hears, and who may ask for router advertisements: others would have it wait for their
+/// neighbour entries, keep it busy, and get answers that dnsmasq does not keep from strangers.
+fn heard(service: &Service, guests: &[Guest]) -> Option<BTreeSet<MacAddr>> {
+    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6).map(|port| port.mac);
+    let advertises = service.advertisement.is_some();
+    let soliciting = guests.iter().filter_map(Guest::client).filter(|_| advertises);
+    let served = advertises || service.scopes.iter().any(Scope::has_dhcpv6);
+    served.then(|| of_dhcp.chain(soliciting).collect())
+}
+
+/// Those whom dnsmasq need not wait for: guests at the addresses that they have by default, and ourselves,
+/// who release leases.
+fn neighbours<'a>(
+    own: MacAddr,
+    subnets: &[Served],
+    guests: impl Iterator<Item = &'a MacAddr>,
+) -> BTreeMap<Ipv6Addr, MacAddr> {
+    let servers = subnets.iter().filter_map(|subnet| match subnet.server {
+        Some(IpAddr::V6(ip)) => Some((ip, own)),
+        _ => None,
+    });
+    guests.map(|mac| (mac.link_local(), *mac)).chain(servers).collect()
+}
+
+fn rules(shared: bool) -> BTreeSet<Rule> {
+    let checksums = Family::ALL.map(Rule::Checksum);
+    checksums.into_iter().chain(shared.then_some(Rule::SelectedOther)).collect()
+}
