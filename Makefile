@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages test-packages controlplane
+.PHONY: help demo cluster-demo test soak bench bench-cluster build crds manifests docs lint deny packages test-packages controlplane
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ build: ## The program: target/release/kube-dhcp
 
 crds: ## Write crds/ anew from the types
 	$(CARGO) run --locked --quiet -- crds --out crds
+	cp crds/*s.yaml deploy/helm/kube-dhcp/files/crds
+
+manifests: ## Render the chart anew to deploy/install.yaml and what deploy/kustomization.yaml names (Go)
+	@hack/manifests.sh
 
 docs: ## Write the generated tables in docs/ anew
 	KUBE_DHCP_WRITE_DOCS=1 $(CARGO) test --locked --lib -q in_the_docs

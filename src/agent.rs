@@ -21,6 +21,7 @@ mod predecessor;
 mod progress;
 mod publish;
 mod reborn;
+mod repeat;
 mod selfcheck;
 mod senses;
 mod signal;

@@ -17,6 +17,7 @@ use tracing::warn;
 use super::context::Context;
 use super::next::until;
 use super::reborn::Reborn;
+use super::repeat::Repeat;
 use super::signal::Signal;
 use crate::dnsmasq::{self, Lease};
 use crate::host::{Error, Host, Said, Solicitor};
@@ -57,6 +58,7 @@ pub(super) struct Hearing {
     /// Who asked by DHCPv6 and got no address because all of theirs are leased.
     asked: Vec<Solicitor>,
     reborn: Reborn,
+    repeat: Repeat,
     /// Leases that the server did not give up when it was told.
     pub(super) withheld: Leases,
 }
@@ -78,6 +80,7 @@ impl Hearing {
             listen_not_before: now,
             asked: Vec::new(),
             reborn: Reborn::default(),
+            repeat: Repeat::default(),
             withheld: Leases::new(),
         }
     }
@@ -152,8 +155,9 @@ impl Hearing {
         let said = context.host.said(uid, self.log).await;
         self.log_due = None;
         self.log_not_before = Instant::now() + LOG_EVERY;
-        let Ok(Said { without_address, declined, end }) = said else { return false };
+        let Ok(Said { without_address, declined, messages, end }) = said else { return false };
         self.log = Some(end);
+        self.repeat.tell(messages, Instant::now());
         let room = LISTENED_FOR.saturating_sub(self.nameless.len());
         self.nameless.extend(without_address.into_iter().take(room));
         self.declined.extend(declined);

@@ -4,6 +4,7 @@
 //! versions, server-side apply, errors) and nothing of networks or of the host.
 
 pub mod client;
+pub mod failures;
 #[cfg(test)]
 mod fake;
 pub mod heartbeat;

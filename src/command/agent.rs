@@ -33,7 +33,9 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     node.state = host.state_dir().to_owned();
     let connection = match args.manifests {
         Some(_) => None,
-        None => Some(connect(args.cluster.kubeconfig.as_deref()).await.map_err(instead)?),
+        None => {
+            Some(connect(args.cluster.kubeconfig.as_deref(), &metrics.api_failures).await.map_err(instead)?)
+        }
     };
     let (state, name) = (node.state.clone(), node.name.clone());
     let config = Config {

@@ -12,8 +12,8 @@ use crate::serve::serve;
 /// Runs until SIGTERM or SIGINT.
 pub async fn controller(args: ControllerArgs) -> Result<()> {
     let stop = stop_on_signal()?;
-    let connection = connect(args.cluster.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
+    let connection = connect(args.cluster.kubeconfig.as_deref(), &metrics.api_failures).await?;
     if let Some(address) = args.listen.0 {
         let (synced, counted) = (metrics.clone(), metrics.clone());
         let ready = move || match synced.synced.get() {

@@ -13,6 +13,7 @@ mod foreign;
 mod judge;
 mod metrics;
 mod nodes;
+mod overview;
 mod pass;
 mod predecessor;
 mod queue;
@@ -143,6 +144,7 @@ pub async fn run(
         recorder: Recorder::start(client.clone(), &config.identity),
         metrics,
     });
+    shared.metrics.look_at(&shared);
     let (feeds, feed) = Feeds::open(&connection, &config.namespace);
     let released = CancellationToken::new();
     let times = Times::default();

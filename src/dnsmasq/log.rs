@@ -1,7 +1,7 @@
-//! dnsmasq's log: the lines it did not take.
+//! dnsmasq's log: the lines it did not take, what it says of guests, and what people should read.
 //!
 //! Called by `host` after a change was read, so that a port counts as served only when its line was
-//! accepted.
+//! accepted, and when more is in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
@@ -61,6 +61,46 @@ pub fn declined(log: &str) -> BTreeSet<IpAddr> {
     });
     said.collect()
 }
+
+/// A message of dnsmasq's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Which part of it says so: `dnsmasq`, `dnsmasq-dhcp`, …
+    pub program: String,
+    /// Its words; guests' may be among them.
+    pub text: String,
+    /// What it says when all is well, or whenever a guest likes.
+    pub is_routine: bool,
+}
+
+/// What a piece of log says.
+pub fn messages(log: &str) -> Vec<Message> {
+    let message = |(program, text): (&str, &str)| Message {
+        program: program.to_owned(),
+        text: text.to_owned(),
+        is_routine: ROUTINE.iter().any(|start| text.starts_with(start)),
+    };
+    log.lines().filter_map(parts).map(message).collect()
+}
+
+/// How such messages begin: of a start, of files that were read, of packets, and of an end that it was told.
+const ROUTINE: [&str; 15] = [
+    "started, version ",
+    "compile time options: ",
+    "using ",
+    "read ",
+    "inotify: ",
+    "cleared cache",
+    "exiting on receipt of SIGTERM",
+    "DHCP",
+    "IPv6 router advertisement enabled",
+    "router advertisement on ",
+    "RTR-",
+    "SLAAC-CONFIRM",
+    "asynchronous logging ",
+    "disabling DHCP static address ",
+    "ignoring nameserver ",
+];
 
 fn dhcp_messages(log: &str) -> impl Iterator<Item = &str> {
     let said = log.lines().filter_map(parts);
@@ -127,6 +167,19 @@ mod tests {
             declined(log),
             BTreeSet::from(["10.0.0.7".parse().unwrap(), "2001:db8::7".parse().unwrap()])
         );
+    }
+
+    #[test]
+    fn what_people_should_read_is_no_routine() {
+        let log = "Nov 23 08:00:00 dnsmasq[7]: started, version 2.90 cachesize 150\n\
+                   Nov 23 08:00:00 dnsmasq-dhcp[7]: DHCP, static leases only on 10.0.0.0, lease time 1d\n\
+                   Nov 23 08:00:00 dnsmasq-dhcp[7]: read /s/hosts/base\n\
+                   Nov 23 08:00:01 dnsmasq[7]: Maximum number of concurrent DNS queries reached (max: 150)\n\
+                   no line of dnsmasq's\n";
+        let said = messages(log);
+        assert_eq!(said.iter().map(|m| m.is_routine).collect::<Vec<_>>(), [true, true, true, false]);
+        let text = "Maximum number of concurrent DNS queries reached (max: 150)".to_owned();
+        assert_eq!(said[3], Message { program: "dnsmasq".to_owned(), text, is_routine: false });
     }
 
     #[test]

@@ -328,6 +328,7 @@ pub(super) fn said(log: &Path, from: Option<u64>) -> Result<Said, Error> {
     Ok(Said {
         without_address: dnsmasq::without_address(lines),
         declined: dnsmasq::declined(lines),
+        messages: dnsmasq::messages(lines),
         // What came in between is read twice.
         end: end.saturating_sub(rest.len() as u64),
     })

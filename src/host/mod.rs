@@ -45,7 +45,7 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::dnsmasq::Lease;
+use crate::dnsmasq::{Lease, Message};
 use crate::foreign::Heard;
 use crate::node::{Action, Attached, Rule, Segment};
 use crate::types::{MacAddr, NetworkUid};
@@ -162,6 +162,8 @@ pub struct Said {
     pub without_address: BTreeSet<String>,
     /// Addresses that their guests declined.
     pub declined: BTreeSet<IpAddr>,
+    /// All of its words.
+    pub messages: Vec<Message>,
     /// Where its log ends.
     pub end: u64,
 }

@@ -8,7 +8,7 @@
 #![allow(unreachable_pub, missing_docs, reason = "it is a library to them")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what is broken here must fail loudly")]
 
-mod binaries;
+pub mod binaries;
 mod daemon;
 mod metrics;
 mod objects;
