@@ -41,7 +41,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// Show what the agent of this machine serves, and why the rest is not.
     Status(StatusArgs),
-    /// Show who holds which address of the networks of this machine; needs no agent that runs.
+    /// Show who holds which address of the networks of this machine, which needs no agent that runs, or of
+    /// a cluster. The exit code is 3 where a part could not be read.
     Leases(LeasesArgs),
     /// Move all servers of a node elsewhere, and wait until that is done; it stays empty until `uncordon`.
     Drain(DrainArgs),

@@ -19,7 +19,7 @@ pub use controller::controller;
 pub use crds::crds;
 pub use drain::{drain, uncordon};
 pub use import::import;
-pub use leases::leases;
+pub use leases::{INCOMPLETE, Incomplete, leases};
 pub use plan::plan;
 pub use status::status;
 

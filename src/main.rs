@@ -20,7 +20,7 @@ fn main() -> ExitCode {
         }
         Err(e) => {
             eprintln!("kube-dhcp: {}", told(&e));
-            ExitCode::FAILURE
+            if e.is::<command::Incomplete>() { command::INCOMPLETE.into() } else { ExitCode::FAILURE }
         }
     }
 }
@@ -39,7 +39,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Controller(args) => serve(args.log_format, command::controller(args)),
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
         Command::Status(args) => command::status(&args),
-        Command::Leases(args) => command::leases(&args),
+        Command::Leases(args) => runtime()?.block_on(command::leases(args)),
         Command::Drain(args) => runtime()?.block_on(command::drain(args)),
         Command::Uncordon(args) => runtime()?.block_on(command::uncordon(args)),
         Command::Crds(args) => command::crds(&args),

@@ -4,6 +4,7 @@
 //! versions, server-side apply, errors) and nothing of networks or of the host.
 
 pub mod client;
+pub mod exec;
 #[cfg(test)]
 mod fake;
 pub mod heartbeat;
