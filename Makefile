@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages test-packages controlplane
+.PHONY: help demo cluster-demo test test-vm soak bench bench-cluster build crds docs lint deny packages test-packages controlplane
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a 
 test: test-packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
 	$(CARGO) test --locked --release --test fuzz -- --nocapture
+	@$(MAKE) --no-print-directory test-vm
+
+test-vm: test-packages ## What this machine's kernel may not have, in another one: VLANs (root, x86-64)
+	$(CARGO) test --locked --test agent vlans:: -- --include-ignored --nocapture
 
 soak: test-packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
 	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture

@@ -5,7 +5,8 @@ set -eu
 # command:Debian package
 needed="dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 udhcpc:udhcpc dhclient:isc-dhcp-client
 dig:bind9-dnsutils unshare:util-linux sysctl:procps nft:nftables pidof:sysvinit-utils strace:strace curl:curl cc:gcc"
-[ "${1:-}" != test ] || needed="$needed ovs-vswitchd:openvswitch-switch"
+[ "${1:-}" != test ] || needed="$needed ovs-vswitchd:openvswitch-switch qemu-system-x86_64:qemu-system-x86
+busybox:busybox-static depmod:kmod strip:binutils"
 
 missing=""
 for pair in $needed; do

@@ -63,7 +63,7 @@ pub struct NodeArgs {
 
     /// What a physical network is on this machine: bridge:BRIDGE, macvlan:INTERFACE, or
     /// ovs:BRIDGE of Open vSwitch; may be repeated.
-    /// {vlan} in a name stands for a VLAN's number.
+    /// {vlan} in a name stands for a VLAN's number; a bridge that filters VLANs has all of them.
     #[arg(long = "physical-network", value_name = "NAME=KIND:INTERFACE")]
     pub physical_networks: Vec<PhysicalNetworkArg>,
 

@@ -56,6 +56,8 @@ pub struct Bridge {
     pub name: String,
     /// Desired: make it if it is missing. Observed: it was made by us.
     pub ours: bool,
+    /// A VLAN that it is to have for one port, or could have.
+    pub vlan: Option<u16>,
 }
 
 /// The DHCP device: a veth pair, one end in the namespace, the other on the node; or a macvlan.

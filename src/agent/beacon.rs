@@ -154,14 +154,15 @@ impl<H: Host> Beacon<H> {
             // One for each VLAN is there when a Network needs it.
             None => None,
         };
-        let mtu = link.as_ref().and_then(|link| link.as_ref().ok()?.as_ref()?.mtu);
+        let found = link.as_ref().and_then(|link| link.as_ref().ok().copied().flatten());
+        let (mtu, filters) = found.map_or((None, false), |link| (link.mtu, link.filters_vlans));
         let is_there = || (LinkState::Up, Reason::Ready, String::new());
         let (state, reason, message) =
             link.map_or_else(is_there, |link| link_state(attachment, link, create));
         let status = AgentPhysicalNetwork {
             name: name.to_owned(),
             attachment: attachment.to_string(),
-            vlan: vlan_support(attachment),
+            vlan: vlan_support(attachment, filters),
             state,
             mtu,
             message,
@@ -170,8 +171,8 @@ impl<H: Host> Beacon<H> {
     }
 }
 
-fn vlan_support(attachment: &Attachment) -> VlanSupport {
-    match (attachment.carries_vlans(), attachment.carries_untagged()) {
+fn vlan_support(attachment: &Attachment, filters: bool) -> VlanSupport {
+    match (attachment.carries_vlans(filters), attachment.carries_untagged()) {
         (true, true) => VlanSupport::Any,
         (true, false) => VlanSupport::Supported,
         (false, _) => VlanSupport::Unsupported,

@@ -96,7 +96,10 @@ pub(super) fn reason_of(error: &host::Error) -> Reason {
     match error {
         host::Error::BridgeMissing(_) | host::Error::OvsBridgeMissing(_) => Reason::BridgeNotFound,
         host::Error::ParentMissing(_) => Reason::InterfaceNotFound,
-        host::Error::NotAParent(..) | host::Error::ParentInUse(..) => Reason::InterfaceUnusable,
+        host::Error::NotAParent(..)
+        | host::Error::ParentInUse(..)
+        | host::Error::NoVlans(_)
+        | host::Error::DefaultVlan { .. } => Reason::InterfaceUnusable,
         host::Error::OvsAway(..) | host::Error::OvsRefused { .. } => Reason::OpenVSwitchAway,
         host::Error::MtuTooLarge { .. } => Reason::MTUTooLarge,
         _ => Reason::HostFailed,

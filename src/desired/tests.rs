@@ -258,7 +258,15 @@ fn a_network_that_may_not_be_served_says_why_and_its_objects_wait() {
     case.segment_holder = Some(ObjectName::new("b", "m"));
     assert_eq!(why(&case), "SegmentInUse");
     let vlan = json!({"segmentation": {"type": "VLAN", "vlan": {"id": 7}}});
-    assert_eq!(why(&inputs(&vlan, &[v4()], &[("x", mac(1))])), "NotSupported");
+    let case = inputs(&vlan, &[v4()], &[("x", mac(1))]);
+    let node =
+        |text: &str| NodeConfig { attachments: [("p".into(), text.parse().unwrap())].into(), ..node() };
+    let found = desired(&node("macvlan:eth1"), uid(), &case, &mut Ledger::default());
+    assert_eq!(reason(found.problem.as_ref()), "NotSupported");
+    // Whether a bridge has VLANs only the node knows.
+    let found = desired(&node("bridge:br0"), uid(), &case, &mut Ledger::default());
+    let bridge = found.segment.and_then(|segment| segment.bridge).unwrap();
+    assert_eq!((bridge.name.as_str(), bridge.vlan, bridge.ours), ("br0", Some(7), false));
 }
 
 #[test]

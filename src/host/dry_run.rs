@@ -85,7 +85,7 @@ impl Host for DryRun {
     }
 
     async fn link(&self, _attached: &Attached) -> Result<Option<NodeLink>, Error> {
-        Ok(Some(NodeLink { up: true, mtu: Some(1500) }))
+        Ok(Some(NodeLink { up: true, mtu: Some(1500), filters_vlans: false }))
     }
 
     fn links_changed(&self) -> Arc<Notify> {

@@ -36,6 +36,7 @@ mod removal;
 mod route;
 mod solicit;
 mod survey;
+mod vlan;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,6 +145,8 @@ pub struct NodeLink {
     pub up: bool,
     /// In bytes, where it is one for all that are attached.
     pub mtu: Option<u32>,
+    /// It is a Linux bridge that keeps VLANs apart.
+    pub filters_vlans: bool,
 }
 
 /// What came of an action that succeeded.

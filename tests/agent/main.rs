@@ -42,3 +42,5 @@ mod six;
 mod sizes;
 mod tenants;
 mod told;
+mod vlans;
+mod vm;

@@ -85,7 +85,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let layout = dnsmasq::Layout::new(Path::new(STATE), uid);
     let (server, refused) = dnsmasq::server(service, &layout);
     assert!(refused.is_empty());
-    let bridge = Some(Bridge { name: BRIDGE.into(), ours: true });
+    let bridge = Some(Bridge { name: BRIDGE.into(), ours: true, vlan: None });
     Segment { namespace: Some(namespace), bridge, device: Some(device), server: Some(server), metadata: None }
 }
 

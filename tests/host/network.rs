@@ -123,7 +123,7 @@ fn what_cannot_be_done_says_why() {
         let fails = async |action: Action| {
             host.apply(uid(1), "a/b", &action).await.expect_err("it should fail").to_string()
         };
-        let bridge = |name: &str, ours| Action::RequireBridge(Bridge { name: name.into(), ours });
+        let bridge = |name: &str, ours| Action::RequireBridge(Bridge { name: name.into(), ours, vlan: None });
         assert!(fails(bridge("nothere", false)).await.contains("there is no bridge nothere"));
         assert!(fails(bridge("lo", true)).await.contains("lo is not a bridge"));
         assert!(fails(Action::SetUp).await.contains(&format!("{} does not exist", namespace_name(uid(1)))));

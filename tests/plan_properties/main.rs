@@ -90,7 +90,7 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
     assert_eq!((&is.namespace, &is.device), (&wanted.namespace, &wanted.device));
     assert_eq!(is.metadata, wanted.metadata);
     if let Some(bridge) = &wanted.bridge {
-        assert_eq!(is.bridge.as_ref().map(|is| &is.name), Some(&bridge.name));
+        assert_eq!(is.bridge.as_ref().map(|is| (&is.name, is.vlan)), Some((&bridge.name, bridge.vlan)));
     }
     let (is, wanted) = (is.server.as_ref().unwrap(), wanted.server.as_ref().unwrap());
     assert_eq!(
