@@ -15,6 +15,7 @@ mod kept;
 mod leased;
 mod ledger_file;
 mod metadata;
+mod newcomers;
 mod next;
 mod outbox;
 mod predecessor;

@@ -6,6 +6,7 @@
 
 mod action;
 mod attached;
+mod newcomer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::types::{MacAddr, NetworkUid};
 
 pub use action::Action;
 pub use attached::Attached;
+pub use newcomer::Newcomer;
 
 /// One network on this node. Every part may be missing: a half-made network is a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -21,7 +21,7 @@ use super::signal::Signal;
 use crate::dnsmasq::{self, Lease};
 use crate::host::{Error, Host, Said, Solicitor};
 use crate::node::{Action, Segment};
-use crate::types::NetworkUid;
+use crate::types::{MacAddr, NetworkUid};
 
 /// Leases are at least this long what they were said to be: each time makes a pass here and, where there is
 /// a controller, one of its own.
@@ -50,8 +50,8 @@ pub(super) struct Hearing {
     log: Option<u64>,
     /// Identifiers of guests that got no address, to be listened for.
     nameless: BTreeSet<String>,
-    /// Addresses that their guests declined.
-    pub(super) declined: BTreeSet<IpAddr>,
+    /// Addresses that their guests declined, and by which device.
+    pub(super) declined: BTreeMap<IpAddr, Option<MacAddr>>,
     listening: Option<Listening>,
     listen_not_before: Instant,
     /// Who asked by DHCPv6 and got no address because all of theirs are leased.
@@ -73,7 +73,7 @@ impl Hearing {
             log_not_before: now,
             log: None,
             nameless: BTreeSet::new(),
-            declined: BTreeSet::new(),
+            declined: BTreeMap::new(),
             listening: None,
             listen_not_before: now,
             asked: Vec::new(),
@@ -207,12 +207,11 @@ async fn heard(listening: Option<&mut Listening>) -> Result<Vec<Solicitor>, Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::MacAddr;
 
     #[tokio::test]
     async fn the_same_leases_are_no_news() {
         let mut hearing = Hearing::new();
-        let leases = |n: u8| Leases::from([([10, 0, 0, n].into(), Lease::V4(MacAddr::local([n; 5])))]);
+        let leases = |n: u8| Leases::from([([10, 0, 0, n].into(), Lease::of(MacAddr::local([n; 5])))]);
         assert!(hearing.learn(leases(1)));
         assert_eq!((hearing.leases.take(), hearing.leases.take()), (Some(leases(1)), None));
         assert!(!hearing.learn(leases(1)));

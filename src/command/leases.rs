@@ -15,13 +15,14 @@ use serde::Serialize;
 use super::running::{Running, running};
 use super::status::age;
 use super::table::Table;
+use crate::api::PortStatus;
 use crate::cli::LeasesArgs;
 use crate::dnsmasq::{self, Layout, Record, Rights};
 use crate::durable;
 use crate::host;
 use crate::node::Family;
-use crate::report::{self, NetworkReport, NodeReport};
-use crate::types::{MacAddr, NetworkUid};
+use crate::report::{self, NetworkReport, NodeReport, ObjectReport};
+use crate::types::{Identifier, Identity, MacAddr, NetworkUid};
 
 /// What `-o json` and `-o yaml` give.
 #[derive(Serialize)]
@@ -49,10 +50,10 @@ struct Lease {
     /// Who holds it.
     #[serde(skip_serializing_if = "Option::is_none")]
     mac_address: Option<MacAddr>,
-    /// Whether that is not the Port's MAC address.
+    /// Whether that is not the Port's guest.
     held_by_other: bool,
     #[serde(rename = "clientID", skip_serializing_if = "Option::is_none")]
-    client_id: Option<String>,
+    client_id: Option<Identifier>,
     #[serde(skip_serializing_if = "Option::is_none")]
     duid: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,6 +73,9 @@ struct PortName {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     mac_address: Option<String>,
+    /// By what it is known in the place of that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    identity: Option<Identity>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -147,22 +151,25 @@ impl Network<'_> {
     /// By address.
     fn ports(&self) -> BTreeMap<IpAddr, PortName> {
         let ports = self.report.iter().flat_map(|report| &report.ports);
-        let of = |port: &report::ObjectReport<crate::api::PortStatus>| {
-            let name = PortName { name: port.name.clone(), mac_address: port.mac_address.clone() };
+        let of = |port: &ObjectReport<PortStatus>| {
             let ips = port.status.addresses.iter().filter_map(|address| address.ip.parse().ok());
-            ips.map(|ip| (ip, name.clone())).collect::<Vec<_>>()
+            ips.map(|ip| (ip, port_name(port, ip))).collect::<Vec<_>>()
         };
         ports.flat_map(of).collect()
     }
 
     fn lease(&self, record: Record, ports: &BTreeMap<IpAddr, PortName>, now: SystemTime) -> Lease {
-        let Record { ip, lease, client_id, name, expires } = record;
+        let Record { ip, lease, name, expires } = record;
         let mac_address = self.rights.holder(ip, &lease);
         let port = ports.get(&ip).cloned();
         let holder = mac_address.map(|mac| mac.to_string());
-        let (duid, iaid) = match lease {
-            dnsmasq::Lease::V4(_) => (None, None),
-            dnsmasq::Lease::V6 { duid, iaid, .. } => (Some(duid), Some(iaid)),
+        let held_by_other = port.as_ref().is_some_and(|port| match &port.identity {
+            Some(_) => !self.rights.has(ip, &lease),
+            None => port.mac_address != holder,
+        });
+        let (client_id, duid, iaid) = match lease {
+            dnsmasq::Lease::V4 { client_id, .. } => (client_id, None, None),
+            dnsmasq::Lease::V6 { duid, iaid, .. } => (None, Some(duid), Some(iaid)),
         };
         let (namespace, network) = self
             .report
@@ -178,7 +185,7 @@ impl Network<'_> {
                 Family::V4 => "IPv4",
                 Family::V6 => "IPv6",
             },
-            held_by_other: port.as_ref().is_some_and(|port| port.mac_address != holder),
+            held_by_other,
             port,
             mac_address,
             client_id,
@@ -202,6 +209,16 @@ impl Network<'_> {
     }
 }
 
+/// As DHCP knows it in the protocol of this address.
+fn port_name(port: &ObjectReport<PortStatus>, ip: IpAddr) -> PortName {
+    let of_protocol = |identity: &Identity| identity.family() == Some(Family::of(ip));
+    PortName {
+        name: port.name.clone(),
+        mac_address: port.mac_address.clone(),
+        identity: port.identity.clone().filter(of_protocol),
+    }
+}
+
 fn time(seconds: u64) -> Option<Timestamp> {
     Timestamp::from_second(i64::try_from(seconds).ok()?).ok()
 }
@@ -221,7 +238,7 @@ fn table(leases: &[Lease], now: Timestamp) -> String {
     for lease in leases {
         let id = match (&lease.duid, lease.iaid) {
             (Some(duid), Some(iaid)) => format!("{duid} {iaid}"),
-            _ => lease.client_id.clone().unwrap_or_default(),
+            _ => lease.client_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         };
         table.row(vec![
             network_name(lease),
@@ -258,6 +275,7 @@ fn note(lease: &Lease) -> String {
     match &lease.port {
         None if lease.network.is_empty() => "its agent has said nothing of the network".to_owned(),
         None => "no Port has the address".to_owned(),
+        Some(PortName { identity: Some(id), .. }) if lease.held_by_other => format!("it is that of {id}"),
         Some(PortName { mac_address: Some(mac), .. }) if lease.held_by_other => format!("it is {mac}'s"),
         Some(_) if lease.held_by_other => "it is nobody's: its Port has no MAC address".to_owned(),
         Some(_) => String::new(),
@@ -279,7 +297,8 @@ mod tests {
             rights: Rights::new(&hosts, Vec::new()),
             running,
         };
-        let port = PortName { name: "vm1".into(), mac_address: port_mac.map(str::to_owned) };
+        let mac_address = port_mac.map(str::to_owned);
+        let port = PortName { name: "vm1".into(), mac_address, identity: None };
         let ports = BTreeMap::from([([10, 0, 0, 5].into(), port)]);
         let record = dnsmasq::records(record).next().unwrap();
         network.lease(record, &ports, UNIX_EPOCH + Duration::from_secs(10_000))

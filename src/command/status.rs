@@ -183,7 +183,7 @@ fn ports(status: &Status) -> String {
         table.row(vec![
             format!("{}/{}", port.namespace, port.name),
             network.to_owned(),
-            port.mac_address.clone().unwrap_or_default(),
+            port.mac_address.clone().or(port.identity.as_ref().map(ToString::to_string)).unwrap_or_default(),
             addresses.join(","),
             ready,
             reason,

@@ -10,6 +10,7 @@ mod events;
 mod feed;
 mod fleet;
 mod foreign;
+mod holder;
 mod judge;
 mod metrics;
 mod nodes;

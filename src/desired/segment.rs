@@ -60,9 +60,10 @@ fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
 /// Whom DHCPv6 hears, and who may ask for router advertisements: others would have it wait for their
 /// neighbour entries, keep it busy, and get answers that dnsmasq does not keep from strangers.
 fn heard(service: &Service, guests: &[Guest]) -> Option<BTreeSet<MacAddr>> {
-    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6).map(|port| port.mac);
+    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6);
+    let of_dhcp = of_dhcp.filter_map(|port| port.identity.mac().or(port.device));
     let advertises = service.advertisement.is_some();
-    let soliciting = guests.iter().filter_map(Guest::client).filter(|_| advertises);
+    let soliciting = guests.iter().filter_map(Guest::device).filter(|_| advertises);
     let served = advertises || service.scopes.iter().any(Scope::has_dhcpv6);
     served.then(|| of_dhcp.chain(soliciting).collect())
 }

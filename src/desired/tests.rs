@@ -1,6 +1,7 @@
 //! Objects in, desired state out.
 
 mod dynamic;
+mod identity;
 mod ipv6;
 mod metadata;
 

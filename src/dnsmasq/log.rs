@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::leases::is_hex;
+use crate::types::MacAddr;
 
 /// A line of a file that dnsmasq refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +54,24 @@ pub fn without_address(log: &str) -> BTreeSet<String> {
     said.collect()
 }
 
-/// The addresses that a piece of log says are not given for some time because their guests declined them.
-pub fn declined(log: &str) -> BTreeSet<IpAddr> {
-    let said = dhcp_messages(log).filter_map(|message| {
-        let (ip, _) = message.strip_prefix("disabling DHCP static address ")?.split_once(" for ")?;
-        ip.parse().ok()
-    });
-    said.collect()
+/// The addresses that a piece of log says are not given for some time because their guests declined them;
+/// and by which device, which only DHCPv4 tells.
+pub fn declined(log: &str) -> BTreeMap<IpAddr, Option<MacAddr>> {
+    let (mut by, mut declined) = (BTreeMap::new(), BTreeMap::new());
+    for message in dhcp_messages(log) {
+        let disabled = message.strip_prefix("disabling DHCP static address ");
+        let disabled = disabled.and_then(|rest| rest.split_once(" for ")?.0.parse::<IpAddr>().ok());
+        declined.extend(disabled.map(|ip| (ip, by.get(&ip).copied())));
+        by.extend(decliner(message));
+    }
+    declined
+}
+
+/// `DHCPDECLINE(dhcp0) 10.0.0.5 02:00:00:00:00:01 ` and what the guest says.
+fn decliner(message: &str) -> Option<(IpAddr, MacAddr)> {
+    let (_, rest) = message.strip_prefix("DHCPDECLINE(")?.split_once(") ")?;
+    let mut words = rest.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
 }
 
 fn dhcp_messages(log: &str) -> impl Iterator<Item = &str> {
@@ -123,10 +135,12 @@ mod tests {
                    a dnsmasq-dhcp[7]: disabling DHCP static address 10.0.0.300 for 10m\n\
                    a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 disabling DHCP static address 10.0.0.8 for 10m\n\
                    a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 ]: disabling DHCP static address 10.0.0.9 for 10m\n";
-        assert_eq!(
-            declined(log),
-            BTreeSet::from(["10.0.0.7".parse().unwrap(), "2001:db8::7".parse().unwrap()])
-        );
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(declined(log), BTreeMap::from([(ip("10.0.0.7"), None), (ip("2001:db8::7"), None)]));
+        let by =
+            "a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 10.0.0.8 02:00:00:00:00:02\n";
+        let mac = "02:00:00:00:00:01".parse().ok();
+        assert_eq!(declined(&(by.to_owned() + log)).get(&ip("10.0.0.7")), Some(&mac));
     }
 
     #[test]

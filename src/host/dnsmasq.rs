@@ -233,8 +233,8 @@ fn complaint(output: &Output, log: &Path, offset: u64) -> String {
 
 /// All files as a process finds them that is about to start. None runs.
 fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
-    let answered = files.hosts.iter().map(|(client, host)| HostChange::Set(*client, host.clone()));
-    let new: Vec<_> = answered.chain(files.silent.iter().copied().map(HostChange::Gone)).collect();
+    let answered = files.hosts.iter().map(|(client, host)| HostChange::Set(client.clone(), host.clone()));
+    let new: Vec<_> = answered.chain(files.silent.iter().cloned().map(HostChange::Gone)).collect();
     let written = [
         (layout.hosts(), FIRST, dnsmasq::hosts_text(&new)),
         (layout.options(), FIRST, dnsmasq::options_text(&files.options)),
@@ -303,9 +303,12 @@ fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
         let text = files::read(file).unwrap_or_default();
         let line = text.lines().nth(refusal.line.wrapping_sub(1)).unwrap_or_default();
         let is_host = file.parent() == Some(&layout.hosts());
-        let mac = line.split(',').next().and_then(|mac| mac.parse().ok()).filter(|_| is_host);
-        let message = if mac.is_some() { refusal.message } else { format!("{}: {line}", refusal.message) };
-        Refused { mac, message }
+        let identity = dnsmasq::identity_of(line).filter(|_| is_host);
+        let message = match identity {
+            Some(_) => refusal.message,
+            None => format!("{}: {line}", refusal.message),
+        };
+        Refused { identity, message }
     });
     Ok(Applied { refused: refused.collect(), ..Applied::default() })
 }

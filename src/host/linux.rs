@@ -20,16 +20,16 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, link, machine, neighbour, nft,
-    observe, overhear, probe, question, route, solicit, survey,
+    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, link, machine, neighbour,
+    newcomers, nft, observe, overhear, probe, question, route, solicit, survey,
 };
 use crate::dnsmasq::{self as server, Layout, Lease};
 use crate::foreign::Heard;
 use crate::node::{
-    Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device,
+    Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Newcomer, Rule, Segment, Sysctl, outer_device,
 };
 use crate::proxy::Proxy;
-use crate::types::{MacAddr, NetworkUid};
+use crate::types::{Identifier, MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
 const EVENTS: usize = 65_536;
@@ -364,6 +364,14 @@ impl Host for LinuxHost {
 
     async fn solicitors(&self, uid: NetworkUid, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
         solicit::listen(&netns::open(uid)?, duids).await
+    }
+
+    async fn newcomers(
+        &self,
+        uid: NetworkUid,
+        duids: &BTreeSet<Identifier>,
+    ) -> Result<mpsc::Receiver<Newcomer>, Error> {
+        newcomers::listen(&netns::open(uid)?, duids).await
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -23,6 +23,7 @@ mod monitor;
 mod neighbour;
 mod netlink;
 mod netns;
+mod newcomers;
 mod nft;
 mod observe;
 mod overhear;
@@ -47,8 +48,8 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::dnsmasq::Lease;
 use crate::foreign::Heard;
-use crate::node::{Action, Attached, Rule, Segment};
-use crate::types::{MacAddr, NetworkUid};
+use crate::node::{Action, Attached, Newcomer, Rule, Segment};
+use crate::types::{Identifier, Identity, MacAddr, NetworkUid};
 
 pub use device::Attaching;
 pub use dnsmasq::{kept_hosts, kept_networks};
@@ -115,6 +116,14 @@ pub trait Host: Send + Sync + 'static {
         duids: &BTreeSet<String>,
     ) -> impl Future<Output = Result<Vec<Solicitor>, Error>> + Send;
 
+    /// Guests with one of these identifiers that say anything to a network's server of DHCPv6 from now on,
+    /// for as long as there is its device.
+    fn newcomers(
+        &self,
+        uid: NetworkUid,
+        duids: &BTreeSet<Identifier>,
+    ) -> impl Future<Output = Result<mpsc::Receiver<Newcomer>, Error>> + Send;
+
     /// What a network's server answers to a guest's questions, by its address.
     fn ask(
         &self,
@@ -160,8 +169,8 @@ pub struct Applied {
 pub struct Said {
     /// The identifiers of clients of DHCPv6 that got no address because all of theirs are leased.
     pub without_address: BTreeSet<String>,
-    /// Addresses that their guests declined.
-    pub declined: BTreeSet<IpAddr>,
+    /// Addresses that their guests declined, and by which device, as far as that is told.
+    pub declined: BTreeMap<IpAddr, Option<MacAddr>>,
     /// Where its log ends.
     pub end: u64,
 }
@@ -181,7 +190,7 @@ pub struct Solicitor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The port it was for; `None`: it was an option or a name.
-    pub mac: Option<MacAddr>,
+    pub identity: Option<Identity>,
     /// dnsmasq's words, and the line where they do not name it.
     pub message: String,
 }

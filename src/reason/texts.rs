@@ -84,6 +84,12 @@ impl Reason {
                 "Port",
                 "correct the MAC address here or at the Port that the message names",
             ),
+            Self::DuplicateIdentity => (
+                "DuplicateIdentity",
+                "Reconciling",
+                "Port",
+                "correct the identity, or the MAC address, here or at the Port that the message names",
+            ),
             Self::AddressInUse => (
                 "AddressInUse",
                 "Reconciling",

@@ -28,6 +28,7 @@ mod endings;
 mod examples;
 mod foreign;
 mod hostile;
+mod identity;
 mod leases;
 mod leftovers;
 mod many;

@@ -26,6 +26,7 @@ mod failover;
 mod failures;
 mod foreign;
 mod harness;
+mod identity;
 mod kstatus;
 mod leaders;
 mod load;

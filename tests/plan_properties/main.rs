@@ -198,8 +198,10 @@ fn assert_rendered(network: &Value, texts: &[String], code: u8) {
     // A Network with a domain that is none is not served at all.
     let Some(server) = desired.segment.and_then(|segment| segment.server) else { return };
     let hosts: Vec<_> = server.hosts.entries.iter().collect();
-    let changes: Vec<_> =
-        hosts.iter().map(|(mac, host)| dnsmasq::HostChange::Set(**mac, (*host).clone())).collect();
+    let changes: Vec<_> = hosts
+        .iter()
+        .map(|(client, host)| dnsmasq::HostChange::Set((*client).clone(), (*host).clone()))
+        .collect();
     assert_lines(&dnsmasq::hosts_text(&changes), hosts.len(), |line| line.split(',').count() == 5);
     let values = &server.options.values;
     assert_lines(&dnsmasq::options_text(values), values.len(), |line| line.starts_with("tag:"));
