@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages test-packages controlplane
+.PHONY: help demo cluster-demo test test-cluster soak bench bench-cluster build image crds docs lint deny packages \
+	test-packages controlplane nodes
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +19,10 @@ test: test-packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
 	$(CARGO) test --locked --release --test fuzz -- --nocapture
 
+# To have it in `make test`: name it among what that needs.
+test-cluster: test-packages controlplane nodes ## The image and deploy/ on real nodes, kubelet and containerd (root, Go)
+	$(CARGO) test --locked --test nodes -- --ignored --nocapture --test-threads=1
+
 soak: test-packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
 	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture
 
@@ -29,6 +34,9 @@ bench-cluster: packages controlplane ## Many Ports through a real API server (ro
 
 build: ## The program: target/release/kube-dhcp
 	$(CARGO) build --locked --release
+
+image: ## The image, from the Dockerfile (buildah, podman or docker)
+	@hack/image.sh
 
 crds: ## Write crds/ anew from the types
 	$(CARGO) run --locked --quiet -- crds --out crds
@@ -51,3 +59,9 @@ test-packages: ## Install what the tests need
 
 controlplane: ## Build the Kubernetes API server that tests run against, once (needs Go)
 	@hack/controlplane.sh >/dev/null
+
+nodes: ## Build what real nodes of tests run, once: kubelet, containerd (Go); and the image of this program
+	@hack/packages.sh nodes
+	@hack/nodes.sh >/dev/null
+	$(CARGO) build --locked --bin kube-dhcp
+	@hack/node-images.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/kube-dhcp" >/dev/null

@@ -23,7 +23,7 @@ pub use physical_network::PhysicalNetworkArg;
 
 /// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version = crate::about::line(), about)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -51,6 +51,8 @@ pub enum Command {
     Crds(CrdsArgs),
     /// Make manifests of what another system has.
     Import(ImportArgs),
+    /// Print the version of this program, and of those that it runs.
+    Version(VersionArgs),
 }
 
 /// Where things are, for every subcommand that looks at a node.
@@ -251,6 +253,14 @@ pub struct CrdsArgs {
     /// Write one file for each kind into this directory instead.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Flags of `version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 const STATE_DIR: &str = "/var/lib/kube-dhcp";

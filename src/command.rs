@@ -13,6 +13,7 @@ mod port;
 mod running;
 mod status;
 mod table;
+mod version;
 
 pub use agent::agent;
 pub use controller::controller;
@@ -22,6 +23,7 @@ pub use import::import;
 pub use leases::leases;
 pub use plan::plan;
 pub use status::status;
+pub use version::version;
 
 use std::io::Write;
 

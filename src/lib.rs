@@ -35,6 +35,7 @@
 //! | [`metrics`], [`serve`], [`telemetry`] | being watched | HTTP, log |
 //! | [`cli`], [`command`] | the program | all |
 
+pub mod about;
 pub mod agent;
 pub mod allocate;
 pub mod api;

@@ -44,6 +44,7 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Uncordon(args) => runtime()?.block_on(command::uncordon(args)),
         Command::Crds(args) => command::crds(&args),
         Command::Import(args) => command::import(&args),
+        Command::Version(args) => command::version(&args),
     }
 }
 

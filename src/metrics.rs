@@ -10,9 +10,10 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::node;
+use crate::{about, node};
 
 /// All metrics; cheap to clone.
 #[derive(Clone, Debug)]
@@ -51,7 +52,24 @@ pub struct Metrics {
     pub from_copy: Gauge,
     /// Guests' requests for metadata.
     pub metadata_requests: Family<ResultLabel, Counter>,
+    /// 1 for each program that is run.
+    pub programs: Family<ProgramLabel, Gauge>,
     registry: Arc<Registry>,
+}
+
+/// Which program.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ProgramLabel {
+    /// By its name.
+    pub program: &'static str,
+    /// As it says itself.
+    pub version: String,
+}
+
+/// Says which build this is: `build_info`, always 1.
+pub fn register_build(registry: &mut Registry) {
+    let build = Info::new([("version", about::VERSION), ("commit", about::COMMIT)]);
+    registry.register("build", "Which build this is", build);
 }
 
 /// Which kind of action or failure.
@@ -117,6 +135,7 @@ impl Default for Metrics {
             manifest_problems: Gauge::default(),
             from_copy: Gauge::default(),
             metadata_requests: Family::default(),
+            programs: Family::default(),
             registry: Arc::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -127,6 +146,8 @@ impl Default for Metrics {
 impl Metrics {
     fn registered(&self) -> Registry {
         let mut registry = Registry::with_prefix("kube_dhcp");
+        register_build(&mut registry);
+        registry.register("program_info", "The programs that are run", self.programs.clone());
         registry.register("pass_seconds", "Passes over one network", self.passes.clone());
         registry.register("actions", "Actions that succeeded", self.actions.clone());
         registry.register("failures", "What failed", self.failures.clone());
@@ -165,6 +186,11 @@ impl Metrics {
         );
         registry.register("manifest_problems", "Mistakes in manifests", self.manifest_problems.clone());
         registry
+    }
+
+    /// Says which version of a program is run.
+    pub fn runs(&self, program: &'static str, version: String) {
+        self.programs.get_or_create(&ProgramLabel { program, version }).set(1);
     }
 
     /// Counts a success.

@@ -133,7 +133,7 @@ impl<H: Host> Beacon<H> {
         let serving = self.context.outbox.serving();
         DHCPAgentStatus {
             observed_generation: has.observed_generation,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            version: Some(crate::about::VERSION.to_owned()),
             dnsmasq_version: self.version.clone(),
             features: features(self.context.can_serve_with_others(), self.context.config.node.metadata),
             conditions: vec![condition(&physical, &has.conditions)],

@@ -281,7 +281,7 @@ impl<H> Context<H> {
         let now = Timestamp::now();
         NodeReport {
             node: self.config.node_name.clone(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
+            version: crate::about::VERSION.to_owned(),
             source: self.origin(),
             bridge_filter_active: bridge_filter_active(),
             metadata: self.config.node.metadata,

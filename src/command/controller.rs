@@ -20,7 +20,9 @@ pub async fn controller(args: ControllerArgs) -> Result<()> {
             1 => Ok(()),
             _ => Err("the objects are not yet known".to_owned()),
         };
-        tokio::spawn(serve(address, ready, move || counted.text(), stop.clone()).await?);
+        // Its loop waits for the API server at times, and a new one would have to wait, too.
+        let alive = async || true;
+        tokio::spawn(serve(address, alive, ready, move || counted.text(), stop.clone()).await?);
         info!(%address, "serving /livez, /readyz and /metrics");
     }
     let config = Config {

@@ -35,14 +35,16 @@ impl Default for Metrics {
             synced: Gauge::default(),
             registry: Arc::default(),
         };
-        let mut registry = Registry::with_prefix("kube_dhcp_controller");
+        let mut all = Registry::with_prefix("kube_dhcp");
+        crate::metrics::register_build(&mut all);
+        let registry = all.sub_registry_with_prefix("controller");
         registry.register("pass_seconds", "Turns of networks", metrics.passes.clone());
         let decisions = "What it took to decide, without the writes";
         registry.register("decision_seconds", decisions, metrics.decisions.clone());
         registry.register("failures", "Turns that failed", metrics.failures.clone());
         registry.register("leading", "1 while this process leads", metrics.leading.clone());
         registry.register("synced", "1 when all objects are known", metrics.synced.clone());
-        metrics.registry = Arc::new(registry);
+        metrics.registry = Arc::new(all);
         metrics
     }
 }

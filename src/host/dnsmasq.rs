@@ -22,7 +22,7 @@ use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
 use super::survey::survey;
-use super::{Applied, Error, Refused, Said, files};
+use super::{Applied, Error, Refused, Said, files, orphans};
 use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease, Record};
 use crate::node::Family;
 use crate::types::NetworkUid;
@@ -118,8 +118,10 @@ impl Driver {
         let output = output.map_err(|e| Error::Start { message: e.to_string() })?;
         let process = daemon(uid, &layout, &netns, binary).filter(|_| output.status.success());
         let Some(process) = process.filter(|process| process.argv == argv) else {
+            orphans::of_failure();
             return Err(Error::Start { message: complaint(&output, &layout.log(), log) });
         };
+        orphans::of_daemon(process.pid);
         let process = self.processes.watch(process)?;
         drop(starting);
         Line::open(&netns).await?.barrier(&process).await?;

@@ -20,8 +20,8 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, link, machine, neighbour, nft,
-    observe, overhear, probe, question, route, solicit, survey,
+    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, kernel, link, machine, neighbour,
+    nft, observe, overhear, probe, question, route, solicit, survey,
 };
 use crate::dnsmasq::{self as server, Layout, Lease};
 use crate::foreign::Heard;
@@ -38,8 +38,7 @@ const EVENTS: usize = 65_536;
 pub const OVS_SOCKET: &str = "/run/openvswitch/db.sock";
 
 /// Have the kernel tell others of a device's addresses.
-const NOTIFY: [&str; 2] =
-    ["/proc/sys/net/ipv4/conf/all/arp_notify", "/proc/sys/net/ipv6/conf/all/ndisc_notify"];
+const NOTIFY: [&str; 2] = ["net/ipv4/conf/all/arp_notify", "net/ipv6/conf/all/ndisc_notify"];
 
 /// The namespaces, links, rules, files and processes of the machine it runs on.
 pub struct LinuxHost {
@@ -141,8 +140,8 @@ impl LinuxHost {
 
     async fn set_sysctl(uid: NetworkUid, sysctl: Sysctl) -> Result<(), Error> {
         let write = move || {
-            let path = observe::sysctl_path(sysctl);
-            let written = std::fs::write(&path, sysctl.value()).or_else(files::absent_is_fine);
+            let path = format!("net/{}", sysctl.path());
+            let written = kernel::set(&path, sysctl.value()).or_else(files::absent_is_fine);
             written.map_err(|e| Error::SetSysctl(path, e))
         };
         netns::open(uid)?.run(write).await?
@@ -313,7 +312,7 @@ impl Host for LinuxHost {
     /// device's neighbours.
     async fn announce(&self, uid: NetworkUid) -> Result<(), Error> {
         let Named::Namespace(netns) = netns::find(uid)? else { return Ok(()) };
-        let wish = |path| std::fs::write(path, "1").or_else(files::absent_is_fine).map_err(|e| (path, e));
+        let wish = |path| kernel::set(path, "1").or_else(files::absent_is_fine).map_err(|e| (path, e));
         let wished = netns.run(move || NOTIFY.into_iter().try_for_each(wish)).await?;
         wished.map_err(|(path, e)| Error::SetSysctl(path.to_owned(), e))?;
         let handle = netns.connect().await?;

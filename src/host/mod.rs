@@ -14,6 +14,7 @@ mod ethtool;
 mod files;
 mod firewall;
 mod gate;
+mod kernel;
 mod link;
 mod linux;
 mod machine;
@@ -25,6 +26,7 @@ mod netlink;
 mod netns;
 mod nft;
 mod observe;
+mod orphans;
 mod overhear;
 mod ovs;
 mod packet;
@@ -57,7 +59,7 @@ pub use error::Error;
 pub use files::read as read_text;
 pub use linux::{LinuxHost, OVS_SOCKET};
 pub use machine::{
-    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,
+    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6, iptables_version,
     raise_descriptor_limit,
 };
 pub use question::{Asked, Reply};

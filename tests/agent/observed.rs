@@ -23,9 +23,31 @@ fn probes_and_metrics() {
             && has("kube_dhcp_ports_ready 1")
             && has("kube_dhcp_dnsmasq_starts_total 1")
             && has("kube_dhcp_manifest_problems 1")
+            && text.lines().any(|l| l.starts_with("kube_dhcp_build_info{version=\"") && l.ends_with("} 1"))
+            && text.contains("kube_dhcp_program_info{program=\"dnsmasq\",version=\"2.")
+            && text.contains("kube_dhcp_program_info{program=\"iptables\",version=\"1.")
             && has("kube_dhcp_actions_total{kind=\"create-namespace\"} 1");
         all.then_some(())
     });
+}
+
+#[test]
+fn version_says_what_it_would_work_with() {
+    let said = |args: &[&str]| {
+        let done = lab::output(std::process::Command::new(BIN).args(args));
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let version = concat!("kube-dhcp ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(said(&["--version"]).starts_with(version), "{}", said(&["--version"]));
+    let text = said(&["version"]);
+    assert!(
+        text.starts_with(version) && text.contains("\ndnsmasq   2.") && text.contains("\niptables  1."),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&said(&["version", "-o", "json"])).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert!(json["commit"].is_string() && json["dnsmasq"].is_string(), "{json}");
 }
 
 #[test]
