@@ -11,13 +11,13 @@ const INSIDE: &str = "KUBE_DHCP_TEST_INSIDE";
 
 /// Runs `test` there. `name` is the test's own path, as `--exact` takes it.
 pub fn inside(name: &str, test: impl Future<Output = ()>) {
-    inside_with(name, "1", test);
+    inside_with(name, &[], test);
 }
 
-/// The same; the test is told something by whoever stands outside: [`told`].
-pub fn inside_with(name: &str, told: &str, test: impl Future<Output = ()>) {
+/// The same, with these variables in its environment.
+pub fn inside_with(name: &str, environment: &[(&str, &str)], test: impl Future<Output = ()>) {
     if is_outside() {
-        return outside(name, told);
+        return outside(name, environment);
     }
     sh("mount -t tmpfs -o mode=755 none /run");
     // Without these it would show the links of the machine outside.
@@ -31,18 +31,25 @@ pub fn is_outside() -> bool {
     std::env::var_os(INSIDE).is_none()
 }
 
-/// What the one outside said.
-pub fn told() -> String {
-    std::env::var(INSIDE).unwrap()
-}
-
-fn outside(name: &str, told: &str) {
-    let status = Command::new("unshare")
-        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+fn outside(name: &str, environment: &[(&str, &str)]) {
+    // It ends with this thread, also after a `kill -9`.
+    let status = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"])
-        .env(INSIDE, told)
+        .env(INSIDE, "1")
+        .envs(environment.iter().copied())
         .status()
         .unwrap();
     assert!(status.success(), "{name} failed in its machine: {status}");

@@ -1,27 +1,30 @@
-//! The one thing of a node that does not end with its processes: its directories among the cgroups.
+//! What does not end with a node's processes: its directories, on disk and among the cgroups.
 //!
-//! They are made outside the test's machine and taken away by a process outside it, which waits until the
-//! test is gone, also after a `kill -9`.
+//! They are taken away by a process outside the test's machine, which waits until the test is gone, also
+//! after a `kill -9`.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 /// Waits for the end of its input, then for the end of what runs there, and removes the directories.
 const SWEEP: &str = "cat >/dev/null
 for try in $(seq 100); do
+    rm -rf $1 2>/dev/null
     find /sys/fs/cgroup/*/$0 -depth -type d -exec rmdir {} + 2>/dev/null
-    ls -d /sys/fs/cgroup/*/$0 >/dev/null 2>&1 || exit 0
+    ls -d $1 /sys/fs/cgroup/*/$0 2>/dev/null | grep -q . || exit 0
     sleep 0.1
 done
-echo cgroups are left: /sys/fs/cgroup/*/$0 >&2";
+echo left: $1 /sys/fs/cgroup/*/$0 >&2";
 
 /// Directories of one test.
 pub struct Sweeper(Child);
 
 impl Sweeper {
-    /// Makes nothing; what is called `name` in any hierarchy goes when this does.
-    pub fn start(name: &str) -> Self {
+    /// Makes the directory; it and what is called `name` in any hierarchy go when this does.
+    pub fn start(name: &str, directory: &Path) -> Self {
+        std::fs::create_dir_all(directory).unwrap();
         let mut command = Command::new("setsid");
-        command.args(["sh", "-c", SWEEP, name]).stdin(Stdio::piped()).stdout(Stdio::null());
+        command.args(["sh", "-c", SWEEP, name]).arg(directory).stdin(Stdio::piped()).stdout(Stdio::null());
         Self(command.spawn().unwrap())
     }
 }

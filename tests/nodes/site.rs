@@ -7,10 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::cgroups::Sweeper;
 use crate::control_plane::{ControlPlane, Daemon, Settings};
-use crate::inside::{inside_with, is_outside, sh, told};
+use crate::inside::{inside_with, is_outside, sh};
 use crate::lab::{Lab, output};
 use crate::machine::Machine;
 use crate::programs::programs;
+
+/// Tells the test's machine what its cgroups are called.
+const CGROUP: &str = "KUBE_DHCP_TEST_CGROUP";
 
 /// Our own namespace.
 pub const SYSTEM: &str = "kube-dhcp-system";
@@ -43,10 +46,11 @@ pub struct Site {
 
 /// Runs a test with a cluster of `nodes` nodes, in a machine of its own.
 pub fn on_nodes(name: &str, nodes: usize, test: impl AsyncFnOnce(&mut Site)) {
-    // Known to both: whoever stands outside removes what is called so.
-    let cgroup = format!("kube-dhcp-test-{}", std::process::id());
-    let _sweeper = is_outside().then(|| Sweeper::start(&cgroup));
-    inside_with(name, &cgroup, async {
+    // Whoever stands outside removes what is called so.
+    let own = format!("kube-dhcp-test-{}", std::process::id());
+    let directory = std::env::temp_dir().join(&own);
+    let _sweeper = is_outside().then(|| Sweeper::start(&own, &directory));
+    inside_with(name, &[(CGROUP, &own), ("TMPDIR", directory.to_str().unwrap())], async {
         let mut site = Site::new(nodes).await;
         test(&mut site).await;
         site.say("done");
@@ -74,11 +78,12 @@ impl Site {
         let scheduler = scheduler(&plane);
         let street = Arc::new(Lab::new());
         street.bridge("br0");
+        let cgroup = std::env::var(CGROUP).unwrap();
         let mut site = Self { nodes: Vec::new(), street, scheduler, plane, began };
         site.say("the control plane runs");
         for number in 1..=nodes {
             let kubeconfig = site.plane.user_kubeconfig(&format!("system:node:n{number}"));
-            site.nodes.push(Machine::boot(number, &site.street, &kubeconfig, &told()));
+            site.nodes.push(Machine::boot(number, &site.street, &kubeconfig, &cgroup));
         }
         site.wait("nodes are there", || site.try_kubectl(&["get", "node", &format!("n{nodes}")]).is_ok());
         site.kubectl(&["wait", "node", "--all", "--for=condition=Ready", "--timeout=120s"]);
