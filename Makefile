@@ -3,7 +3,8 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test soak bench bench-cluster build crds docs lint deny packages test-packages controlplane
+.PHONY: help demo cluster-demo test test-vm test-cluster soak bench bench-cluster build image crds manifests docs lint deny \
+	packages test-packages controlplane nodes
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +18,14 @@ cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a 
 test: test-packages controlplane lint ## All checks and tests (root)
 	$(CARGO) test --locked
 	$(CARGO) test --locked --release --test fuzz -- --nocapture
+	@$(MAKE) --no-print-directory test-vm
+
+test-vm: test-packages ## What this machine's kernel may not have, in another one: VLANs (root, x86-64)
+	$(CARGO) test --locked --test agent vlans:: -- --include-ignored --nocapture
+
+# To have it in `make test`: name it among what that needs.
+test-cluster: test-packages controlplane nodes ## The image and deploy/ on real nodes, kubelet and containerd (root, Go)
+	$(CARGO) test --locked --test nodes -- --ignored --nocapture --test-threads=1
 
 soak: test-packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
 	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture
@@ -30,8 +39,15 @@ bench-cluster: packages controlplane ## Many Ports through a real API server (ro
 build: ## The program: target/release/kube-dhcp
 	$(CARGO) build --locked --release
 
+image: ## The image, from the Dockerfile (buildah, podman or docker)
+	@hack/image.sh
+
 crds: ## Write crds/ anew from the types
 	$(CARGO) run --locked --quiet -- crds --out crds
+	cp crds/*s.yaml deploy/helm/kube-dhcp/files/crds
+
+manifests: ## Render the chart anew to deploy/install.yaml and what deploy/kustomization.yaml names (Go)
+	@hack/manifests.sh
 
 docs: ## Write the generated tables in docs/ anew
 	KUBE_DHCP_WRITE_DOCS=1 $(CARGO) test --locked --lib -q in_the_docs
@@ -51,3 +67,9 @@ test-packages: ## Install what the tests need
 
 controlplane: ## Build the Kubernetes API server that tests run against, once (needs Go)
 	@hack/controlplane.sh >/dev/null
+
+nodes: ## Build what real nodes of tests run, once: kubelet, containerd (Go); and the image of this program
+	@hack/packages.sh nodes
+	@hack/nodes.sh >/dev/null
+	$(CARGO) build --locked --bin kube-dhcp
+	@hack/node-images.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/kube-dhcp" >/dev/null

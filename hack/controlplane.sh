@@ -1,6 +1,6 @@
 #!/bin/bash
-# Prints the directory that holds etcd, kube-apiserver, kube-controller-manager and kubectl, for the
-# tests against a real API server. Builds them there when they are not there yet; progress goes to
+# Prints the directory that holds etcd, kube-apiserver, kube-controller-manager, kubectl and helm, for
+# the tests against a real API server. Builds them there when they are not there yet; progress goes to
 # stderr.
 #
 # KUBEBUILDER_ASSETS      use the binaries of this directory, build nothing
@@ -16,6 +16,7 @@ if [ -n "${KUBEBUILDER_ASSETS:-}" ]; then
     done
     [ -x "$KUBEBUILDER_ASSETS/kube-controller-manager" ] ||
         say "KUBEBUILDER_ASSETS has no kube-controller-manager: namespaces will not end, tests that need that will fail."
+    [ -x "$KUBEBUILDER_ASSETS/helm" ] || say "KUBEBUILDER_ASSETS has no helm: the chart's tests will fail."
     echo "$KUBEBUILDER_ASSETS"
     exit 0
 fi
@@ -51,12 +52,13 @@ minor=$(echo "$version" | cut -d . -f 2)
 about=k8s.io/component-base/version
 flags="-s -w -X $about.gitVersion=$version -X $about.gitMajor=1 -X $about.gitMinor=$minor"
 
-say "Building a control plane $version, once: some eight minutes on two cores."
+say "Building a control plane $version and helm, once: some ten minutes on two cores."
 number=0
-for package in go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kubectl}; do
+packages=(go.etcd.io/etcd/server/v3 k8s.io/kubernetes/cmd/{kube-apiserver,kube-controller-manager,kubectl} helm.sh/helm/v4/cmd/helm)
+for package in "${packages[@]}"; do
     number=$((number + 1))
     began=$SECONDS
-    say "  $number of 4: $package"
+    say "  $number of ${#packages[@]}: $package"
     (cd "$module" && CGO_ENABLED=0 go build -mod=readonly -trimpath -ldflags "$flags" -o "$fresh/" "$package")
     say "         $((SECONDS - began)) s"
 done

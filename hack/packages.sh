@@ -1,11 +1,17 @@
 #!/bin/sh
-# Installs what the demo needs, and with the argument `test` what the tests need besides, or says what is missing.
+# Installs what the demo needs, with the argument `test` what the tests need besides, and with `nodes` what real
+# nodes of tests need; or says what is missing.
 set -eu
 
 # command:Debian package
 needed="dnsmasq:dnsmasq-base iptables:iptables ip:iproute2 udhcpc:udhcpc dhclient:isc-dhcp-client
 dig:bind9-dnsutils unshare:util-linux sysctl:procps nft:nftables pidof:sysvinit-utils strace:strace curl:curl cc:gcc"
-[ "${1:-}" != test ] || needed="$needed ovs-vswitchd:openvswitch-switch"
+case ${1:-} in
+test) needed="$needed ovs-vswitchd:openvswitch-switch promtool:prometheus lua5.4:lua5.4
+qemu-system-x86_64:qemu-system-x86 busybox:busybox-static depmod:kmod strip:binutils" ;;
+nodes) needed="runc:runc /usr/lib/cni/ptp:containernetworking-plugins buildah:buildah mmdebstrap:mmdebstrap
+busybox:busybox-static ps:procps strip:binutils" ;;
+esac
 
 missing=""
 for pair in $needed; do

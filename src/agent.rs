@@ -15,12 +15,14 @@ mod kept;
 mod leased;
 mod ledger_file;
 mod metadata;
+mod newcomers;
 mod next;
 mod outbox;
 mod predecessor;
 mod progress;
 mod publish;
 mod reborn;
+mod repeat;
 mod selfcheck;
 mod senses;
 mod signal;
@@ -51,8 +53,8 @@ pub use context::Config;
 use context::Context;
 pub(crate) use context::segments_path;
 pub(crate) use ledger_file::read as read_ledger;
-pub use signal::Readiness;
 use signal::Signal;
+pub use signal::{Readiness, Turning};
 use worker::Worker;
 
 /// How the agent is to end.
@@ -88,6 +90,7 @@ pub struct Agent<H> {
     context: Arc<Context<H>>,
     workers: BTreeMap<NetworkUid, Arc<Signal>>,
     names: BTreeMap<ObjectName, NetworkUid>,
+    turning: Turning,
     tasks: JoinSet<NetworkUid>,
     said: NodeReport,
     cancel: CancellationToken,
@@ -102,6 +105,7 @@ impl<H: Host> Agent<H> {
             context: Arc::new(Context::new(host, config, metrics)?),
             workers: BTreeMap::new(),
             names: BTreeMap::new(),
+            turning: Turning::default(),
             tasks: JoinSet::new(),
             said: said.unwrap_or_default(),
             cancel: CancellationToken::new(),
@@ -111,6 +115,11 @@ impl<H: Host> Agent<H> {
     /// Whether all networks of the start were attempted.
     pub fn readiness(&self) -> Readiness {
         self.context.readiness.clone()
+    }
+
+    /// Whether the loop turns.
+    pub fn turning(&self) -> Turning {
+        self.turning.clone()
     }
 
     /// Serves what `source` says until `stop`; returns when the last action ended.
@@ -137,10 +146,12 @@ impl<H: Host> Agent<H> {
         let every = self.context.config.resync;
         let mut resync = interval_at(Instant::now() + every, every);
         resync.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        self.turning.answer();
         loop {
             // Each arm only takes from a channel or waits: nothing is lost when another one wins.
             tokio::select! {
                 () = stop.cancelled() => break,
+                () = self.turning.asked() => self.turning.answer(),
                 batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?),
                 Some(uid) = events.recv() => self.disturbed(uid),
                 Some(uid) = writes.recv() => self.wrote(uid),

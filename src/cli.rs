@@ -1,7 +1,9 @@
 //! Flags and environment → typed configuration. What each subcommand does is in `command`.
 
+mod explain;
 mod import;
 mod leases;
+mod look;
 mod physical_network;
 
 use std::collections::BTreeMap;
@@ -11,19 +13,22 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 
 use crate::desired::NodeConfig;
 use crate::host::{Attaching, OVS_SOCKET};
 use crate::metadata::Upstream;
 use crate::types::ObjectName;
 
+pub use explain::{ExplainArgs, Explained, PortArgs};
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 pub use leases::LeasesArgs;
+pub use look::{Look, LookArgs, PLUGIN, is_plugin};
 pub use physical_network::PhysicalNetworkArg;
 
 /// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 #[derive(Debug, Parser)]
-#[command(version, about)]
+#[command(version = crate::about::line(), about)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -39,9 +44,12 @@ pub enum Command {
     Controller(ControllerArgs),
     /// Show what the agent would do now, on what, and why; changes nothing.
     Plan(PlanArgs),
-    /// Show what the agent of this machine serves, and why the rest is not.
+    /// Show what is served, and why the rest is not: by the agent of this machine, or in a cluster.
     Status(StatusArgs),
-    /// Show who holds which address of the networks of this machine; needs no agent that runs.
+    /// Show each step from an object to the answer that its guest gets, and the first that is not right.
+    Explain(ExplainArgs),
+    /// Show who holds which address of the networks of this machine, which needs no agent that runs, or of
+    /// a cluster. The exit code is 3 where a part could not be read.
     Leases(LeasesArgs),
     /// Move all servers of a node elsewhere, and wait until that is done; it stays empty until `uncordon`.
     Drain(DrainArgs),
@@ -51,6 +59,12 @@ pub enum Command {
     Crds(CrdsArgs),
     /// Make manifests of what another system has.
     Import(ImportArgs),
+    /// Print what makes a shell complete this program's subcommands and flags.
+    Completions(CompletionsArgs),
+    /// Write manual pages, one for each subcommand.
+    Man(ManArgs),
+    /// Print the version of this program, and of those that it runs.
+    Version(VersionArgs),
 }
 
 /// Where things are, for every subcommand that looks at a node.
@@ -62,7 +76,7 @@ pub struct NodeArgs {
 
     /// What a physical network is on this machine: bridge:BRIDGE, macvlan:INTERFACE, or
     /// ovs:BRIDGE of Open vSwitch; may be repeated.
-    /// {vlan} in a name stands for a VLAN's number.
+    /// {vlan} in a name stands for a VLAN's number; a bridge that filters VLANs has all of them.
     #[arg(long = "physical-network", value_name = "NAME=KIND:INTERFACE")]
     pub physical_networks: Vec<PhysicalNetworkArg>,
 
@@ -204,13 +218,17 @@ pub struct PlanArgs {
 /// Flags of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
-    /// The agent's state directory.
-    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
-    pub state_dir: PathBuf,
+    /// Where to look.
+    #[command(flatten)]
+    pub look: LookArgs,
+
+    /// Only what is in this Kubernetes namespace.
+    #[arg(short, long, value_name = "NAME")]
+    pub namespace: Option<String>,
 
     /// Show what the guest of this Port is told instead: addresses, names, DHCP options, and where each
-    /// comes from.
-    #[arg(long, value_name = "NAMESPACE/NAME")]
+    /// comes from. Of this machine's agent only.
+    #[arg(long, value_name = "NAMESPACE/NAME", conflicts_with_all = ["cluster", "kubeconfig", "namespace"])]
     pub port: Option<ObjectName>,
 
     /// Form of the output.
@@ -251,6 +269,30 @@ pub struct CrdsArgs {
     /// Write one file for each kind into this directory instead.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
+}
+
+/// Flags of `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Directory for the pages; it is made.
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+}
+
+/// Flags of `version`.
+#[derive(Debug, Args)]
+pub struct VersionArgs {
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 const STATE_DIR: &str = "/var/lib/kube-dhcp";
@@ -349,6 +391,15 @@ mod tests {
     fn the_flags_are_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn all_subcommands_are_in_the_docs() {
+        use clap::CommandFactory;
+        let docs = include_str!("../docs/commands.md");
+        for command in Cli::command().get_subcommands() {
+            assert!(docs.contains(&format!("`kube-dhcp {}", command.get_name())), "{}", command.get_name());
+        }
     }
 
     #[test]

@@ -6,22 +6,29 @@ mod agent;
 mod controller;
 mod crds;
 mod drain;
+mod explain;
 mod import;
 mod leases;
+mod overview;
 mod plan;
 mod port;
 mod running;
+mod shell;
 mod status;
 mod table;
+mod version;
 
 pub use agent::agent;
 pub use controller::controller;
 pub use crds::crds;
 pub use drain::{drain, uncordon};
+pub use explain::explain;
 pub use import::import;
-pub use leases::leases;
+pub use leases::{INCOMPLETE, Incomplete, leases};
 pub use plan::plan;
+pub use shell::{completions, man};
 pub use status::status;
+pub use version::version;
 
 use std::io::Write;
 
@@ -41,9 +48,9 @@ fn text<T: Serialize>(output: Output, value: &T, table: impl FnOnce(&T) -> Strin
     })
 }
 
-/// Writes to standard output; says so if that fails, instead of panicking.
+/// Writes to standard output, colours only to a terminal; says so if that fails, instead of panicking.
 fn print(text: &str) -> anyhow::Result<()> {
-    std::io::stdout().lock().write_all(text.as_bytes())?;
+    anstream::stdout().lock().write_all(text.as_bytes())?;
     Ok(())
 }
 

@@ -305,7 +305,7 @@ pub fn port(
     before: &[Condition],
 ) -> PortStatus {
     let state = port_state(view, progress, name);
-    let wanted = u32::from(view.mac.is_some());
+    let wanted = u32::from(!view.clients.is_empty());
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
     let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
@@ -333,7 +333,7 @@ pub fn port_state(view: &PortView, progress: &impl Progress, name: &str) -> Resu
         return Err(problem.clone());
     }
     progress.port(name)?;
-    Ok(if view.mac.is_some() { Reason::Ready } else { Reason::Reserved })
+    Ok(if view.clients.is_empty() { Reason::Reserved } else { Reason::Ready })
 }
 
 /// That somebody else than its Port has a lease.

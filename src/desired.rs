@@ -7,6 +7,7 @@
 mod accept;
 mod adverts;
 mod attachment;
+mod claimed;
 mod effective;
 mod identity;
 mod metadata;
@@ -27,6 +28,7 @@ use std::sync::Arc;
 
 use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
+use crate::dnsmasq::Client;
 use crate::metadata::Directory;
 use crate::node::Segment;
 use crate::reason::{Problem, Reason};
@@ -35,13 +37,14 @@ use crate::types::{MacAddr, NetworkUid, ObjectName};
 
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
+pub use claimed::identifier_of;
 pub use effective::{Advertised, Effective, EffectiveFamily, EffectiveOption, effective};
 use identity::asker;
 pub use identity::server_mac;
 use network::Admitted;
 pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
-pub use recorded::record;
+pub use recorded::{holder, record};
 use segment::segment;
 pub use servers::Servers;
 use subnet::{Served, nothing_to_serve};
@@ -145,8 +148,8 @@ pub struct SubnetView {
 /// What is to be said of a Port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PortView {
-    /// Whom DHCP answers for it; `None`: nobody.
-    pub mac: Option<MacAddr>,
+    /// Whom DHCP answers for it; none: nobody.
+    pub clients: Vec<Client>,
     /// What was allocated, with the Subnets' names.
     pub addresses: Vec<(IpAddr, String)>,
     /// Why it is not accepted.
@@ -315,6 +318,7 @@ fn service(
     let mut service = Service {
         silent: BTreeSet::new(),
         advertisement: adverts::advertisement(admitted, &scopes),
+        mtu: admitted.mtu.filter(|_| scopes.iter().any(|scope| scope.cidr.addr().is_ipv4())),
         scopes,
         reservations: guests.iter().flat_map(|guest| guest.reservations(subnets)).collect(),
         names,

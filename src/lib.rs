@@ -22,6 +22,7 @@
 //! | [`validate`], [`allocate`], [`desired`] | objects → what this node shall hold, and what is wrong with them | none |
 //! | [`plan`] | (desired, observed) → actions | none |
 //! | [`conditions`], [`report`] | what is said of it | none |
+//! | [`explain`] | why a guest is answered, or is not | none |
 //! | [`backoff`] | when to try again | none |
 //! | [`durable`] | files that survive | files |
 //! | [`proxy`] | guests' requests for metadata, on to the operator's server | HTTP |
@@ -35,6 +36,7 @@
 //! | [`metrics`], [`serve`], [`telemetry`] | being watched | HTTP, log |
 //! | [`cli`], [`command`] | the program | all |
 
+pub mod about;
 pub mod agent;
 pub mod allocate;
 pub mod api;
@@ -48,6 +50,7 @@ pub mod desired;
 pub mod dhcp_options;
 pub mod dnsmasq;
 pub mod durable;
+pub mod explain;
 pub mod fair;
 pub mod foreign;
 pub mod host;

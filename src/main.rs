@@ -3,14 +3,17 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
-use kube_dhcp::cli::{Cli, Command, LogFormat};
+use clap::{CommandFactory, FromArgMatches};
+use kube_dhcp::cli::{Cli, Command, LogFormat, is_plugin};
 use kube_dhcp::{command, telemetry};
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    match run(cli.command) {
-        Ok(()) => ExitCode::SUCCESS,
+    let plugin = std::env::args_os().next().is_some_and(|program| is_plugin(&program));
+    let name = if plugin { "kubectl dhcp" } else { "kube-dhcp" };
+    let matches = Cli::command().bin_name(name).get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    match run(cli.command, plugin) {
+        Ok(code) => code,
         // Who reads our output has gone away: nothing is wrong.
         Err(e)
             if e.downcast_ref::<std::io::Error>()
@@ -19,8 +22,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(e) => {
-            eprintln!("kube-dhcp: {}", told(&e));
-            ExitCode::FAILURE
+            eprintln!("{name}: {}", told(&e));
+            if e.is::<command::Incomplete>() { command::INCOMPLETE.into() } else { ExitCode::FAILURE }
         }
     }
 }
@@ -33,18 +36,29 @@ fn told(error: &anyhow::Error) -> String {
     error.chain().map(ToString::to_string).reduce(add).unwrap_or_default()
 }
 
-fn run(command: Command) -> anyhow::Result<()> {
+/// Exit code of `explain`, where what it explains is not right.
+const NOT_RIGHT: u8 = 3;
+
+fn run(command: Command, plugin: bool) -> anyhow::Result<ExitCode> {
     match command {
         Command::Agent(args) => serve(args.log_format, command::agent(args)),
         Command::Controller(args) => serve(args.log_format, command::controller(args)),
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
-        Command::Status(args) => command::status(&args),
-        Command::Leases(args) => command::leases(&args),
+        Command::Status(args) => runtime()?.block_on(command::status(args, plugin)),
+        Command::Leases(args) => runtime()?.block_on(command::leases(args, plugin)),
         Command::Drain(args) => runtime()?.block_on(command::drain(args)),
         Command::Uncordon(args) => runtime()?.block_on(command::uncordon(args)),
         Command::Crds(args) => command::crds(&args),
         Command::Import(args) => command::import(&args),
-    }
+        Command::Completions(args) => command::completions(&args, plugin),
+        Command::Man(args) => command::man(&args),
+        Command::Version(args) => command::version(&args),
+        Command::Explain(args) => {
+            let right = runtime()?.block_on(command::explain(args, plugin))?;
+            return Ok(if right { ExitCode::SUCCESS } else { ExitCode::from(NOT_RIGHT) });
+        }
+    }?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn serve(log: LogFormat, service: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -1,7 +1,7 @@
 //! What the agent counts, in Prometheus' terms.
 //!
 //! Written by the agent's loop and workers, read by `serve`. Labels are few and bounded: no object's
-//! name is one.
+//! name is one. What is registered here is the list of the agent's metrics; docs/metrics.md is made of it.
 
 use std::sync::Arc;
 
@@ -10,9 +10,11 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::node;
+use crate::cluster::failures::Failures;
+use crate::{about, node};
 
 /// All metrics; cheap to clone.
 #[derive(Clone, Debug)]
@@ -24,7 +26,7 @@ pub struct Metrics {
     /// Actions, observations and writes that failed.
     pub failures: Family<KindLabel, Counter>,
     /// What came of asking our own servers.
-    pub replies: Family<KindLabel, Counter>,
+    pub replies: Family<ReplyLabel, Counter>,
     /// From telling dnsmasq to its having read it, in seconds.
     pub reloads: Histogram,
     /// dnsmasq processes that ended without being told to.
@@ -51,7 +53,26 @@ pub struct Metrics {
     pub from_copy: Gauge,
     /// Guests' requests for metadata.
     pub metadata_requests: Family<ResultLabel, Counter>,
+    /// Requests to the API server that failed.
+    pub api_failures: Failures,
+    /// 1 for each program that is run.
+    pub programs: Family<ProgramLabel, Gauge>,
     registry: Arc<Registry>,
+}
+
+/// Which program.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ProgramLabel {
+    /// By its name.
+    pub program: &'static str,
+    /// As it says itself.
+    pub version: String,
+}
+
+/// Says which build this is: `build_info`, always 1.
+pub fn register_build(registry: &mut Registry) {
+    let build = Info::new([("version", about::VERSION), ("commit", about::COMMIT)]);
+    registry.register("build", "Which build this is", build);
 }
 
 /// Which kind of action or failure.
@@ -59,6 +80,13 @@ pub struct Metrics {
 pub struct KindLabel {
     /// As in `Action::kind`.
     pub kind: &'static str,
+}
+
+/// What came of asking a server of ours.
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+pub struct ReplyLabel {
+    /// As in `Reply::kind`.
+    pub result: &'static str,
 }
 
 /// What became of a request.
@@ -81,6 +109,12 @@ pub enum MetadataResult {
     TooMany,
     /// The metadata server did not answer.
     UpstreamFailed,
+}
+
+#[cfg(test)]
+impl MetadataResult {
+    const ALL: [Self; 5] =
+        [Self::Answered, Self::Stranger, Self::Refused, Self::TooMany, Self::UpstreamFailed];
 }
 
 /// Which IP version.
@@ -117,6 +151,8 @@ impl Default for Metrics {
             manifest_problems: Gauge::default(),
             from_copy: Gauge::default(),
             metadata_requests: Family::default(),
+            api_failures: Failures::default(),
+            programs: Family::default(),
             registry: Arc::default(),
         };
         metrics.registry = Arc::new(metrics.registered());
@@ -126,23 +162,34 @@ impl Default for Metrics {
 
 impl Metrics {
     fn registered(&self) -> Registry {
-        let mut registry = Registry::with_prefix("kube_dhcp");
-        registry.register("pass_seconds", "Passes over one network", self.passes.clone());
-        registry.register("actions", "Actions that succeeded", self.actions.clone());
-        registry.register("failures", "What failed", self.failures.clone());
-        registry.register("replies", "What came of asking our own servers", self.replies.clone());
+        let mut registry = Registry::with_prefix("kube_dhcp_agent");
+        register_build(&mut registry);
+        registry.register("program_info", "The programs that are run", self.programs.clone());
+        registry.register("networks", "Networks that this node is to serve", self.networks.clone());
         registry.register(
-            "reload_seconds",
-            "From telling dnsmasq to its having read it",
-            self.reloads.clone(),
+            "networks_ready",
+            "Networks whose guests this node answers",
+            self.networks_ready.clone(),
         );
-        registry.register("dnsmasq_exits", "Ends of dnsmasq that nobody asked for", self.exits.clone());
-        registry.register("dnsmasq_starts", "Starts of dnsmasq", self.starts.clone());
-        registry.register("networks", "Networks known", self.networks.clone());
-        registry.register("networks_ready", "Networks that are ready", self.networks_ready.clone());
         registry.register("ports", "Ports of known networks", self.ports.clone());
-        registry.register("ports_ready", "Ports that are ready", self.ports_ready.clone());
-        registry.register("leases", "Leases of known networks", self.leases.clone());
+        registry.register("ports_ready", "Ports that dnsmasq has accepted", self.ports_ready.clone());
+        registry.register(
+            "leases",
+            "Leases that this node's servers hold; at most ten seconds old",
+            self.leases.clone(),
+        );
+        registry.register(
+            "last_good_copy",
+            "1 while serving from the copy of what the API server said last",
+            self.from_copy.clone(),
+        );
+        registry.register(
+            "api_failures",
+            "Requests to the API server that failed",
+            self.api_failures.0.clone(),
+        );
+        registry.register("dnsmasq_starts", "Starts of dnsmasq", self.starts.clone());
+        registry.register("dnsmasq_exits", "Ends of dnsmasq that nobody asked for", self.exits.clone());
         registry.register(
             "foreign_dhcp_servers",
             "DHCP servers on networks' segments that are not ours",
@@ -154,17 +201,38 @@ impl Metrics {
             self.foreign_routers.clone(),
         );
         registry.register(
-            "last_good_copy",
-            "1 while serving from the copy of what the API server said last",
-            self.from_copy.clone(),
+            "replies",
+            "What came of asking our own servers what a guest would ask",
+            self.replies.clone(),
         );
         registry.register(
             "metadata_requests",
             "Guests' requests for metadata, by what became of them",
             self.metadata_requests.clone(),
         );
-        registry.register("manifest_problems", "Mistakes in manifests", self.manifest_problems.clone());
+        registry.register(
+            "manifest_problems",
+            "Mistakes in manifests, and what is wrong with the API server",
+            self.manifest_problems.clone(),
+        );
+        registry.register("actions", "Changes on the node that succeeded", self.actions.clone());
+        registry.register(
+            "failures",
+            "Changes on the node, looks at it and reports that failed, and are tried again",
+            self.failures.clone(),
+        );
+        registry.register("pass_duration_seconds", "Passes over one network", self.passes.clone());
+        registry.register(
+            "reload_duration_seconds",
+            "From telling dnsmasq of a change to its having read it",
+            self.reloads.clone(),
+        );
         registry
+    }
+
+    /// Says which version of a program is run.
+    pub fn runs(&self, program: &'static str, version: String) {
+        self.programs.get_or_create(&ProgramLabel { program, version }).set(1);
     }
 
     /// Counts a success.
@@ -183,8 +251,8 @@ impl Metrics {
     }
 
     /// Counts what came of asking a server of ours.
-    pub fn replied(&self, kind: &'static str) {
-        self.replies.get_or_create(&KindLabel { kind }).inc();
+    pub fn replied(&self, result: &'static str) {
+        self.replies.get_or_create(&ReplyLabel { result }).inc();
     }
 
     /// All of it in the `OpenMetrics` text format.
@@ -195,3 +263,6 @@ impl Metrics {
         text
     }
 }
+
+#[cfg(test)]
+mod tests;

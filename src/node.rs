@@ -6,6 +6,7 @@
 
 mod action;
 mod attached;
+mod newcomer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,6 +20,7 @@ use crate::types::{MacAddr, NetworkUid};
 
 pub use action::Action;
 pub use attached::Attached;
+pub use newcomer::Newcomer;
 
 /// One network on this node. Every part may be missing: a half-made network is a value.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -56,6 +58,8 @@ pub struct Bridge {
     pub name: String,
     /// Desired: make it if it is missing. Observed: it was made by us.
     pub ours: bool,
+    /// A VLAN that it is to have for one port, or could have.
+    pub vlan: Option<u16>,
 }
 
 /// The DHCP device: a veth pair, one end in the namespace, the other on the node; or a macvlan.

@@ -113,7 +113,8 @@ fn bridge_and_device(
     else {
         return false;
     };
-    let missing = |bridge: &&Bridge| observed.bridge.as_ref().is_none_or(|have| have.name != bridge.name);
+    let there = |bridge: &Bridge, have: &Bridge| have.name == bridge.name && have.vlan == bridge.vlan;
+    let missing = |bridge: &&Bridge| observed.bridge.as_ref().is_none_or(|have| !there(bridge, have));
     actions.extend(desired.bridge.as_ref().filter(missing).cloned().map(Action::RequireBridge));
     // A MAC is changed by a new device: no half-way state, and no guest depends on the old one.
     // A macvlan stays what it is, and so does a veth.

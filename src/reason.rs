@@ -48,6 +48,8 @@ pub enum Reason {
     TooManySubnets,
     /// Another Port of the Network has the MAC address.
     DuplicateMAC,
+    /// The guest of another Port of the Network is known by the same.
+    DuplicateIdentity,
     /// Somebody else holds the address.
     AddressInUse,
     /// No Subnet of the Network has the address.
@@ -106,7 +108,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 46] = [
+    pub const ALL: [Self; 47] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -126,6 +128,7 @@ impl Reason {
         Self::SubnetsOverlap,
         Self::TooManySubnets,
         Self::DuplicateMAC,
+        Self::DuplicateIdentity,
         Self::AddressInUse,
         Self::AddressOutsideSubnet,
         Self::AddressReserved,
@@ -158,6 +161,11 @@ impl Reason {
     /// As it stands in a condition.
     pub fn as_str(self) -> &'static str {
         self.row().0
+    }
+
+    /// The one that stands in a condition.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|reason| reason.as_str() == name)
     }
 
     /// Only a change of the object itself helps: `Stalled`; else something else may: `Reconciling`.

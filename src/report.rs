@@ -10,9 +10,10 @@ use std::{fs, io};
 use serde::{Deserialize, Serialize};
 
 use crate::api::{NetworkStatus, PhysicalNetworkStatus, PortStatus, SubnetStatus};
+use crate::node::Newcomer;
 use crate::plain::{cut, plain};
 use crate::source::{self, Origin};
-use crate::types::NetworkUid;
+use crate::types::{Identity, NetworkUid};
 
 /// One network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,6 +34,9 @@ pub struct NetworkReport {
     pub subnets: Vec<ObjectReport<SubnetStatus>>,
     /// Its Ports.
     pub ports: Vec<ObjectReport<PortStatus>>,
+    /// Guests of DHCPv6 that are known by their DUID, and the devices that they came by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub newcomers: Vec<Newcomer>,
 }
 
 /// A network's DHCP device.
@@ -61,6 +65,9 @@ pub struct ObjectReport<S> {
     /// A Port's, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
+    /// By what a Port is known in the place of that, in one protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub identity: Option<Identity>,
     /// The object's status.
     pub status: S,
 }

@@ -16,22 +16,31 @@ use tokio_util::sync::CancellationToken;
 #[error("cannot listen on {0}")]
 pub struct ListenError(SocketAddr, #[source] std::io::Error);
 
-/// Takes the address; requests are answered from when the returned future runs until `stop`. `ready`
-/// says why not yet, `metrics` is in the `OpenMetrics` text format.
-pub async fn serve(
+/// Takes the address; requests are answered from when the returned future runs until `stop`. `alive`
+/// says whether only a new process would help, `ready` why not yet, `metrics` is in the `OpenMetrics` text
+/// format.
+pub async fn serve<Alive: Future<Output = bool> + Send + 'static>(
     address: SocketAddr,
+    alive: impl Fn() -> Alive + Clone + Send + Sync + 'static,
     ready: impl Fn() -> Result<(), String> + Clone + Send + Sync + 'static,
     metrics: impl Fn() -> String + Clone + Send + Sync + 'static,
     stop: CancellationToken,
 ) -> Result<impl Future<Output = ()>, ListenError> {
     let listener = TcpListener::bind(address).await.map_err(|e| ListenError(address, e))?;
+    let alive = async move || {
+        if alive().await {
+            (StatusCode::OK, "ok\n")
+        } else {
+            (StatusCode::SERVICE_UNAVAILABLE, "the loop does not answer\n")
+        }
+    };
     let ready = async move || match ready() {
         Ok(()) => (StatusCode::OK, "ok\n".to_owned()),
         Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
     };
     let open_metrics = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     let router = Router::new()
-        .route("/livez", get(async || "ok\n"))
+        .route("/livez", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(async move || ([(header::CONTENT_TYPE, open_metrics)], metrics())));
     Ok(async move {

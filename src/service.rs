@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::node::Family;
-use crate::types::{DomainName, HostName, IpRange, MacAddr};
+use crate::types::{DomainName, HostName, Identity, IpRange, MacAddr};
 
 pub use kinds::{Kind, Kinds, Machine};
 
@@ -114,6 +114,9 @@ pub struct Service {
     pub reservations: Vec<Reservation>,
     /// The names of each address, the one of its reverse look-up first.
     pub names: BTreeMap<IpAddr, Vec<DomainName>>,
+    /// The link's MTU, which all DHCPv4 guests are told whether they ask or not: one that does not know of a
+    /// smaller one loses packets.
+    pub mtu: Option<u16>,
     /// The network's domain: names below it are never forwarded.
     pub domain: Option<DomainName>,
     /// Prefixes whose reverse look-ups are never forwarded: all subnets of the network.
@@ -124,7 +127,7 @@ pub struct Service {
     /// choose (DUID-EN, RFC 8415 §11.3).
     pub identity: [u8; 16],
     /// Guests whom DHCPv4 does not answer although it answers strangers.
-    pub silent: BTreeSet<MacAddr>,
+    pub silent: BTreeSet<Identity>,
     /// Who is answered although no guest, if anybody is.
     pub asker: Option<Asker>,
 }
@@ -222,7 +225,9 @@ pub struct Reservation {
     /// Stands for the port in the server's files: letters and digits.
     pub key: String,
     /// Whom to answer.
-    pub mac: MacAddr,
+    pub identity: Identity,
+    /// The device that it has, or has most of the time, if that is known.
+    pub device: Option<MacAddr>,
     /// In which family.
     pub family: Family,
     /// With which address; `None`: with options alone.

@@ -4,6 +4,7 @@
 //! later layer checks again. No I/O, no Kubernetes.
 
 mod address;
+mod identity;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 pub use address::{IpRange, is_reserved, is_same, next_address, spelled_out};
+pub use identity::{Identifier, Identity};
 
 /// Why a text is not a value of the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -11,7 +11,7 @@ use std::str::FromStr;
 use ipnet::{IpNet, Ipv4Net};
 
 use crate::api::{
-    AddressMode, AddressRange, DhcpMode, DhcpOption, GatewayType, HostRoute, IdentityType, Network, Port,
+    AddressMode, AddressRange, DhcpMode, DhcpOption, GatewayType, HostRoute, Network, Port,
     RouterAdvertisements, SegmentationType, Subnet,
 };
 use crate::dhcp_options::{self, route_length};
@@ -301,16 +301,22 @@ fn gateway(subnet: &Subnet, cidr: IpNet) -> Option<Problem> {
 pub fn port(port: &Port) -> Vec<Problem> {
     let spec = &port.spec;
     let mut problems = Vec::new();
-    if spec.identity.r#type != IdentityType::MacAddress {
-        problems.push(not_supported("spec.identity.type", "only MACAddress is supported yet"));
-    }
-    // Those of IPv6 stand in one line, of which dnsmasq reads 1,024 characters.
-    let addresses = spec.addresses.as_ref().map_or(0, Vec::len);
-    if addresses > 16 {
-        problems.push(invalid("spec.addresses", format!("{addresses} are more than 16")));
+    let (addresses, most) = (spec.addresses.as_ref().map_or(0, Vec::len), most_addresses(port));
+    if addresses > most {
+        problems.push(invalid("spec.addresses", format!("{addresses} are more than {most}")));
     }
     problems.extend(options(&spec.options, "spec.options", None));
     problems
+}
+
+/// Those of IPv6 stand in one line, with all that is said of the guest.
+fn most_addresses(port: &Port) -> usize {
+    const LINE: usize = 1_022;
+    /// A tag for the protocol, one for the Port, and a host name.
+    const OTHERS: usize = "id:,tag:dhcpv6,set:p01234567890123456789,.".len() + 63;
+    const ADDRESS: usize = ",[1111:2222:3333:4444:5555:6666:7777:8888]".len();
+    let duid = port.spec.identity.duid.as_ref().map_or(0, String::len);
+    (LINE.saturating_sub(OTHERS + duid) / ADDRESS).min(16)
 }
 
 fn options(list: &[DhcpOption], field: &str, subnet: Option<Family>) -> Vec<Problem> {

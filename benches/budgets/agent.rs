@@ -100,7 +100,7 @@ impl<'lab> Agent<'lab> {
     /// The value of a metric without labels.
     pub fn metric(&self, name: &str) -> u64 {
         let text = self.get("/metrics").unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix(&format!("kube_dhcp_{name} ")));
+        let line = text.lines().find_map(|line| line.strip_prefix(&format!("kube_dhcp_agent_{name} ")));
         line.and_then(|value| value.parse().ok()).unwrap_or_default()
     }
 

@@ -133,7 +133,7 @@ impl<H: Host> Beacon<H> {
         let serving = self.context.outbox.serving();
         DHCPAgentStatus {
             observed_generation: has.observed_generation,
-            version: Some(env!("CARGO_PKG_VERSION").to_owned()),
+            version: Some(crate::about::VERSION.to_owned()),
             dnsmasq_version: self.version.clone(),
             features: features(self.context.can_serve_with_others(), self.context.config.node.metadata),
             conditions: vec![condition(&physical, &has.conditions)],
@@ -154,14 +154,15 @@ impl<H: Host> Beacon<H> {
             // One for each VLAN is there when a Network needs it.
             None => None,
         };
-        let mtu = link.as_ref().and_then(|link| link.as_ref().ok()?.as_ref()?.mtu);
+        let found = link.as_ref().and_then(|link| link.as_ref().ok().copied().flatten());
+        let (mtu, filters) = found.map_or((None, false), |link| (link.mtu, link.filters_vlans));
         let is_there = || (LinkState::Up, Reason::Ready, String::new());
         let (state, reason, message) =
             link.map_or_else(is_there, |link| link_state(attachment, link, create));
         let status = AgentPhysicalNetwork {
             name: name.to_owned(),
             attachment: attachment.to_string(),
-            vlan: vlan_support(attachment),
+            vlan: vlan_support(attachment, filters),
             state,
             mtu,
             message,
@@ -170,8 +171,8 @@ impl<H: Host> Beacon<H> {
     }
 }
 
-fn vlan_support(attachment: &Attachment) -> VlanSupport {
-    match (attachment.carries_vlans(), attachment.carries_untagged()) {
+fn vlan_support(attachment: &Attachment, filters: bool) -> VlanSupport {
+    match (attachment.carries_vlans(filters), attachment.carries_untagged()) {
         (true, true) => VlanSupport::Any,
         (true, false) => VlanSupport::Supported,
         (false, _) => VlanSupport::Unsupported,
@@ -191,7 +192,7 @@ fn features(several_servers: bool, metadata: bool) -> Vec<String> {
     let advertisements = ipv6.map(|_| Feature::RouterAdvertisements);
     let metadata = metadata.then_some(Feature::Metadata);
     let more = [ipv6, advertisements, metadata, several].into_iter().flatten();
-    let all = [Feature::IPv4, Feature::Dynamic].into_iter().chain(more);
+    let all = [Feature::IPv4, Feature::Dynamic, Feature::Identities].into_iter().chain(more);
     all.map(|feature| feature.as_str().to_owned()).collect()
 }
 

@@ -21,7 +21,7 @@ use crate::backoff::Backoff;
 use crate::desired::Desired;
 use crate::dnsmasq::Server;
 use crate::host::{Error, Host};
-use crate::types::{MacAddr, NetworkUid};
+use crate::types::{Identity, MacAddr, NetworkUid};
 
 /// How long dnsmasq keeps such an address back: `DECLINE_BACKOFF` in its `config.h`.
 const KEPT_BACK: Duration = Duration::from_secs(600);
@@ -54,7 +54,9 @@ pub(super) struct Declined {
 #[derive(Debug)]
 struct Address {
     /// Whose it is.
-    owner: MacAddr,
+    owner: Identity,
+    /// By which device, as far as that is known.
+    device: Option<MacAddr>,
     /// Until when this is of interest.
     until: Instant,
     /// Whether the process that runs keeps it back.
@@ -72,7 +74,7 @@ enum Holder {
 
 impl Declined {
     /// Takes in what a server says was declined: the lease is gone.
-    pub(super) fn hear(&mut self, declined: &BTreeSet<IpAddr>, server: &mut Server) {
+    pub(super) fn hear(&mut self, declined: &BTreeMap<IpAddr, Option<MacAddr>>, server: &mut Server) {
         if declined.is_empty() {
             return;
         }
@@ -81,12 +83,13 @@ impl Declined {
             self.reopened = 0;
         }
         let rights = server.rights();
-        let owned: Vec<_> = declined.iter().filter_map(|ip| Some((*ip, rights.owner(*ip)?))).collect();
-        for (ip, owner) in owned {
-            warn!(%ip, mac = %owner, "an address was declined by its guest");
+        let owned = declined.iter().filter_map(|(ip, by)| Some((*ip, rights.owner(*ip)?.clone(), *by)));
+        for (ip, owner, device) in owned.collect::<Vec<_>>() {
+            warn!(%ip, guest = %owner, "an address was declined by its guest");
             server.leases.remove(&ip);
+            let device = owner.mac().or(device);
             let holder = self.all.get(&ip).map_or(Holder::NotAsked, |address| address.holder);
-            self.all.insert(ip, Address { owner, until: now + KEPT_BACK, kept_back: true, holder });
+            self.all.insert(ip, Address { owner, device, until: now + KEPT_BACK, kept_back: true, holder });
             self.asked = 0;
             self.ask_at = Some(self.ask_at.map_or(now, |at| at.min(now + ASK.first)));
         }
@@ -102,7 +105,7 @@ impl Declined {
         let leased = |ip: &IpAddr| server.leases.get(ip).is_some_and(|lease| rights.has(*ip, lease));
         self.all.retain(|ip, address| {
             let over = now >= address.until || !address.kept_back && leased(ip);
-            !over && rights.owner(*ip) == Some(address.owner)
+            !over && rights.owner(*ip) == Some(&address.owner)
         });
         self.plan(now);
     }
@@ -183,7 +186,7 @@ impl Declined {
         for (ip, address) in
             self.all.iter_mut().filter(|(ip, address)| address.kept_back && asked.contains(ip))
         {
-            let other = holders.get(ip).filter(|mac| **mac != address.owner);
+            let other = holders.get(ip).filter(|mac| Some(**mac) != address.device);
             let holder = other.map_or(Holder::Nobody, |mac| Holder::Other(*mac));
             news |= holder != address.holder;
             address.holder = holder;
@@ -238,13 +241,13 @@ mod tests {
     fn server() -> Server {
         let offer = Offer { ip: IP, more: vec![], name: "vm1".parse().unwrap() };
         let line = Line { offer: Some(offer), tag: "p".into() };
-        let hosts = Hosts::fresh(BTreeMap::from([((owner(), Family::V4), line)]));
-        Server { hosts, leases: [(IP, Lease::V4(owner()))].into(), ..Server::default() }
+        let hosts = Hosts::fresh(BTreeMap::from([((owner().into(), Family::V4), line)]));
+        Server { hosts, leases: [(IP, Lease::of(owner()))].into(), ..Server::default() }
     }
 
     fn declined(server: &mut Server) -> Declined {
         let mut declined = Declined::default();
-        declined.hear(&[IP, [10, 0, 0, 8].into()].into(), server);
+        declined.hear(&[(IP, None), ([10, 0, 0, 8].into(), None)].into(), server);
         declined
     }
 
@@ -268,7 +271,7 @@ mod tests {
         declined.begin_anew();
         declined.settle(Some(&server));
         assert_eq!((said(&declined), declined.ask_at), (vec![None], None), "until its guest has it");
-        server.leases.insert(IP, Lease::V4(owner()));
+        server.leases.insert(IP, Lease::of(owner()));
         declined.settle(Some(&server));
         assert!(said(&declined).is_empty());
     }
@@ -285,7 +288,7 @@ mod tests {
         let (mut server, mut declined) = (server(), Declined::default());
         let mut waits = Vec::new();
         for _ in 0..11 {
-            declined.hear(&[IP].into(), &mut server);
+            declined.hear(&[(IP, None)].into(), &mut server);
             assert!(!declined.reopens() && declined.reopen_at.is_none(), "not before somebody was asked");
             let now = Instant::now();
             declined.learn(&[IP].into(), &Holders::new(), now);

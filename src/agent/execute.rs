@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dnsmasq::{self, HostChange, Lease};
+use crate::dnsmasq::{self, Lease};
 use crate::host::{Applied, Error, Host, Refused};
 use crate::metrics::Metrics;
 use crate::node::{Action, Segment};
-use crate::types::{MacAddr, NetworkUid};
+use crate::types::{Identity, NetworkUid};
 
 /// How long an action may take: longer than whatever it waits for, each with a limit of its own. Beyond
 /// it something hangs, and only its own network is to wait for that.
@@ -28,7 +28,7 @@ pub(super) struct Outcome {
     /// Leases that it did not give up.
     pub(super) kept: Vec<(IpAddr, Lease)>,
     /// The hosts that a running server has taken.
-    pub(super) taken: Vec<MacAddr>,
+    pub(super) taken: Vec<Identity>,
 }
 
 impl Outcome {
@@ -36,7 +36,7 @@ impl Outcome {
         match action {
             Action::Server(dnsmasq::Action::Start(_)) => self.started = true,
             Action::Server(dnsmasq::Action::AddHosts(changes)) => {
-                self.taken.extend(changes.iter().map(HostChange::mac));
+                self.taken.extend(changes.iter().map(|change| change.identity().clone()));
             }
             Action::Server(dnsmasq::Action::Release(ip, lease)) if applied.kept => {
                 self.kept.push((*ip, lease.clone()));
@@ -115,7 +115,7 @@ impl<H: Host> Executor<'_, H> {
                 self.count(action, started);
                 for refused in &applied.refused {
                     warn!(
-                        mac = refused.mac.map(|mac| mac.to_string()),
+                        identity = refused.identity.as_ref().map(ToString::to_string),
                         "dnsmasq refused: {}", refused.message
                     );
                 }

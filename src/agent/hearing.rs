@@ -17,11 +17,12 @@ use tracing::warn;
 use super::context::Context;
 use super::next::until;
 use super::reborn::Reborn;
+use super::repeat::Repeat;
 use super::signal::Signal;
 use crate::dnsmasq::{self, Lease};
 use crate::host::{Error, Host, Said, Solicitor};
 use crate::node::{Action, Segment};
-use crate::types::NetworkUid;
+use crate::types::{MacAddr, NetworkUid};
 
 /// Leases are at least this long what they were said to be: each time makes a pass here and, where there is
 /// a controller, one of its own.
@@ -50,13 +51,14 @@ pub(super) struct Hearing {
     log: Option<u64>,
     /// Identifiers of guests that got no address, to be listened for.
     nameless: BTreeSet<String>,
-    /// Addresses that their guests declined.
-    pub(super) declined: BTreeSet<IpAddr>,
+    /// Addresses that their guests declined, and by which device.
+    pub(super) declined: BTreeMap<IpAddr, Option<MacAddr>>,
     listening: Option<Listening>,
     listen_not_before: Instant,
     /// Who asked by DHCPv6 and got no address because all of theirs are leased.
     asked: Vec<Solicitor>,
     reborn: Reborn,
+    repeat: Repeat,
     /// Leases that the server did not give up when it was told.
     pub(super) withheld: Leases,
 }
@@ -73,11 +75,12 @@ impl Hearing {
             log_not_before: now,
             log: None,
             nameless: BTreeSet::new(),
-            declined: BTreeSet::new(),
+            declined: BTreeMap::new(),
             listening: None,
             listen_not_before: now,
             asked: Vec::new(),
             reborn: Reborn::default(),
+            repeat: Repeat::default(),
             withheld: Leases::new(),
         }
     }
@@ -152,8 +155,9 @@ impl Hearing {
         let said = context.host.said(uid, self.log).await;
         self.log_due = None;
         self.log_not_before = Instant::now() + LOG_EVERY;
-        let Ok(Said { without_address, declined, end }) = said else { return false };
+        let Ok(Said { without_address, declined, messages, end }) = said else { return false };
         self.log = Some(end);
+        self.repeat.tell(messages, Instant::now());
         let room = LISTENED_FOR.saturating_sub(self.nameless.len());
         self.nameless.extend(without_address.into_iter().take(room));
         self.declined.extend(declined);
@@ -207,12 +211,11 @@ async fn heard(listening: Option<&mut Listening>) -> Result<Vec<Solicitor>, Erro
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::MacAddr;
 
     #[tokio::test]
     async fn the_same_leases_are_no_news() {
         let mut hearing = Hearing::new();
-        let leases = |n: u8| Leases::from([([10, 0, 0, n].into(), Lease::V4(MacAddr::local([n; 5])))]);
+        let leases = |n: u8| Leases::from([([10, 0, 0, n].into(), Lease::of(MacAddr::local([n; 5])))]);
         assert!(hearing.learn(leases(1)));
         assert_eq!((hearing.leases.take(), hearing.leases.take()), (Some(leases(1)), None));
         assert!(!hearing.learn(leases(1)));

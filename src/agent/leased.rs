@@ -65,7 +65,7 @@ fn foreign<'a>(
             port_name: ports.get(ip)?.clone(),
             mac_address: rights.holder(*ip, lease).map(|mac| mac.to_string()),
             duid: match lease {
-                Lease::V4(_) => None,
+                Lease::V4 { .. } => None,
                 Lease::V6 { duid, .. } => Some(duid.chars().take(LONGEST_DUID).collect()),
             },
         })
@@ -91,12 +91,12 @@ mod tests {
             Host { offer: Some(offer), tag: "p".into() }
         };
         let hosts = BTreeMap::from([
-            ((mac(1), Family::V4), host(ip(1), "a")),
-            ((mac(1), Family::V6), host(six, "a")),
-            ((mac(2), Family::V6), host("2001:db8::6".parse().unwrap(), "b")),
+            ((mac(1).into(), Family::V4), host(ip(1), "a")),
+            ((mac(1).into(), Family::V6), host(six, "a")),
+            ((mac(2).into(), Family::V6), host("2001:db8::6".parse().unwrap(), "b")),
         ]);
         let thief = Lease::V6 { duid: "00:04:01".into(), iaid: 1, name: "b".parse().ok() };
-        let held = BTreeMap::from([(ip(1), Lease::V4(mac(1))), (ip(9), Lease::V4(mac(9))), (six, thief)]);
+        let held = BTreeMap::from([(ip(1), Lease::of(mac(1))), (ip(9), Lease::of(mac(9))), (six, thief)]);
         let server = Server { hosts: Hosts::fresh(hosts), leases: held, ..Server::default() };
         let segment = Segment { server: Some(server.clone()), ..Segment::default() };
         let view =
@@ -111,7 +111,7 @@ mod tests {
             duid: Some("00:04:01".into()),
         };
         assert_eq!(leased.foreign, [foreign], "nobody's address is nobody's to complain of");
-        let withheld = Leases::from([(ip(1), Lease::V4(mac(7)))]);
+        let withheld = Leases::from([(ip(1), Lease::of(mac(7)))]);
         let segment = Segment { server: Some(Server { leases: Leases::new(), ..server }), ..segment };
         let leased = Leased::of(Some(&segment), &withheld, &Declined::default(), &desired);
         assert_eq!((leased.counts.ipv4, leased.foreign.len()), (1, 1));

@@ -148,7 +148,7 @@ mod tests {
 
     fn with(before: &Ledger, last: u8) -> (Ledger, Vec<Change>) {
         let mut after = before.clone();
-        let holder = Holder::Port { name: format!("p{last}"), mac_address: None };
+        let holder = Holder::port(&format!("p{last}"));
         after.record([10, 0, 0, last].into(), "s", &holder, 0);
         let changes = after.changes_since(before);
         (after, changes)

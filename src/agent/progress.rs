@@ -12,7 +12,7 @@ use crate::host::Asked;
 use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
 use crate::service::Code;
-use crate::types::MacAddr;
+use crate::types::Identity;
 
 /// What is there, and what went wrong on the way to what shall be there.
 pub(super) struct Reached<'a> {
@@ -21,7 +21,7 @@ pub(super) struct Reached<'a> {
     pub(super) failure: Option<&'a Problem>,
     /// Why the node does not offer the metadata service.
     pub(super) metadata: Option<&'a Problem>,
-    pub(super) refused: &'a BTreeMap<MacAddr, String>,
+    pub(super) refused: &'a BTreeMap<Identity, String>,
     pub(super) leased: &'a Leased,
     /// That the server does not answer although it should.
     pub(super) unanswered: Option<&'a Problem>,
@@ -89,13 +89,13 @@ impl Reached<'_> {
 }
 
 /// Whether a client is known as it shall be.
-fn same_host(is: &Server, shall: &Server, client: Client) -> bool {
-    is.hosts.entries.get(&client) == shall.hosts.entries.get(&client) && same_options(is, shall, client)
+fn same_host(is: &Server, shall: &Server, client: &Client) -> bool {
+    is.hosts.entries.get(client) == shall.hosts.entries.get(client) && same_options(is, shall, client)
 }
 
 /// Whether it gets the options that it shall get, and no others of its own.
-fn same_options(is: &Server, shall: &Server, client: Client) -> bool {
-    let Some(host) = shall.hosts.entries.get(&client) else { return true };
+fn same_options(is: &Server, shall: &Server, client: &Client) -> bool {
+    let Some(host) = shall.hosts.entries.get(client) else { return true };
     let of = |server: &Server| -> Vec<(OptionKey, String)> {
         let own = server.options.values.range(OptionKey::plain(&host.tag, *Code::ALL.start())..);
         let own = own.take_while(|(key, _)| key.tag == host.tag);
@@ -130,12 +130,12 @@ impl Progress for Reached<'_> {
         self.serving()?;
         let servers = self.segment.and_then(|segment| segment.server.as_ref()).zip(wanted.server.as_ref());
         let Some((is, shall)) = servers else { return Err(self.why_not()) };
-        if let Some(refusal) = view.mac.and_then(|mac| self.refused.get(&mac)) {
+        if let Some(refusal) = view.clients.iter().find_map(|(identity, _)| self.refused.get(identity)) {
             return Err(Problem::new(Reason::RefusedByServer, format!("dnsmasq: {refusal}")));
         }
-        let host =
-            view.mac.is_none_or(|mac| Family::ALL.iter().all(|family| same_host(is, shall, (mac, *family))));
-        let ranges = view.mac.is_none() || view.addresses.iter().all(|(ip, _)| same_range(is, shall, *ip));
+        let host = view.clients.iter().all(|client| same_host(is, shall, client));
+        let ranges =
+            view.clients.is_empty() || view.addresses.iter().all(|(ip, _)| same_range(is, shall, *ip));
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));
         if host && ranges && names { Ok(()) } else { Err(self.why_not()) }
     }

@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::dnsmasq::{Lease, Server};
+use crate::dnsmasq::{Host, Lease, Server};
 use crate::host::Solicitor;
 use crate::node::Family;
 use crate::service::Offer;
-use crate::types::MacAddr;
+use crate::types::{Identity, MacAddr};
 
 /// A guest may change its identity so often. It harms only itself; but each change is work.
 const EVERY: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Reborn {
 /// All that other identities of the same guest hold. A client that has all its addresses, and asks for one
 /// more by a new association, gets the last one: of two it may have lost the first one, too.
 fn in_the_way(solicitor: &Solicitor, server: &Server) -> Vec<(IpAddr, Lease)> {
-    let Some(host) = server.hosts.entries.get(&(solicitor.mac, Family::V6)) else { return Vec::new() };
+    let Some(host) = line_of(solicitor, server) else { return Vec::new() };
     let addresses = host.offer.iter().flat_map(Offer::ips);
     let held: Option<Vec<_>> =
         addresses.map(|ip| server.leases.get(&ip).map(|lease| (ip, lease.clone()))).collect();
@@ -70,9 +70,16 @@ fn in_the_way(solicitor: &Solicitor, server: &Server) -> Vec<(IpAddr, Lease)> {
     own.into_iter().next_back().into_iter().collect()
 }
 
+/// As dnsmasq looks for it.
+fn line_of<'a>(solicitor: &Solicitor, server: &'a Server) -> Option<&'a Host> {
+    let own = solicitor.duid.parse().ok().map(Identity::Duid);
+    let all = own.into_iter().chain([Identity::Mac(solicitor.mac)]);
+    all.map(|identity| (identity, Family::V6)).find_map(|client| server.hosts.entries.get(&client))
+}
+
 fn duid(lease: &Lease) -> &str {
     match lease {
-        Lease::V4(_) => "",
+        Lease::V4 { .. } => "",
         Lease::V6 { duid, .. } => duid,
     }
 }
@@ -80,7 +87,7 @@ fn duid(lease: &Lease) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dnsmasq::{Host, Hosts};
+    use crate::dnsmasq::Hosts;
 
     const OLD: &str = "00:04:01";
     const NEW: &str = "00:04:02";
@@ -96,7 +103,7 @@ mod tests {
             offer: Some(Offer { ip: ips.next().unwrap(), more: ips.collect(), name: "vm1".parse().unwrap() }),
             tag: "p".into(),
         };
-        let hosts = BTreeMap::from([((MacAddr::local([1; 5]), Family::V6), host)]);
+        let hosts = BTreeMap::from([((MacAddr::local([1; 5]).into(), Family::V6), host)]);
         let lease = |(n, duid, iaid): &(u16, &str, u32)| {
             (ip(*n), Lease::V6 { duid: (*duid).to_owned(), iaid: *iaid, name: None })
         };

@@ -8,6 +8,7 @@ use super::context::Context;
 use super::declined::Declined;
 use super::foreigners::Foreigners;
 use super::hearing::Hearing;
+use super::newcomers::Newcomers;
 use super::selfcheck::Selfcheck;
 use super::signal::Signal;
 use crate::host::Host;
@@ -20,6 +21,7 @@ pub(super) struct Senses {
     pub(super) declined: Declined,
     pub(super) selfcheck: Selfcheck,
     pub(super) foreigners: Foreigners,
+    pub(super) newcomers: Newcomers,
 }
 
 impl Senses {
@@ -29,6 +31,7 @@ impl Senses {
             declined: Declined::default(),
             selfcheck: Selfcheck::default(),
             foreigners: Foreigners::default(),
+            newcomers: Newcomers::default(),
         }
     }
 
@@ -44,6 +47,7 @@ impl Senses {
             () = self.declined.told(context, uid) => {}
             () = self.selfcheck.told(context, uid) => {}
             () = self.foreigners.told(context, uid) => {}
+            () = self.newcomers.told(context, uid) => {}
         }
     }
 

@@ -9,9 +9,9 @@ use super::context::{conditions_of, names};
 use super::progress::Reached;
 use crate::api::{Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
-use crate::desired::Inputs;
+use crate::desired::{Inputs, identifier_of};
 use crate::host;
-use crate::node::{Action, Attached, INNER_DEVICE, Segment, namespace_name, outer_device};
+use crate::node::{Action, Attached, INNER_DEVICE, Newcomer, Segment, namespace_name, outer_device};
 use crate::reason::{Problem, Reason};
 use crate::report::{DeviceReport, NetworkReport, ObjectReport};
 use crate::types::NetworkUid;
@@ -24,6 +24,7 @@ pub(super) struct Voice<'a> {
     /// What was said last.
     pub(super) said: Option<&'a NetworkReport>,
     pub(super) now: Timestamp,
+    pub(super) newcomers: &'a [Newcomer],
 }
 
 impl Voice<'_> {
@@ -41,6 +42,7 @@ impl Voice<'_> {
             status: conditions::network(desired, &self.reached, self.node, generation, self.now, before),
             subnets: inputs.subnets.iter().map(|subnet| self.subnet(subnet)).collect(),
             ports: inputs.ports.iter().map(|port| self.port(port)).collect(),
+            newcomers: self.newcomers.to_vec(),
         }
     }
 
@@ -51,7 +53,7 @@ impl Voice<'_> {
         let view = self.reached.desired.subnets.get(&name).cloned().unwrap_or_default();
         let status =
             conditions::subnet(&name, &view, &self.reached, generation(&subnet.metadata), self.now, old);
-        ObjectReport { namespace, name, mac_address: None, status }
+        ObjectReport { namespace, name, mac_address: None, identity: None, status }
     }
 
     fn port(&self, port: &Port) -> ObjectReport<PortStatus> {
@@ -60,7 +62,8 @@ impl Voice<'_> {
             self.said.map_or(&[][..], |r| conditions_of(&r.ports, &namespace, &name, |s| &s.conditions));
         let view = self.reached.desired.ports.get(&name).cloned().unwrap_or_default();
         let status = conditions::port(&name, &view, &self.reached, generation(&port.metadata), self.now, old);
-        ObjectReport { namespace, name, mac_address: port.spec.mac_address.clone(), status }
+        let (mac_address, identity) = (port.spec.mac_address.clone(), identifier_of(port));
+        ObjectReport { namespace, name, mac_address, identity, status }
     }
 }
 
@@ -96,7 +99,10 @@ pub(super) fn reason_of(error: &host::Error) -> Reason {
     match error {
         host::Error::BridgeMissing(_) | host::Error::OvsBridgeMissing(_) => Reason::BridgeNotFound,
         host::Error::ParentMissing(_) => Reason::InterfaceNotFound,
-        host::Error::NotAParent(..) | host::Error::ParentInUse(..) => Reason::InterfaceUnusable,
+        host::Error::NotAParent(..)
+        | host::Error::ParentInUse(..)
+        | host::Error::NoVlans(_)
+        | host::Error::DefaultVlan { .. } => Reason::InterfaceUnusable,
         host::Error::OvsAway(..) | host::Error::OvsRefused { .. } => Reason::OpenVSwitchAway,
         host::Error::MtuTooLarge { .. } => Reason::MTUTooLarge,
         _ => Reason::HostFailed,

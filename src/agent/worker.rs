@@ -35,7 +35,7 @@ use crate::plan::plan;
 use crate::reason::{Problem, Reason};
 use crate::report::{self, NetworkReport};
 use crate::store::PortsRevision;
-use crate::types::{MacAddr, NetworkUid, ObjectName};
+use crate::types::{Identity, NetworkUid, ObjectName};
 
 /// A port's restart waits at least this long after the one before, so that changes gather.
 const GATHER: Duration = Duration::from_millis(50);
@@ -59,7 +59,7 @@ pub(super) struct Worker<H> {
     senses: Senses,
     leased: Leased,
     segment: Option<Segment>,
-    refused: BTreeMap<MacAddr, String>,
+    refused: BTreeMap<Identity, String>,
     /// A running server refused something that it should have taken.
     distrusted: bool,
     failures: Failures,
@@ -109,6 +109,7 @@ impl<H: Host> Worker<H> {
     pub(super) async fn run(mut self) -> NetworkUid {
         let path = report::network_path(&self.context.config.node.state, self.uid);
         self.said = durable::read(&path).unwrap_or_default();
+        self.senses.newcomers.remember(self.said.iter().flat_map(|report| &report.newcomers));
         let mut next = Next::Never;
         while !matches!(next, Next::End) {
             // Cancel-safe: a wake-up that is not taken stays, and so does an answer.
@@ -130,10 +131,11 @@ impl<H: Host> Worker<H> {
         let began = Instant::now();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
-        let (desired, kept) = match &inputs {
+        let (mut desired, kept) = match &inputs {
             Some(inputs) => self.kept.decide(&self.context.node(), inputs).await,
             None => (Desired::default(), Ok(())),
         };
+        self.senses.newcomers.welcome(desired.segment.as_mut());
         self.predecessor.watch(inputs.as_ref().and_then(|inputs| inputs.server.as_deref()));
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
         self.context.set_bridge(self.uid, bridge.map(|bridge| bridge.name.as_str()));
@@ -276,7 +278,7 @@ impl<H: Host> Worker<H> {
         if arrives && outcome.failure.is_none() && self.context.config.cluster.is_some() {
             tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
         }
-        outcome.taken.iter().for_each(|mac| drop(self.refused.remove(mac)));
+        outcome.taken.iter().for_each(|identity| drop(self.refused.remove(identity)));
         self.senses.hearing.withheld.extend(outcome.kept.iter().cloned());
         if outcome.started {
             let now = Instant::now();
@@ -291,8 +293,8 @@ impl<H: Host> Worker<H> {
 
     fn judge(&mut self, outcome: Outcome, postponed: bool) -> (Option<Problem>, Next) {
         for refused in outcome.refused {
-            if let Some(mac) = refused.mac {
-                self.refused.insert(mac, refused.message);
+            if let Some(identity) = refused.identity {
+                self.refused.insert(identity, refused.message);
             }
         }
         if let Some(Failure { action, error }) = outcome.failure {
@@ -371,6 +373,7 @@ impl<H: Host> Worker<H> {
             reached,
             said: self.said.as_ref(),
             now: Timestamp::now(),
+            newcomers: self.senses.newcomers.list(),
         };
         let report = voice.report(inputs);
         self.sums.count(&self.context.metrics, sums::of(&report, self.leased.counts));

@@ -41,6 +41,7 @@ mod tests {
         let port = |name: &str, mac: Option<&str>| Holder::Port {
             name: name.to_owned(),
             mac_address: mac.map(|mac| mac.parse().unwrap()),
+            identifier: None,
         };
         let mut ledger = Ledger::default();
         ledger.record([10, 0, 0, 1].into(), "s", &port("a", Some("02:00:00:00:00:01")), 1);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::types::MacAddr;
+use crate::types::{Identity, MacAddr};
 
 /// Who holds an address.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -14,8 +14,11 @@ pub enum Holder {
     Port {
         /// `metadata.name`.
         name: String,
-        /// One of this name with another MAC is another one once the address was released.
+        /// One of this name that is known by something else is another one once the address was released.
         mac_address: Option<MacAddr>,
+        /// What it is known by in the place of that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        identifier: Option<Identity>,
     },
     /// One that is no more, or wants it no more, and that not all servers have forgotten yet.
     Leaving {
@@ -40,6 +43,11 @@ pub enum Holder {
 const TEMPORARY: u8 = 0x40;
 
 impl Holder {
+    /// A Port that is known by nothing.
+    pub fn port(name: &str) -> Self {
+        Self::Port { name: name.to_owned(), mac_address: None, identifier: None }
+    }
+
     /// Who it is, whatever its MAC is now.
     pub(super) fn identity(&self) -> (&str, u8) {
         match self {

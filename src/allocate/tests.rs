@@ -13,7 +13,7 @@ fn pool(name: &str, cidr: &str, gateway: Option<[u8; 4]>) -> Pool {
 }
 
 fn port(name: &str) -> Holder {
-    Holder::Port { name: name.into(), mac_address: None }
+    Holder::port(name)
 }
 
 fn claim(holder: Holder, wishes: &[Wish]) -> Claim {
@@ -117,6 +117,10 @@ fn a_port_of_the_same_name_and_mac_gets_its_own_back() {
     let mut ledger = Ledger::default();
     ledger.allocate(&slash29(), &[], &[any("x"), any("y")]);
     ledger.allocate(&slash29(), &[], &[]);
+    let identifier = crate::types::Identity::client_id("0a:0b").ok();
+    let other = Holder::Port { name: "y".into(), mac_address: None, identifier };
+    let other = claim(other, &[Wish::Any(Family::V4)]);
+    assert_eq!(ips(&ledger.clone().allocate(&slash29(), &[], &[other])), ["10.0.0.4"]);
     assert_eq!(ips(&ledger.allocate(&slash29(), &[], &[any("y")])), ["10.0.0.3"]);
 }
 

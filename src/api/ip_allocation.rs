@@ -93,6 +93,16 @@ pub struct AllocationHolder {
     #[schemars(length(max = 17))]
     pub mac_address: Option<String>,
 
+    /// The DHCPv4 client identifier that the Port was known by when it got the address.
+    #[serde(default, rename = "clientID", skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 764))]
+    pub client_id: Option<String>,
+
+    /// The DUID that it was known by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 389))]
+    pub duid: Option<String>,
+
     /// The slot of a DHCP server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 0, max = 7))]

@@ -34,7 +34,13 @@ use super::options::DhcpOption;
         type_ = "string",
         json_path = ".status.conditions[?(@.type==\"Ready\")].reason"
     ),
-    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp")
+    printcolumn(name = "AGE", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(
+        name = "KNOWN BY",
+        type_ = "string",
+        json_path = ".spec.identity['clientID','duid']",
+        priority = 1
+    )
 )]
 #[x_kube(validation = Rule::new("!has(oldSelf.macAddress) || has(self.macAddress)")
     .message("macAddress may be set and changed, but not taken away"))]
@@ -45,7 +51,8 @@ pub struct PortSpec {
     pub network_ref: NetworkRef,
 
     /// MAC address of the interface: lower case, with colons, unicast, such as 02:00:00:00:00:01.
-    /// Unset: the Port only reserves its addresses. Once set it may be changed, but not taken away.
+    /// Unset: the Port only reserves its addresses, unless `identity` says by what its guest is known.
+    /// Once set it may be changed, but not taken away.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 17), regex(pattern = r"^[0-9a-f][02468ace](:[0-9a-f]{2}){5}$"))]
     pub mac_address: Option<String>,
@@ -68,7 +75,8 @@ pub struct PortSpec {
     #[schemars(length(max = 16), inner(length(min = 1, max = 253), regex(pattern = DNS_NAME)))]
     pub dns_names: Vec<String>,
 
-    /// By what DHCP knows the guest. Default: its MAC address.
+    /// By what DHCP knows the guest. Default: its MAC address. No two Ports of a Network are known by the
+    /// same.
     #[serde(default)]
     pub identity: Identity,
 
@@ -109,7 +117,8 @@ pub struct PortAddress {
 )]
 #[serde(rename_all = "camelCase")]
 pub struct Identity {
-    /// MACAddress (the default), ClientID (DHCPv4 option 61), or DUID (DHCPv6).
+    /// MACAddress (the default), ClientID (DHCPv4 option 61), or DUID (DHCPv6). In the other protocol a
+    /// guest is known by `macAddress`, where it is set, and else not answered.
     pub r#type: IdentityType,
 
     /// The client identifier as 2 to 255 octets in hexadecimal with colons, lower case, such as

@@ -1,6 +1,7 @@
 //! Flags of `kube-dhcp leases`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use clap::Args;
 
@@ -9,9 +10,10 @@ use super::{Output, STATE_DIR};
 /// Flags of `leases`.
 #[derive(Debug, Args)]
 pub struct LeasesArgs {
-    /// The agent's state directory.
-    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
-    pub state_dir: PathBuf,
+    /// The agent's state directory; with --cluster in its container, and by default the one that it is
+    /// told there [default: /var/lib/kube-dhcp]
+    #[arg(long, value_name = "DIR", env = "KUBE_DHCP_STATE_DIR")]
+    pub state_dir: Option<PathBuf>,
 
     /// Only those of networks in this Kubernetes namespace.
     #[arg(short, long, value_name = "NAME")]
@@ -25,7 +27,83 @@ pub struct LeasesArgs {
     #[arg(long, value_name = "NAME")]
     pub port: Option<String>,
 
+    /// Those of all nodes of a cluster, instead of this machine's: it is asked for in the agents' pods, with
+    /// your own rights.
+    #[arg(long)]
+    pub cluster: bool,
+
+    /// How to reach the API server; implies --cluster [default: $KUBECONFIG or ~/.kube/config]
+    #[arg(long, value_name = "FILE")]
+    pub kubeconfig: Option<PathBuf>,
+
+    /// With --cluster: only those that this node's server gave.
+    #[arg(long, value_name = "NAME")]
+    pub node: Option<String>,
+
+    /// With --cluster: how long each node may take to answer, in seconds [default: 10]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub timeout: Option<u64>,
+
+    /// With --cluster: Kubernetes namespace of the agents' pods [default: kube-dhcp-system]
+    #[arg(long, value_name = "NAME")]
+    pub system_namespace: Option<String>,
+
     /// Form of the output.
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     pub output: Output,
+}
+
+impl LeasesArgs {
+    /// Whether the cluster's are meant; as a plugin of kubectl they are, unless a state directory is named.
+    pub fn of_cluster(&self, plugin: bool) -> bool {
+        self.cluster || self.kubeconfig.is_some() || plugin && self.state_dir.is_none()
+    }
+
+    /// The first flag that only a cluster has a use for.
+    pub fn of_cluster_only(&self) -> Option<&'static str> {
+        let flags = [
+            (self.node.is_some(), "--node"),
+            (self.timeout.is_some(), "--timeout"),
+            (self.system_namespace.is_some(), "--system-namespace"),
+        ];
+        flags.into_iter().find_map(|(given, flag)| given.then_some(flag))
+    }
+
+    /// See `--system-namespace`.
+    pub fn system_namespace(&self) -> &str {
+        self.system_namespace.as_deref().unwrap_or("kube-dhcp-system")
+    }
+
+    /// See `--state-dir`.
+    pub fn state_dir(&self) -> &Path {
+        self.state_dir.as_deref().unwrap_or(Path::new(STATE_DIR))
+    }
+
+    /// See `--timeout`.
+    pub fn patience(&self) -> Duration {
+        Duration::from_secs(self.timeout.unwrap_or(10))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    #[test]
+    fn what_only_a_cluster_has_is_not_asked_of_one_node() {
+        let takes = |flags: &[&str], plugin: bool| {
+            let line = ["kube-dhcp", "leases"].iter().chain(flags);
+            let crate::cli::Command::Leases(args) = crate::cli::Cli::parse_from(line).command else {
+                panic!()
+            };
+            args.of_cluster(plugin) || args.of_cluster_only().is_none()
+        };
+        for flags in [["--node", "n1"], ["--timeout", "3"], ["--system-namespace", "x"]] {
+            assert!(!takes(&flags, false), "{flags:?}");
+            assert!(takes(&flags, true), "{flags:?}");
+            assert!(takes(&[&flags[..], &["--cluster"]].concat(), false), "{flags:?}");
+            assert!(takes(&[&flags[..], &["--kubeconfig", "k"]].concat(), false), "{flags:?}");
+        }
+        assert!(takes(&["-n", "a", "--state-dir", "s"], true));
+    }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 use kube::client::ClientBuilder;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
-use tower::util::MapResponseLayer;
+use tower::BoxError;
+use tower::util::MapResultLayer;
 
+use super::failures::{Failure, Failures};
 use super::pulse::Pulse;
 
 /// Why there is no client.
@@ -34,8 +36,8 @@ pub struct Connection {
 }
 
 /// A client: of `kubeconfig`, else of the pod's service account or the usual files. Says what failed at
-/// once: whoever calls knows better whether to try again.
-pub async fn connect(kubeconfig: Option<&Path>) -> Result<Connection, Error> {
+/// once: whoever calls knows better whether to try again. Later failures are counted.
+pub async fn connect(kubeconfig: Option<&Path>, failures: &Failures) -> Result<Connection, Error> {
     let mut config = match kubeconfig {
         Some(path) => {
             let named = |e| Error::Kubeconfig(path.display().to_string(), e);
@@ -49,15 +51,28 @@ pub async fn connect(kubeconfig: Option<&Path>) -> Result<Connection, Error> {
     config.default_retry = false;
     let pulse = Pulse::default();
     let heard = pulse.clone();
-    let layer = MapResponseLayer::new(move |response: axum::http::Response<_>| {
+    let failures = failures.clone();
+    let layer = MapResultLayer::new(move |answer: Result<axum::http::Response<_>, BoxError>| {
+        let failure = match &answer {
+            Ok(response) => Failure::of_status(response.status()),
+            Err(error) => Some(Failure::of_error(&**error)),
+        };
+        if let Some(failure) = failure {
+            failures.count(failure);
+        }
         // One that asks for patience, or is in trouble itself, is no invitation to others.
-        if !(response.status().is_server_error() || response.status().as_u16() == 429) {
+        if answer.is_ok() && failure != Some(Failure::Unavailable) {
             heard.answered();
         }
-        response
+        answer
     });
     let client = ClientBuilder::try_from(config).map_err(Error::Client)?.with_layer(&layer).build();
     Ok(Connection { client, pulse })
+}
+
+/// A client for a command that asks a little and ends.
+pub async fn client(kubeconfig: Option<&Path>) -> Result<Client, Error> {
+    Ok(connect(kubeconfig, &Failures::default()).await?.client)
 }
 
 /// An API server that does not answer is not waited for: others may.

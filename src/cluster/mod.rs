@@ -4,6 +4,8 @@
 //! versions, server-side apply, errors) and nothing of networks or of the host.
 
 pub mod client;
+pub mod exec;
+pub mod failures;
 #[cfg(test)]
 mod fake;
 pub mod heartbeat;

@@ -11,7 +11,7 @@ use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
 use crate::cluster::client::{Error, connect};
 use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
-use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
+use crate::host::{AgentLock, LinuxHost, dnsmasq_version, iptables_version, raise_descriptor_limit};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::serve::serve;
@@ -26,6 +26,10 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let _lock = AgentLock::take()?;
     raise_descriptor_limit();
     let metrics = Metrics::default();
+    tokio::task::spawn_blocking({
+        let metrics = metrics.clone();
+        move || name_programs(&metrics)
+    });
     let proxy = args.node.metadata_upstream.clone().map(|to| Arc::new(Proxy::new(to, metrics.clone())));
     let attaching = args.node.attaching();
     let host = LinuxHost::new(&node.state)?.attaching(&attaching).with_proxy(proxy.clone());
@@ -33,7 +37,9 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     node.state = host.state_dir().to_owned();
     let connection = match args.manifests {
         Some(_) => None,
-        None => Some(connect(args.cluster.kubeconfig.as_deref()).await.map_err(instead)?),
+        None => {
+            Some(connect(args.cluster.kubeconfig.as_deref(), &metrics.api_failures).await.map_err(instead)?)
+        }
     };
     let (state, name) = (node.state.clone(), node.name.clone());
     let config = Config {
@@ -52,7 +58,9 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
             Some(left) => Err(format!("{left} networks were not yet set up")),
             None => Err("the objects are not yet known".to_owned()),
         };
-        tokio::spawn(serve(address, ready, move || metrics.text(), stop.clone()).await?);
+        let turning = agent.turning();
+        let alive = move || turning.clone().answers();
+        tokio::spawn(serve(address, alive, ready, move || metrics.text(), stop.clone()).await?);
         info!(%address, "serving /livez, /readyz and /metrics");
     }
     let exit = if args.stop_serving_on_exit { Exit::TakeDown } else { Exit::Leave };
@@ -64,6 +72,13 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     } else {
         let manifests = args.manifests.unwrap_or_default();
         run(agent, Directory::open(&manifests, &state)?, stop, exit).await
+    }
+}
+
+fn name_programs(metrics: &Metrics) {
+    let found = [("dnsmasq", dnsmasq_version()), ("iptables", iptables_version())];
+    for (program, version) in found.into_iter().filter_map(|(program, version)| Some((program, version?))) {
+        metrics.runs(program, version);
     }
 }
 

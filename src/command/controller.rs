@@ -12,15 +12,17 @@ use crate::serve::serve;
 /// Runs until SIGTERM or SIGINT.
 pub async fn controller(args: ControllerArgs) -> Result<()> {
     let stop = stop_on_signal()?;
-    let connection = connect(args.cluster.kubeconfig.as_deref()).await?;
     let metrics = Metrics::default();
+    let connection = connect(args.cluster.kubeconfig.as_deref(), &metrics.api_failures).await?;
     if let Some(address) = args.listen.0 {
         let (synced, counted) = (metrics.clone(), metrics.clone());
         let ready = move || match synced.synced.get() {
             1 => Ok(()),
             _ => Err("the objects are not yet known".to_owned()),
         };
-        tokio::spawn(serve(address, ready, move || counted.text(), stop.clone()).await?);
+        // Its loop waits for the API server at times, and a new one would have to wait, too.
+        let alive = async || true;
+        tokio::spawn(serve(address, alive, ready, move || counted.text(), stop.clone()).await?);
         info!(%address, "serving /livez, /readyz and /metrics");
     }
     let config = Config {

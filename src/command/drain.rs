@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::api::{Conditioned, DHCPAgent, DHCPServer, ServerState};
 use crate::cli::{DrainArgs, UncordonArgs};
-use crate::cluster::client::connect;
+use crate::cluster::client::client;
 use crate::cluster::write::{self, describe, limited, params};
 
 /// Who wants it: nobody else's wishes are touched.
@@ -26,7 +26,7 @@ const EXPLAINED: usize = 20;
 
 /// Sets `drain` and waits until nothing of the node is left.
 pub async fn drain(args: DrainArgs) -> Result<()> {
-    let client = connect(args.kubeconfig.as_deref()).await?.client;
+    let client = client(args.kubeconfig.as_deref()).await?;
     let agent = set(&client, &args.node, &json!({"drain": true})).await?;
     let drain =
         Drain { client, node: args.node, generation: agent.metadata.generation.unwrap_or(0), left: None };
@@ -36,7 +36,7 @@ pub async fn drain(args: DrainArgs) -> Result<()> {
 
 /// Takes `drain` back.
 pub async fn uncordon(args: UncordonArgs) -> Result<()> {
-    let client = connect(args.kubeconfig.as_deref()).await?.client;
+    let client = client(args.kubeconfig.as_deref()).await?;
     let agent = set(&client, &args.node, &json!({})).await?;
     if agent.spec.drain {
         let others = managers(&agent).join(", ");

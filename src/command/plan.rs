@@ -12,6 +12,7 @@ use crate::durable;
 use crate::host::{Host, LinuxHost};
 use crate::node::Segment;
 use crate::plan::{plan as plan_of, why};
+use crate::report::{self, NetworkReport};
 use crate::source;
 use crate::source::directory::Directory;
 use crate::store::Store;
@@ -79,7 +80,11 @@ impl Planned {
         let Some(inputs) = store.inputs(name) else { return Ok(None) };
         let uid: NetworkUid = inputs.network.metadata.uid.as_deref().unwrap_or_default().parse()?;
         let mut ledger = crate::agent::read_ledger(&node.state, uid)?.unwrap_or_default();
-        let desired = desired(node, uid, &inputs, &mut ledger);
+        let mut desired = desired(node, uid, &inputs, &mut ledger);
+        let report: Option<NetworkReport> = durable::read(&report::network_path(&node.state, uid))?;
+        if let (Some(segment), Some(report)) = (&mut desired.segment, report) {
+            segment.welcome(&report.newcomers);
+        }
         self.troubles(name, &desired);
         self.mend(host, uid, &name.to_string(), &desired).await?;
         Ok(Some(uid))

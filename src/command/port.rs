@@ -2,6 +2,7 @@
 //!
 //! From the objects that the agent of this machine serves from, which it keeps in its state directory.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -17,7 +18,7 @@ use crate::report::{self, NodeReport};
 use crate::service::Code;
 use crate::source::{Event, Object, Origin, cluster, directory};
 use crate::store::Store;
-use crate::types::{NetworkUid, ObjectName};
+use crate::types::{Identity, MacAddr, NetworkUid, ObjectName};
 
 /// For `-o json` and `-o yaml`.
 #[derive(Serialize)]
@@ -25,9 +26,9 @@ use crate::types::{NetworkUid, ObjectName};
 struct PortStatus {
     port: String,
     network: String,
-    /// Whom DHCP answers.
+    /// Its device, if DHCP answers it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    mac_address: Option<String>,
+    mac_address: Option<MacAddr>,
     addresses: Vec<Address>,
     dhcp: Vec<Answers>,
     /// What router advertisements of the network's servers say; the codes are theirs.
@@ -48,6 +49,8 @@ struct Address {
 #[serde(rename_all = "camelCase")]
 struct Answers {
     protocol: String,
+    /// By what the guest is known.
+    known_by: Identity,
     server: String,
     /// The first one is offered; the others are had for the asking. None: the guest makes itself its own.
     addresses: Vec<String>,
@@ -133,7 +136,7 @@ fn said(name: &ObjectName, network: &ObjectName, effective: &Effective) -> PortS
     PortStatus {
         port: name.to_string(),
         network: network.name.clone(),
-        mac_address: effective.mac.map(|mac| mac.to_string()),
+        mac_address: effective.mac,
         addresses: addresses.collect(),
         dhcp: effective.families.iter().map(answers).collect(),
         router_advertisement: effective.advertised.iter().map(advertised).collect(),
@@ -143,6 +146,7 @@ fn said(name: &ObjectName, network: &ObjectName, effective: &Effective) -> PortS
 fn answers(family: &EffectiveFamily) -> Answers {
     Answers {
         protocol: family.family.to_string(),
+        known_by: family.known_by.clone(),
         server: family.server.to_string(),
         addresses: family.offered.iter().map(ToString::to_string).collect(),
         options: family.options.iter().map(option).collect(),
@@ -182,12 +186,15 @@ fn advertised((part, from): &(Advertised, String)) -> DhcpOption {
 }
 
 fn table(status: &PortStatus) -> String {
-    let mut addresses = Table::new(&["PORT", "NETWORK", "MAC", "ADDRESS", "SUBNET", "NAMES"]);
+    let mac = status.mac_address.map(Identity::Mac);
+    let all: BTreeSet<_> = mac.iter().chain(status.dhcp.iter().map(|family| &family.known_by)).collect();
+    let known_by: Vec<_> = all.into_iter().map(ToString::to_string).collect();
+    let mut addresses = Table::new(&["PORT", "NETWORK", "KNOWN BY", "ADDRESS", "SUBNET", "NAMES"]);
     for address in &status.addresses {
         addresses.row(vec![
             status.port.clone(),
             status.network.clone(),
-            status.mac_address.clone().unwrap_or_default(),
+            known_by.join(", "),
             address.ip.clone(),
             address.subnet.clone(),
             address.names.join(","),

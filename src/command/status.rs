@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use jiff::{SpanRound, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
@@ -10,7 +10,7 @@ use serde::Serialize;
 use super::running::running;
 use super::table::Table;
 use crate::api::find;
-use crate::cli::StatusArgs;
+use crate::cli::{Look, StatusArgs};
 use crate::durable;
 use crate::foreign::Kind;
 use crate::report::{self, NetworkReport, NodeReport};
@@ -34,33 +34,54 @@ struct Network {
 }
 
 /// Prints what is served, and why the rest is not.
-pub fn status(args: &StatusArgs) -> Result<()> {
-    if let Some(port) = &args.port {
-        return super::port::port(&args.state_dir, port, args.output);
+pub async fn status(args: StatusArgs, plugin: bool) -> Result<()> {
+    let state = match (args.look.place(plugin), &args.port) {
+        (Look::Cluster(kubeconfig), None) => return super::overview::overview(kubeconfig, &args).await,
+        (Look::Cluster(_), Some(_)) => bail!("--port is answered on the Port's node: name its --state-dir"),
+        (Look::Node(state), Some(port)) => return super::port::port(state, port, args.output),
+        (Look::Node(state), None) => state,
+    };
+    let mut status = read(state)?;
+    if let Some(namespace) = &args.namespace {
+        status.only(namespace);
     }
-    let status = read(&args.state_dir)?;
     super::print(&super::text(args.output, &status, table)?)
 }
 
+impl Status {
+    fn only(&mut self, namespace: &str) {
+        self.networks.retain(|network| network.report.namespace == namespace);
+        self.node.subnets.retain(|subnet| subnet.namespace == namespace);
+        self.node.ports.retain(|port| port.namespace == namespace);
+    }
+}
+
 fn read(state: &Path) -> Result<Status> {
+    let network = |report: NetworkReport| Network { pid: running(state, report.uid).map(|r| r.pid), report };
+    Ok(Status { networks: reports(state)?.into_iter().map(network).collect(), node: node(state)? })
+}
+
+/// What is reported of the node as a whole.
+pub(super) fn node(state: &Path) -> Result<NodeReport> {
+    Ok(durable::read(&report::node_path(state))?.unwrap_or_default())
+}
+
+/// What is reported of its networks, by name.
+pub(super) fn reports(state: &Path) -> Result<Vec<NetworkReport>> {
     let reported = report::networks(state).with_context(|| {
         format!("no agent has reported in {}, or --state-dir is not the agent's", state.display())
     })?;
     let mut networks = Vec::new();
     for uid in reported {
         match durable::read::<NetworkReport>(&report::network_path(state, uid)) {
-            Ok(Some(report)) => {
-                networks.push(Network { pid: running(state, uid).map(|running| running.pid), report });
-            }
+            Ok(Some(report)) => networks.push(report),
             Ok(None) => {}
             // The others are all the more worth seeing.
             Err(error) => eprintln!("kube-dhcp: {error}; the agent writes it anew when it starts"),
         }
     }
-    networks
-        .sort_by(|a, b| (&a.report.namespace, &a.report.name).cmp(&(&b.report.namespace, &b.report.name)));
-    let node = durable::read(&report::node_path(state))?.unwrap_or_default();
-    Ok(Status { node, networks })
+    networks.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
+    Ok(networks)
 }
 
 fn table(status: &Status) -> String {
@@ -183,7 +204,7 @@ fn ports(status: &Status) -> String {
         table.row(vec![
             format!("{}/{}", port.namespace, port.name),
             network.to_owned(),
-            port.mac_address.clone().unwrap_or_default(),
+            port.mac_address.clone().or(port.identity.as_ref().map(ToString::to_string)).unwrap_or_default(),
             addresses.join(","),
             ready,
             reason,
@@ -193,14 +214,14 @@ fn ports(status: &Status) -> String {
     table.text()
 }
 
-struct Verdict {
-    ready: String,
-    reason: String,
-    message: String,
-    since: String,
+pub(super) struct Verdict {
+    pub(super) ready: String,
+    pub(super) reason: String,
+    pub(super) message: String,
+    pub(super) since: String,
 }
 
-fn verdict(conditions: &[Condition]) -> Verdict {
+pub(super) fn verdict(conditions: &[Condition]) -> Verdict {
     let ready = find(conditions, "Ready");
     let text = |value: fn(&Condition) -> String| ready.map(value).unwrap_or_default();
     Verdict {

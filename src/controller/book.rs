@@ -11,13 +11,14 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
+use super::holder::is_known_as;
 use super::nodes::elapsed;
 use super::world::{Snapshot, revision};
 use crate::allocate::{Claim, Holder, Ledger, Wish};
 use crate::api::{
     AllocationHolder, Conditioned, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
 };
-use crate::desired::record;
+use crate::desired::{self, record};
 use crate::types::{Revision, is_same, spelled_out};
 
 /// The network's label on its allocations.
@@ -252,13 +253,9 @@ impl<'a> Book<'a> {
             return Some(if holder.temporary { Holder::TemporaryServer { slot } } else { own });
         }
         let port = self.ports.get(holder.name.as_deref()?)?;
-        let mac = port.spec.mac_address.as_deref();
         let same = port.metadata.uid == holder.uid && spec.released.is_none();
         // One that comes back as it was finds its addresses.
-        (same || mac == holder.mac_address.as_deref()).then(|| Holder::Port {
-            name: holder.name.clone().unwrap_or_default(),
-            mac_address: mac.and_then(|mac| mac.parse().ok()),
-        })
+        (same || is_known_as(port, holder)).then(|| desired::holder(port))
     }
 
     fn is_current(&self, allocation: &IPAllocation) -> bool {
@@ -323,6 +320,8 @@ impl<'a> Book<'a> {
                     name: Some(name.clone()),
                     uid: port.and_then(|port| port.metadata.uid.clone()),
                     mac_address: port.and_then(|port| port.spec.mac_address.clone()),
+                    client_id: port.and_then(|port| port.spec.identity.client_id.clone()),
+                    duid: port.and_then(|port| port.spec.identity.duid.clone()),
                     ..AllocationHolder::default()
                 }
             }

@@ -10,9 +10,11 @@ mod events;
 mod feed;
 mod fleet;
 mod foreign;
+mod holder;
 mod judge;
 mod metrics;
 mod nodes;
+mod overview;
 mod pass;
 mod predecessor;
 mod queue;
@@ -143,6 +145,7 @@ pub async fn run(
         recorder: Recorder::start(client.clone(), &config.identity),
         metrics,
     });
+    shared.metrics.look_at(&shared);
     let (feeds, feed) = Feeds::open(&connection, &config.namespace);
     let released = CancellationToken::new();
     let times = Times::default();

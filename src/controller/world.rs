@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use kube::{Resource, ResourceExt};
 
+use super::holder;
 use super::nodes::{Agent, NodeFacts};
 use super::segments::Segments;
 use crate::allocate::Holder;
@@ -316,8 +317,7 @@ impl World {
             let (network, ip) = (gone.spec.network_uid.parse(), gone.spec.ip.parse());
             if let (Ok(network), Ok(ip), Some(name)) = (network, ip, &gone.spec.holder.name) {
                 self.frees += 1;
-                let mac_address = gone.spec.holder.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-                let holder = Holder::Port { name: name.clone(), mac_address };
+                let holder = holder::as_written(name, &gone.spec.holder);
                 let freed = Freed { subnet_name: gone.spec.subnet_name.clone(), holder, order: self.frees };
                 self.freed.entry(network).or_default().insert(ip, freed);
             }

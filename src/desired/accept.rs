@@ -76,7 +76,7 @@ fn refused(inputs: &Inputs, problem: Problem, ledger: &mut Ledger) -> Accepted {
     let mut ports = waiting.ports;
     let held = ledger.held();
     for (name, view) in &mut ports {
-        view.addresses = held.by(&Holder::Port { name: name.clone(), mac_address: None });
+        view.addresses = held.by(&Holder::port(name));
     }
     Accepted { problem: waiting.problem, subnets: waiting.subnets, ports, ..Accepted::default() }
 }

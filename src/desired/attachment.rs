@@ -10,7 +10,7 @@ use crate::reason::{Problem, Reason};
 /// What a physical network is on this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attachment {
-    /// A Linux bridge.
+    /// A Linux bridge, with all VLANs if it filters them.
     Bridge(Interface),
     /// The parent of macvlans.
     Macvlan(Interface),
@@ -80,10 +80,11 @@ impl fmt::Display for Attachment {
 }
 
 impl Attachment {
-    /// It can carry Networks with a VLAN.
-    pub fn carries_vlans(&self) -> bool {
+    /// It can carry Networks with a VLAN. `filters`: the bridge on the node keeps VLANs apart.
+    pub fn carries_vlans(&self, filters: bool) -> bool {
         match self {
-            Self::Bridge(name) | Self::Macvlan(name) => name.is_template(),
+            Self::Bridge(name) => name.is_template() || filters,
+            Self::Macvlan(name) => name.is_template(),
             Self::Ovs(_) => true,
         }
     }
@@ -108,12 +109,11 @@ impl Attachment {
         match (vlan, self) {
             (Some(vlan), Self::Bridge(name)) if name.is_template() => Ok(Attached::Bridge(name.of(vlan))),
             (Some(vlan), Self::Macvlan(name)) if name.is_template() => Ok(Attached::Macvlan(name.of(vlan))),
+            // Whether it filters is the node's to say.
             (Some(vlan), Self::Bridge(Interface(name))) => {
-                Err(refuses(vlan, physical, "bridge", name, "br-"))
+                Ok(Attached::BridgeVlan { bridge: name.clone(), vlan })
             }
-            (Some(vlan), Self::Macvlan(Interface(name))) => {
-                Err(refuses(vlan, physical, "macvlan", name, &format!("{name}.")))
-            }
+            (Some(vlan), Self::Macvlan(Interface(name))) => Err(refuses(vlan, physical, name)),
             (vlan, Self::Ovs(Interface(name))) => Ok(Attached::Ovs { bridge: name.clone(), vlan }),
             (None, _) => self.common().ok_or_else(|| self.refuses_untagged(physical)),
         }
@@ -127,9 +127,9 @@ impl Attachment {
     }
 }
 
-fn refuses(vlan: u16, physical: &str, kind: &str, name: &str, stem: &str) -> Problem {
+fn refuses(vlan: u16, physical: &str, name: &str) -> Problem {
     let message = format!(
-        "spec.segmentation: {kind}:{name} carries no VLANs; map {physical} to an interface for each, like {kind}:{stem}{VLAN}, to use VLAN {vlan}"
+        "spec.segmentation: macvlan:{name} carries no VLANs; map {physical} to an interface for each, like macvlan:{name}.{VLAN}, to use VLAN {vlan}"
     );
     Problem::new(Reason::NotSupported, message)
 }
@@ -142,23 +142,27 @@ mod tests {
         let attachment: Attachment = text.parse().unwrap();
         assert_eq!(attachment.to_string(), text);
         let attached = attachment.carry("lan", vlan);
-        attached.map(|attached| attached.to_string()).map_err(|problem| problem.message)
+        attached.map(|attached| attached.place()).map_err(|problem| problem.message)
     }
 
     #[test]
     fn a_network_has_the_interface_of_its_vlan() {
-        assert_eq!(carried("bridge:br0", None).unwrap(), "bridge:br0");
-        assert_eq!(carried("bridge:br-{vlan}", Some(7)).unwrap(), "bridge:br-7");
-        assert_eq!(carried("macvlan:eth1", None).unwrap(), "macvlan:eth1");
-        assert_eq!(carried("macvlan:eth1.{vlan}", Some(7)).unwrap(), "macvlan:eth1.7");
-        assert_eq!(carried("ovs:br-int", None).unwrap(), "ovs:br-int");
-        assert_eq!(carried("ovs:br-int", Some(7)).unwrap(), "ovs:br-int");
+        for (text, vlan, place) in [
+            ("bridge:br0", None, "in bridge br0"),
+            ("bridge:br0", Some(7), "in bridge br0, VLAN 7"),
+            ("bridge:br-{vlan}", Some(7), "in bridge br-7"),
+            ("macvlan:eth1", None, "as a macvlan of eth1"),
+            ("macvlan:eth1.{vlan}", Some(7), "as a macvlan of eth1.7"),
+            ("ovs:br-int", None, "in bridge br-int of Open vSwitch, untagged"),
+            ("ovs:br-int", Some(7), "in bridge br-int of Open vSwitch, VLAN 7"),
+        ] {
+            assert_eq!(carried(text, vlan).unwrap(), place);
+        }
     }
 
     #[test]
     fn an_attachment_that_has_none_for_it_says_what_would() {
         for (text, vlan, part) in [
-            ("bridge:br0", Some(7), "bridge:br-{vlan}"),
             ("bridge:br-{vlan}", None, "an interface for each VLAN (bridge:br-{vlan})"),
             ("macvlan:eth1", Some(7), "macvlan:eth1.{vlan}"),
             ("macvlan:eth1.{vlan}", None, "an untagged Network has none"),

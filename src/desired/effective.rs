@@ -16,12 +16,12 @@ use crate::allocate::Ledger;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::{Code, Kinds, Offer, OptionList, Options};
-use crate::types::{DomainName, MacAddr};
+use crate::types::{DomainName, Identity, MacAddr};
 
 /// One Port's part of the service.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Effective {
-    /// Whom DHCP answers; `None`: nobody.
+    /// Its device.
     pub mac: Option<MacAddr>,
     /// All addresses, with their Subnets' names and their DNS names, the one of the reverse look-up first.
     pub addresses: Vec<(IpAddr, String, Vec<DomainName>)>,
@@ -47,6 +47,8 @@ pub enum Advertised {
 pub struct EffectiveFamily {
     /// Which.
     pub family: Family,
+    /// By what the guest is known.
+    pub known_by: Identity,
     /// Offered, the first one, or had for the asking; none: the guest makes itself its addresses.
     pub offered: Vec<IpAddr>,
     /// The address of this node's server.
@@ -87,9 +89,9 @@ pub fn effective(
     let addresses = guest.given.addresses.iter().zip(names);
     let of = |family| answers(inputs, &admitted, &subnets, guest, family);
     Ok(Effective {
-        mac: guest.client(),
+        mac: guest.device(),
         addresses: addresses.map(|((ip, subnet), (_, names))| (*ip, subnet.clone(), names)).collect(),
-        families: Family::ALL.into_iter().filter(|_| guest.client().is_some()).filter_map(of).collect(),
+        families: Family::ALL.into_iter().filter_map(of).collect(),
         advertised: advertised(inputs, &admitted, &subnets),
     })
 }
@@ -124,6 +126,7 @@ fn answers(
     guest: &Guest,
     family: Family,
 ) -> Option<EffectiveFamily> {
+    let known_by = guest.known_by(family)?;
     let (offer, subnet) = guest.offer(subnets, family)?;
     let made = match &offer {
         Some(offer) => made(subnet, offer)?,
@@ -138,7 +141,7 @@ fn answers(
     ];
     let options = resolved(&layers, &subnet.pool.subnet_name, inputs);
     let offered = offer.iter().flat_map(Offer::ips).collect();
-    Some(EffectiveFamily { family, server: subnet.server?, offered, options })
+    Some(EffectiveFamily { family, known_by, server: subnet.server?, offered, options })
 }
 
 /// What the protocol itself says of a lease.

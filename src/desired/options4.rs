@@ -15,7 +15,8 @@ use crate::service::{Code, Options};
 const ROUTER: Code = Code::V4(3);
 const DNS_SERVERS: Code = Code::V4(6);
 const DOMAIN: Code = Code::V4(15);
-const MTU: Code = Code::V4(26);
+/// The link's MTU.
+pub(super) const MTU: Code = Code::V4(26);
 const T1: Code = Code::V4(58);
 const T2: Code = Code::V4(59);
 const CLASSLESS_ROUTES: Code = Code::V4(121);

@@ -4,16 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::claimed::{claimed, claimed_by_default, default_of, identifier};
 use super::subnet::{Served, formed, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
 use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
 use crate::dhcp_options::{crowded, options};
+use crate::dnsmasq::Client;
 use crate::metadata;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::{Addressing, Offer, OptionList, Reservation};
-use crate::types::{DomainName, HostName, MacAddr};
+use crate::types::{DomainName, HostName, Identity, MacAddr};
 use crate::validate::{self, parsed};
 
 /// A port that is accepted.
@@ -22,6 +24,8 @@ pub(super) struct Guest {
     pub(super) claim: Claim,
     pub(super) given: Given,
     mac: Option<MacAddr>,
+    /// By what it is known in one protocol instead of its MAC address.
+    identifier: Option<Identity>,
     /// DHCP was asked for, and there is somebody to answer.
     dhcp: bool,
     hostname: Option<HostName>,
@@ -31,7 +35,7 @@ pub(super) struct Guest {
     options: OptionList,
     uid: String,
     key: String,
-    /// How sure it is that nobody else has its MAC address; the lowest goes first.
+    /// How sure it is that nobody else is known by the same; the lowest goes first.
     doubt: u8,
 }
 
@@ -57,13 +61,13 @@ pub(super) fn admit(inputs: &Inputs, domain: Option<&DomainName>, ledger: &Ledge
         }
     }
     ports.sort(ledger);
-    ports.one_for_each_mac(ledger);
+    ports.one_for_each_identity(ledger);
     ports
 }
 
 impl Ports {
     fn reject(&mut self, name: String, problem: Problem, ledger: &Ledger) {
-        let holding = ledger.holding(Holder::Port { name: name.clone(), mac_address: None });
+        let holding = ledger.holding(Holder::port(&name));
         let held = ledger.iter().filter(|(ip, _)| holding.wishes.contains(&Wish::Exactly(**ip)));
         let addresses = held.map(|(ip, held)| (*ip, held.subnet_name.clone())).collect();
         self.holding.push(holding);
@@ -72,10 +76,17 @@ impl Ports {
 
     /// Guests with a MAC address of the network's server or of who asks it.
     pub(super) fn refuse(&mut self, own: &[MacAddr], ledger: &Ledger) {
-        let theirs = |guest: &mut Guest| guest.mac.is_some_and(|mac| own.contains(&mac));
+        let own: Vec<_> = own.iter().flat_map(|mac| claimed_by_default(*mac)).collect();
+        let theirs = |guest: &mut Guest| guest.claims(false).any(|claim| own.contains(&claim));
         for guest in self.guests.extract_if(.., theirs).collect::<Vec<_>>() {
-            let message = "spec.macAddress: it is one of the Network's own server";
-            self.reject(guest.name, Problem::new(Reason::DuplicateMAC, message), ledger);
+            let is_mac = guest.claims(false).any(|claim| claim.mac().is_some() && own.contains(&claim));
+            let (reason, field) = if is_mac {
+                (Reason::DuplicateMAC, "spec.macAddress")
+            } else {
+                (Reason::DuplicateIdentity, "spec.identity")
+            };
+            let message = format!("{field}: it is one of the Network's own server");
+            self.reject(guest.name, Problem::new(reason, message), ledger);
         }
     }
 
@@ -83,7 +94,7 @@ impl Ports {
         let held = ledger.iter().filter(|(_, held)| held.released.is_none());
         let holders: BTreeSet<_> = held
             .filter_map(|(_, held)| match &held.holder {
-                Holder::Port { name, mac_address } => Some((name.as_str(), *mac_address)),
+                Holder::Port { name, mac_address, .. } => Some((name.as_str(), *mac_address)),
                 Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => None,
             })
             .collect();
@@ -91,16 +102,18 @@ impl Ports {
         self.guests.sort_by_cached_key(|guest| (guest.doubt, new(guest), guest.name.clone()));
     }
 
-    fn one_for_each_mac(&mut self, ledger: &Ledger) {
-        let mut macs: BTreeMap<MacAddr, String> = BTreeMap::new();
+    /// What a guest calls itself by default counts where any is known by what it calls itself.
+    fn one_for_each_identity(&mut self, ledger: &Ledger) {
+        let any = self.guests.iter().any(|guest| guest.identifier.is_some());
+        let mut all: BTreeMap<Identity, String> = BTreeMap::new();
         for guest in std::mem::take(&mut self.guests) {
-            let Some((mac, other)) = guest.mac.and_then(|mac| Some((mac, macs.get(&mac)?))) else {
-                macs.extend(guest.mac.map(|mac| (mac, guest.name.clone())));
+            let twice = guest.claims(any).find_map(|claim| Some((all.get(&claim)?.clone(), claim)));
+            let Some((other, claim)) = twice else {
+                all.extend(guest.claims(any).map(|claim| (claim, guest.name.clone())));
                 self.guests.push(guest);
                 continue;
             };
-            let message = format!("{mac} is the MAC address of Port {other}");
-            self.reject(guest.name, Problem::new(Reason::DuplicateMAC, message), ledger);
+            self.reject(guest.name, duplicate(&claim, &other), ledger);
         }
     }
 }
@@ -122,15 +135,21 @@ impl Guest {
             names.map(|(i, name)| dns_name(format_args!("spec.dnsNames[{i}]"), name, domain)).collect();
         let mac = spec.mac_address.as_deref().map(|mac| parsed("spec.macAddress", mac));
         let mac: Option<MacAddr> = mac.transpose()?;
+        let identifier = identifier(&spec.identity)?;
         Ok(Self {
             name: name.to_owned(),
             claim: Claim {
-                holder: Holder::Port { name: name.to_owned(), mac_address: mac },
+                holder: Holder::Port {
+                    name: name.to_owned(),
+                    mac_address: mac,
+                    identifier: identifier.clone(),
+                },
                 wishes: wishes(port, mac, formed)?,
             },
             given: Given::default(),
             mac,
-            dhcp: spec.dhcp == PortDhcp::Enabled && mac.is_some(),
+            dhcp: spec.dhcp == PortDhcp::Enabled && (mac.is_some() || identifier.is_some()),
+            identifier,
             hostname: spec.hostname.as_deref().map(|name| parsed("spec.hostname", name)).transpose()?,
             lacks: names.iter().find_map(|name| name.clone().err()).or_else(|| without_room(port, formed)),
             dns_names: names.into_iter().flatten().collect(),
@@ -166,24 +185,52 @@ impl Guest {
         &self.options
     }
 
-    /// Whom DHCP answers for it, if it shall.
-    pub(super) fn client(&self) -> Option<MacAddr> {
+    /// Its device, if DHCP shall answer it.
+    pub(super) fn device(&self) -> Option<MacAddr> {
         self.mac.filter(|_| self.dhcp)
     }
 
-    /// Its addresses in subnets with a server, and those.
+    /// Whom DHCP answers for it, if it shall.
+    pub(super) fn clients(&self) -> impl Iterator<Item = Client> + '_ {
+        Family::ALL.into_iter().filter_map(|family| Some((self.known_by(family)?, family)))
+    }
+
+    /// By what DHCP knows it in one protocol, if it shall answer it there.
+    pub(super) fn known_by(&self, family: Family) -> Option<Identity> {
+        let own = self.identifier.clone().filter(|identifier| identifier.family() == Some(family));
+        own.or(self.mac.map(Identity::Mac)).filter(|_| self.dhcp)
+    }
+
+    /// What no other guest may be known by; `all`: what it calls itself by default as well.
+    fn claims(&self, all: bool) -> impl Iterator<Item = Identity> + '_ {
+        let device = self.mac.map(Identity::Mac);
+        let own = Family::ALL.into_iter().filter_map(move |family| {
+            let by_default = self.identifier.as_ref().is_none_or(|own| own.family() != Some(family));
+            self.mac.filter(|_| all && by_default).map(|mac| default_of(mac, family))
+        });
+        device.into_iter().chain(self.identifier.iter().map(claimed)).chain(own)
+    }
+
+    /// Its addresses in subnets with a server that knows it, and those.
     fn served<'a>(&'a self, subnets: &'a [Served]) -> impl Iterator<Item = (IpAddr, &'a Served)> {
         let subnet = |name: &str| subnets.iter().find(|s| s.pool.subnet_name == name && s.server.is_some());
-        self.given.addresses.iter().filter_map(move |(ip, name)| Some((*ip, subnet(name)?)))
+        let known = self.given.addresses.iter().filter(|(ip, _)| self.is_known(Family::of(*ip)));
+        known.filter_map(move |(ip, name)| Some((*ip, subnet(name)?)))
+    }
+
+    fn is_known(&self, family: Family) -> bool {
+        let own = self.identifier.as_ref().is_some_and(|identifier| identifier.family() == Some(family));
+        own || self.mac.is_some()
     }
 
     /// One for each family that it is answered in.
     pub(super) fn reservations(&self, subnets: &[Served]) -> Vec<Reservation> {
-        let Some(mac) = self.client() else { return Vec::new() };
         let of = |family| {
+            let identity = self.known_by(family)?;
             let (offer, scope) = self.offer(subnets, family)?;
+            let (key, scope) = (self.key.clone(), scope.key.clone());
             let options = self.options.clone().of(family);
-            Some(Reservation { key: self.key.clone(), mac, family, offer, scope: scope.key.clone(), options })
+            Some(Reservation { key, identity, device: self.mac, family, offer, scope, options })
         };
         Family::ALL.into_iter().filter_map(of).collect()
     }
@@ -211,7 +258,7 @@ impl Guest {
     pub(super) fn view(&self, subnets: &[Served], domain: Option<&DomainName>) -> PortView {
         let unserved = self.silent(subnets).or_else(|| self.lacks.clone());
         PortView {
-            mac: self.client(),
+            clients: self.clients().collect(),
             addresses: self.given.addresses.clone(),
             problem: None,
             unallocated: self.given.errors.first().map(unallocated),
@@ -227,11 +274,15 @@ impl Guest {
         }
         let has =
             |subnet: &&Served| self.given.addresses.iter().any(|(_, name)| *name == subnet.pool.subnet_name);
-        if let Some(subnet) = subnets.iter().filter(|subnet| subnet.scope).find(has) {
+        let waits = |subnet: &&Served| subnet.scope && subnet.server.is_none();
+        if let Some(subnet) = subnets.iter().filter(waits).find(has) {
             return Some(subnet.no_server());
         }
         let message = match self.given.addresses.len() {
             0 => "the Port asks for DHCP and for no address",
+            _ if self.mac.is_none() => {
+                "none of the Port's addresses is of the protocol in which it is known, in a Subnet with DHCP"
+            }
             _ => "none of the Port's addresses is in a Subnet with DHCP",
         };
         Some(Problem::new(Reason::NoSubnet, message))
@@ -241,6 +292,20 @@ impl Guest {
         let full = |ip: &IpAddr| domain?.child(&self.hostname(*ip)).err();
         let error = self.given.addresses.iter().find_map(|(ip, _)| full(ip))?;
         Some(Problem::new(Reason::InvalidValue, format!("spec.hostname, with the Network's domain: {error}")))
+    }
+}
+
+/// That another guest is known by the same, or was accepted first.
+fn duplicate(claim: &Identity, other: &str) -> Problem {
+    match claim {
+        Identity::Mac(mac) => {
+            Problem::new(Reason::DuplicateMAC, format!("{mac} is the MAC address of Port {other}"))
+        }
+        claim => {
+            let message =
+                format!("the guest of Port {other} is known by {claim}, or calls itself so by default");
+            Problem::new(Reason::DuplicateIdentity, message)
+        }
     }
 }
 

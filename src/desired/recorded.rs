@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::claimed::identifier_of;
 use super::port::Guest;
 use super::subnet::Served;
 use crate::allocate::{Given, Holder, Ledger};
@@ -25,10 +26,18 @@ pub(super) fn ledger(server: &DHCPServer, ports: &[Arc<Port>]) -> Ledger {
     ledger
 }
 
+/// A Port as it is now.
+pub fn holder(port: &Port) -> Holder {
+    Holder::Port {
+        name: port.metadata.name.clone().unwrap_or_default(),
+        mac_address: port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok()),
+        identifier: identifier_of(port),
+    }
+}
+
 /// Takes down what a Port has, as its status says, unless somebody has it already.
 pub fn record(ledger: &mut Ledger, port: &Port) {
-    let mac_address = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-    let holder = Holder::Port { name: port.metadata.name.clone().unwrap_or_default(), mac_address };
+    let holder = holder(port);
     let addresses = port.status.iter().flat_map(|status| &status.addresses);
     for (position, address) in addresses.enumerate() {
         if let Ok(ip) = address.ip.parse() {

@@ -52,7 +52,11 @@ pub(super) fn segment(
 /// What must be there before the device is.
 fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
     match attached {
-        Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges }),
+        Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges, vlan: None }),
+        // One that we made would filter nothing, and nothing on the node would be in its VLANs.
+        Attached::BridgeVlan { bridge, vlan } => {
+            Some(Bridge { name: bridge.clone(), ours: false, vlan: Some(*vlan) })
+        }
         Attached::Macvlan(_) | Attached::Ovs { .. } => None,
     }
 }
@@ -60,9 +64,10 @@ fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
 /// Whom DHCPv6 hears, and who may ask for router advertisements: others would have it wait for their
 /// neighbour entries, keep it busy, and get answers that dnsmasq does not keep from strangers.
 fn heard(service: &Service, guests: &[Guest]) -> Option<BTreeSet<MacAddr>> {
-    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6).map(|port| port.mac);
+    let of_dhcp = service.reservations.iter().filter(|port| port.family == Family::V6);
+    let of_dhcp = of_dhcp.filter_map(|port| port.identity.mac().or(port.device));
     let advertises = service.advertisement.is_some();
-    let soliciting = guests.iter().filter_map(Guest::client).filter(|_| advertises);
+    let soliciting = guests.iter().filter_map(Guest::device).filter(|_| advertises);
     let served = advertises || service.scopes.iter().any(Scope::has_dhcpv6);
     served.then(|| of_dhcp.chain(soliciting).collect())
 }

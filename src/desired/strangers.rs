@@ -5,12 +5,14 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::claimed::{claimed, claimed_by_default, identifier_of};
 use super::subnet::Served;
 use super::{Inputs, port};
 use crate::allocate::Ledger;
+use crate::api::Port;
 use crate::node::Family;
 use crate::service::{Asker, Reservation};
-use crate::types::{IpRange, MacAddr, is_reserved};
+use crate::types::{Identity, IpRange, is_reserved};
 
 /// Pieces of a range: each is an argument of dnsmasq's.
 const PIECES: usize = 64;
@@ -51,10 +53,25 @@ fn pieces(mut ranges: Vec<IpRange>, taken: &BTreeSet<IpAddr>) -> Vec<IpRange> {
     ranges
 }
 
-/// Ports to which DHCPv4 gives no address: they are nobody's strangers.
-pub(super) fn silent(inputs: &Inputs, reservations: &[Reservation], asker: Asker) -> BTreeSet<MacAddr> {
-    let v4 = reservations.iter().filter(|port| port.family == Family::V4);
-    let answered: BTreeSet<_> = v4.map(|port| port.mac).collect();
-    let all = inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok());
-    all.filter(|mac| !answered.contains(mac) && ![asker.mac, asker.device].contains(mac)).collect()
+/// Ports to which DHCPv4 gives no address: they are nobody's strangers. What a guest calls itself that is
+/// answered, or may do so by default, is not among them.
+pub(super) fn silent(inputs: &Inputs, reservations: &[Reservation], asker: Asker) -> BTreeSet<Identity> {
+    let v4 = reservations.iter().filter(|port| port.family == Family::V4).map(|port| &port.identity);
+    let own = [asker.mac, asker.device].map(Identity::Mac);
+    let answered: BTreeSet<_> = v4.chain(&own).flat_map(claims).collect();
+    let all = inputs.ports.iter().filter_map(|port| identity(port));
+    all.filter(|identity| !answered.contains(&claimed(identity))).collect()
+}
+
+fn claims(identity: &Identity) -> Vec<Identity> {
+    match identity {
+        Identity::Mac(mac) => claimed_by_default(*mac).collect(),
+        identity => vec![claimed(identity)],
+    }
+}
+
+/// By what DHCPv4 would know it.
+fn identity(port: &Port) -> Option<Identity> {
+    let own = identifier_of(port).filter(|identifier| identifier.family() == Some(Family::V4));
+    own.or_else(|| port.spec.mac_address.as_ref()?.parse().ok().map(Identity::Mac))
 }

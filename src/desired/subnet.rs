@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::network::{Admitted, all_parsed};
+use super::options4::MTU;
 use super::{Inputs, SubnetView, options4, options6};
 use crate::allocate::{Ledger, Pool};
 use crate::api::{
@@ -235,6 +236,10 @@ impl Served {
         let mut options = OptionList { plain, special: Vec::new() };
         options.extend(network.options.clone().of(self.family()));
         options.extend(self.options.clone());
+        if options.plain.get(&MTU) == network.mtu.map(|mtu| mtu.to_be_bytes().to_vec()).as_ref() {
+            // The whole network's is told to all, asked or not.
+            options.plain.remove(&MTU);
+        }
         let lease_seconds = self.subnet.spec.dhcp.lease_duration_seconds;
         Some(Scope {
             key: self.key.clone(),

@@ -1,6 +1,7 @@
 //! Objects in, desired state out.
 
 mod dynamic;
+mod identity;
 mod ipv6;
 mod metadata;
 
@@ -90,7 +91,6 @@ fn a_subnet_tells_its_guests_what_its_fields_say() {
             "3 10.0.0.1",
             "6 10.0.0.2",
             "15 \"vm.example.org\"",
-            "26 05:aa",
             "42 10.0.0.7",
             "58 600",
             "59 900",
@@ -98,6 +98,9 @@ fn a_subnet_tells_its_guests_what_its_fields_say() {
             "249 10:0a:08:0a:00:00:fe:00:0a:00:00:01",
         ]
     );
+    let process = found.segment.and_then(|segment| segment.server).and_then(|server| server.process);
+    let to_all = "--dhcp-option-force=option:mtu,1450".to_owned();
+    assert!(process.unwrap().argv.contains(&to_all), "the MTU is for those, too, who do not ask");
 }
 
 #[test]
@@ -258,7 +261,15 @@ fn a_network_that_may_not_be_served_says_why_and_its_objects_wait() {
     case.segment_holder = Some(ObjectName::new("b", "m"));
     assert_eq!(why(&case), "SegmentInUse");
     let vlan = json!({"segmentation": {"type": "VLAN", "vlan": {"id": 7}}});
-    assert_eq!(why(&inputs(&vlan, &[v4()], &[("x", mac(1))])), "NotSupported");
+    let case = inputs(&vlan, &[v4()], &[("x", mac(1))]);
+    let node =
+        |text: &str| NodeConfig { attachments: [("p".into(), text.parse().unwrap())].into(), ..node() };
+    let found = desired(&node("macvlan:eth1"), uid(), &case, &mut Ledger::default());
+    assert_eq!(reason(found.problem.as_ref()), "NotSupported");
+    // Whether a bridge has VLANs only the node knows.
+    let found = desired(&node("bridge:br0"), uid(), &case, &mut Ledger::default());
+    let bridge = found.segment.and_then(|segment| segment.bridge).unwrap();
+    assert_eq!((bridge.name.as_str(), bridge.vlan, bridge.ours), ("br0", Some(7), false));
 }
 
 #[test]

@@ -81,6 +81,7 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     argv.push(path("hostsdir", layout.names()));
     argv.extend(IPXE.iter().map(|&arg| arg.to_owned()).chain(matches4()));
     argv.extend(ranges(service));
+    argv.extend(service.mtu.map(|mtu| format!("--dhcp-option-force=option:mtu,{mtu}")));
     argv.extend(service.advertisement.iter().flat_map(|said| advertisements(said, &service.scopes)));
     argv.extend(service.asker.iter().flat_map(asker));
     if service.scopes.iter().any(|scope| scope.cidr.addr().is_ipv6()) {
@@ -266,6 +267,7 @@ mod tests {
                 scope("s2", "10.0.1.0/30", u32::MAX),
                 scope("s3", "2001:db8::/64", 86_400),
             ],
+            mtu: Some(1400),
             domain: Some("vm.example.org".parse().unwrap()),
             reverse: vec!["10.0.0.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
             forwarders: vec!["192.0.2.53".parse().unwrap()],
@@ -310,6 +312,7 @@ mod tests {
         --dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400
         --dhcp-range=set:s2,tag:known,10.0.1.0,static,255.255.255.252,infinite
         --dhcp-range=set:s3,tag:known,tag:!gone,2001:db8::,static,64,86400
+        --dhcp-option-force=option:mtu,1400
         --dhcp-host=02:01:01:01:01:01,tag:!dhcpv6
         --dhcp-host=02:02:02:02:02:02,tag:dhcpv6
         --dhcp-duid=0,00:00:00:00:00:00:00:00:00:00:00:00:00:00:00:00

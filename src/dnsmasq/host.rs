@@ -4,10 +4,10 @@ use std::net::IpAddr;
 
 use crate::node::Family;
 use crate::service::Offer;
-use crate::types::{DomainName, MacAddr};
+use crate::types::{DomainName, Identity};
 
 /// Whom a host's line is about: dnsmasq knows a MAC address in each protocol by itself.
-pub type Client = (MacAddr, Family);
+pub type Client = (Identity, Family);
 
 /// A port as dnsmasq knows it, in one protocol.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,14 +52,14 @@ pub enum HostChange {
 
 impl HostChange {
     /// Whom it is about.
-    pub fn client(&self) -> Client {
+    pub fn client(&self) -> &Client {
         match self {
-            Self::Set(client, _) | Self::Gone(client) => *client,
+            Self::Set(client, _) | Self::Gone(client) => client,
         }
     }
 
     /// Whom it is about, in whichever protocol.
-    pub fn mac(&self) -> MacAddr {
-        self.client().0
+    pub fn identity(&self) -> &Identity {
+        &self.client().0
     }
 }

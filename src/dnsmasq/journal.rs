@@ -7,11 +7,11 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::kinds::read_filter;
-use super::render::{ADVERTISED, DHCPV4, DHCPV6, GONE};
+use super::render::{ADVERTISED, DHCPV4, DHCPV6, GONE, IDENTIFIER};
 use super::{Host, HostChange, Hosts, OptionKey, OptionSet};
 use crate::node::Family;
 use crate::service::{Code, Offer};
-use crate::types::MacAddr;
+use crate::types::{Identifier, Identity, MacAddr};
 
 /// The file that is there when dnsmasq starts.
 pub const FIRST: &str = "base";
@@ -62,15 +62,14 @@ fn read(files: &BTreeMap<String, String>, mut take: impl FnMut(&str) -> bool) ->
 
 fn host_line(line: &str) -> Option<HostChange> {
     let fields: Vec<_> = line.split(',').collect();
-    let (mac, fields) = fields.split_first()?;
-    let mac: MacAddr = mac.parse().ok()?;
+    let (who, fields) = fields.split_first()?;
     let (filter, fields) = fields.split_first()?;
     let family = match *filter {
         DHCPV4 => Family::V4,
         DHCPV6 => Family::V6,
         _ => return None,
     };
-    let client = (mac, family);
+    let client = (identity(who, family)?, family);
     match (family, fields) {
         (Family::V4, ["ignore"]) => Some(HostChange::Gone(client)),
         (Family::V6, [tag, "ignore"]) if tag.strip_prefix("set:") == Some(GONE) => {
@@ -90,6 +89,23 @@ fn host_line(line: &str) -> Option<HostChange> {
         }
         _ => None,
     }
+}
+
+/// Whom a line of the hosts' directory is about; `None`: it is not as we write it.
+pub fn identity_of(line: &str) -> Option<Identity> {
+    host_line(line).map(|change| change.identity().clone())
+}
+
+fn identity(text: &str, family: Family) -> Option<Identity> {
+    let Some(identifier) = text.strip_prefix(IDENTIFIER) else {
+        return text.parse::<MacAddr>().ok().map(Identity::Mac);
+    };
+    // One octet alone dnsmasq takes for a text.
+    let identifier: Identifier = identifier.parse().ok().filter(|id: &Identifier| id.octets().len() > 1)?;
+    Some(match family {
+        Family::V4 => Identity::ClientId(identifier),
+        Family::V6 => Identity::Duid(identifier),
+    })
 }
 
 /// In IPv6 with brackets.
@@ -133,7 +149,7 @@ mod tests {
     }
 
     fn client(mac: u8, family: Family) -> crate::dnsmasq::Client {
-        (MacAddr::local([0, 0, 0, 0, mac]), family)
+        (MacAddr::local([0, 0, 0, 0, mac]).into(), family)
     }
 
     fn set(mac: u8, ips: &str, name: &str) -> HostChange {
@@ -147,11 +163,16 @@ mod tests {
     fn a_journal_reads_back_as_it_was_written() {
         let base = vec![set(1, "10.0.0.1", "a"), set(1, "2001:db8::1,2001:db8::2,2001:db8::3", "a")];
         let optioned = HostChange::Set(client(4, Family::V6), Host { offer: None, tag: "s1".into() });
-        let more = vec![set(3, "10.0.0.3", "c"), HostChange::Gone(client(1, Family::V6)), optioned];
+        let (id, duid) = (Identity::client_id("0a:0b").unwrap(), Identity::duid("00:04:0a").unwrap());
+        let HostChange::Set(_, host) = set(5, "10.0.0.5", "e") else { panic!("no host") };
+        let known = [HostChange::Set((id.clone(), Family::V4), host), HostChange::Gone((duid, Family::V6))];
+        let mut more = vec![set(3, "10.0.0.3", "c"), HostChange::Gone(client(1, Family::V6)), optioned];
+        more.extend(known);
         let files = files(&[("base", &hosts_text(&base)), ("add-000001", &hosts_text(&more))]);
         let (hosts, additions) = read_hosts(&files);
         let mut expected = Hosts::default();
         base.iter().chain(&more).for_each(|change| expected.read(change));
+        assert!(hosts.entries.contains_key(&(id, Family::V4)));
         assert_eq!((hosts, additions), (expected, 1));
     }
 
@@ -193,6 +214,9 @@ mod tests {
             files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p,[2001:db8::1],a.\n")]),
             files(&[("base", "02:00:00:00:00:01,tag:dhcpv6,set:p,10.0.0.1,a.\n")]),
             files(&[("base", "02:00:00:00:00:01,tag:!dhcpv6,set:p\n")]),
+            files(&[("base", "id:0a:b,tag:!dhcpv6,ignore\n")]),
+            files(&[("base", "id:*,tag:!dhcpv6,ignore\n")]),
+            files(&[("base", "id:0a,tag:!dhcpv6,ignore\n")]),
         ] {
             assert!(read_hosts(&case).0.foreign, "{case:?}");
         }

@@ -17,8 +17,6 @@ pub struct Record {
     pub ip: IpAddr,
     /// Who has it.
     pub lease: Lease,
-    /// The client identifier of DHCPv4, in hex with colons.
-    pub client_id: Option<String>,
     /// The host name that goes with it.
     pub name: Option<String>,
     /// Until when, in seconds since 1970; `None`: for ever.
@@ -51,13 +49,15 @@ fn record(line: &str) -> Option<Record> {
     let [expiry, who, ip, name, id] = fields[..] else { return None };
     let expires = Some(expiry.parse().ok()?).filter(|expiry| *expiry != 0);
     let ip: IpAddr = ip.parse().ok()?;
-    let hex = Some(id).filter(|id| is_hex(id)).map(str::to_owned);
-    let (lease, client_id) = match ip {
-        IpAddr::V4(_) => (Lease::V4(who.parse().ok()?), hex),
-        IpAddr::V6(_) => (Lease::V6 { duid: hex?, iaid: who.parse().ok()?, name: name.parse().ok() }, None),
+    let lease = match ip {
+        IpAddr::V4(_) => Lease::V4 { mac: who.parse().ok()?, client_id: id.parse().ok() },
+        IpAddr::V6(_) => {
+            let duid = Some(id).filter(|id| is_hex(id))?.to_owned();
+            Lease::V6 { duid, iaid: who.parse().ok()?, name: name.parse().ok() }
+        }
     };
     let name = Some(name).filter(|name| *name != "*").map(str::to_owned);
-    Some(Record { ip, lease, client_id, name, expires })
+    Some(Record { ip, lease, name, expires })
 }
 
 pub(super) fn is_hex(text: &str) -> bool {
@@ -93,8 +93,8 @@ mod tests {
     fn a_lease_file_keeps_only_leases_that_hold() {
         let mac: MacAddr = "02:00:00:00:00:01".parse().unwrap();
         let hosts = BTreeMap::from([
-            ((mac, Family::V4), host("10.0.0.5", "a")),
-            ((mac, Family::V6), host("2001:db8::5,2001:db8::6", "a")),
+            ((mac.into(), Family::V4), host("10.0.0.5", "a")),
+            ((mac.into(), Family::V6), host("2001:db8::5,2001:db8::6", "a")),
         ]);
         let good = "1700000000 02:00:00:00:00:01 10.0.0.5 a 01:02:00:00:00:00:01\n\
                     1700000000 1 2001:db8::5 a 00:03:00:01:02:00:00:00:00:01\n\
@@ -112,8 +112,8 @@ mod tests {
         let open = Files { dynamic: vec![IpRange { first: ip, last: ip }], ..files(hosts.clone()) };
         assert_eq!(lease_file(strangers, &hosts, &open), "0 02:00:00:00:00:09 10.0.0.7 * *\n");
         // The same name, and another MAC address: it gets the address once nobody has it.
-        let other = "02:00:00:00:00:02".parse().unwrap();
-        let moved = hosts.iter().map(|((_, family), host)| ((other, *family), host.clone())).collect();
+        let other: MacAddr = "02:00:00:00:00:02".parse().unwrap();
+        let moved = hosts.iter().map(|((_, family), host)| ((other.into(), *family), host.clone())).collect();
         assert_eq!(lease_file(good, &hosts, &files(moved)), "");
     }
 
@@ -123,14 +123,15 @@ mod tests {
         let found: Vec<_> = records(text).collect();
         let [four, six] = &found[..] else { panic!("{found:?}") };
         assert_eq!((four.expires, six.expires), (None, Some(1_700_000_000)));
-        assert_eq!((four.client_id.as_deref(), &six.client_id), (Some("01:02"), &None));
+        let client_id = Some("01:02".parse().unwrap());
+        assert_eq!(four.lease, Lease::V4 { mac: "02:00:00:00:00:01".parse().unwrap(), client_id });
         assert_eq!((&four.name, six.name.as_deref()), (&None, Some("a")));
     }
 
     #[test]
     fn a_holder_of_dhcpv6_is_known_by_its_line_or_by_its_identifier() {
         let mac = |n| MacAddr::local([0, 0, 0, 0, n]);
-        let client = |n| (mac(n), Family::V6);
+        let client = |n| (mac(n).into(), Family::V6);
         let hosts =
             BTreeMap::from([(client(1), host("2001:db8::1", "a")), (client(2), host("2001:db8::2", "b"))]);
         let held = |name: Option<&str>, duid: &str| {

@@ -1,12 +1,13 @@
-//! dnsmasq's log: the lines it did not take.
+//! dnsmasq's log: the lines it did not take, what it says of guests, and what people should read.
 //!
 //! Called by `host` after a change was read, so that a port counts as served only when its line was
-//! accepted.
+//! accepted, and when more is in the log.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::leases::is_hex;
+use crate::types::MacAddr;
 
 /// A line of a file that dnsmasq refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,14 +54,65 @@ pub fn without_address(log: &str) -> BTreeSet<String> {
     said.collect()
 }
 
-/// The addresses that a piece of log says are not given for some time because their guests declined them.
-pub fn declined(log: &str) -> BTreeSet<IpAddr> {
-    let said = dhcp_messages(log).filter_map(|message| {
-        let (ip, _) = message.strip_prefix("disabling DHCP static address ")?.split_once(" for ")?;
-        ip.parse().ok()
-    });
-    said.collect()
+/// The addresses that a piece of log says are not given for some time because their guests declined them;
+/// and by which device, which only DHCPv4 tells.
+pub fn declined(log: &str) -> BTreeMap<IpAddr, Option<MacAddr>> {
+    let (mut by, mut declined) = (BTreeMap::new(), BTreeMap::new());
+    for message in dhcp_messages(log) {
+        let disabled = message.strip_prefix("disabling DHCP static address ");
+        let disabled = disabled.and_then(|rest| rest.split_once(" for ")?.0.parse::<IpAddr>().ok());
+        declined.extend(disabled.map(|ip| (ip, by.get(&ip).copied())));
+        by.extend(decliner(message));
+    }
+    declined
 }
+
+/// `DHCPDECLINE(dhcp0) 10.0.0.5 02:00:00:00:00:01 ` and what the guest says.
+fn decliner(message: &str) -> Option<(IpAddr, MacAddr)> {
+    let (_, rest) = message.strip_prefix("DHCPDECLINE(")?.split_once(") ")?;
+    let mut words = rest.split(' ');
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+/// A message of dnsmasq's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    /// Which part of it says so: `dnsmasq`, `dnsmasq-dhcp`, …
+    pub program: String,
+    /// Its words; guests' may be among them.
+    pub text: String,
+    /// What it says when all is well, or whenever a guest likes.
+    pub is_routine: bool,
+}
+
+/// What a piece of log says.
+pub fn messages(log: &str) -> Vec<Message> {
+    let message = |(program, text): (&str, &str)| Message {
+        program: program.to_owned(),
+        text: text.to_owned(),
+        is_routine: ROUTINE.iter().any(|start| text.starts_with(start)),
+    };
+    log.lines().filter_map(parts).map(message).collect()
+}
+
+/// How such messages begin: of a start, of files that were read, of packets, and of an end that it was told.
+const ROUTINE: [&str; 15] = [
+    "started, version ",
+    "compile time options: ",
+    "using ",
+    "read ",
+    "inotify: ",
+    "cleared cache",
+    "exiting on receipt of SIGTERM",
+    "DHCP",
+    "IPv6 router advertisement enabled",
+    "router advertisement on ",
+    "RTR-",
+    "SLAAC-CONFIRM",
+    "asynchronous logging ",
+    "disabling DHCP static address ",
+    "ignoring nameserver ",
+];
 
 fn dhcp_messages(log: &str) -> impl Iterator<Item = &str> {
     let said = log.lines().filter_map(parts);
@@ -123,10 +175,25 @@ mod tests {
                    a dnsmasq-dhcp[7]: disabling DHCP static address 10.0.0.300 for 10m\n\
                    a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 disabling DHCP static address 10.0.0.8 for 10m\n\
                    a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 ]: disabling DHCP static address 10.0.0.9 for 10m\n";
-        assert_eq!(
-            declined(log),
-            BTreeSet::from(["10.0.0.7".parse().unwrap(), "2001:db8::7".parse().unwrap()])
-        );
+        let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert_eq!(declined(log), BTreeMap::from([(ip("10.0.0.7"), None), (ip("2001:db8::7"), None)]));
+        let by =
+            "a dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) 10.0.0.7 02:00:00:00:00:01 10.0.0.8 02:00:00:00:00:02\n";
+        let mac = "02:00:00:00:00:01".parse().ok();
+        assert_eq!(declined(&(by.to_owned() + log)).get(&ip("10.0.0.7")), Some(&mac));
+    }
+
+    #[test]
+    fn what_people_should_read_is_no_routine() {
+        let log = "Nov 23 08:00:00 dnsmasq[7]: started, version 2.90 cachesize 150\n\
+                   Nov 23 08:00:00 dnsmasq-dhcp[7]: DHCP, static leases only on 10.0.0.0, lease time 1d\n\
+                   Nov 23 08:00:00 dnsmasq-dhcp[7]: read /s/hosts/base\n\
+                   Nov 23 08:00:01 dnsmasq[7]: Maximum number of concurrent DNS queries reached (max: 150)\n\
+                   no line of dnsmasq's\n";
+        let said = messages(log);
+        assert_eq!(said.iter().map(|m| m.is_routine).collect::<Vec<_>>(), [true, true, true, false]);
+        let text = "Maximum number of concurrent DNS queries reached (max: 150)".to_owned();
+        assert_eq!(said[3], Message { program: "dnsmasq".to_owned(), text, is_routine: false });
     }
 
     #[test]

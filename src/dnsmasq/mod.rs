@@ -20,9 +20,9 @@ mod state;
 
 pub use argv::{Layout, argv, dynamic_ranges, lease_seconds, same_range, server_duid};
 pub use host::{Client, Host, HostChange};
-pub use journal::{FIRST, addition, read_hosts, read_options};
+pub use journal::{FIRST, addition, identity_of, read_hosts, read_options};
 pub use leases::{Record, lease_file, leases, records};
-pub use log::{Refusal, declined, refusals, without_address};
+pub use log::{Message, Refusal, declined, messages, refusals, without_address};
 pub use option_set::{OptionKey, OptionSet};
 pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};

@@ -4,7 +4,7 @@
 //! has the fields it was given and no more. Called by `host` (writing, observing) and `desired`.
 
 use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 
 use super::kinds::filter;
@@ -12,15 +12,16 @@ use super::options::{OptionError, render_option};
 use super::{Host, HostChange, Hosts, Layout, OptionKey, OptionSet, Process, Server, argv};
 use crate::node::Family;
 use crate::service::{Code, Kind, Offer, OptionList, Reservation, Scope, Service};
-use crate::types::DomainName;
+use crate::types::{DomainName, Identity};
 
 /// The dnsmasq that gives guests `service`, and the options it cannot send: whose key, which code, why.
 pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, OptionError)>) {
     let (values, refused) = options(service);
     let host = |port: &Reservation| {
-        ((port.mac, port.family), Host { offer: port.offer.clone(), tag: tag(port).to_owned() })
+        let host = Host { offer: port.offer.clone(), tag: tag(port).to_owned() };
+        ((port.identity.clone(), port.family), host)
     };
-    let silent = service.silent.iter().map(|mac| (*mac, Family::V4));
+    let silent = service.silent.iter().map(|identity| (identity.clone(), Family::V4));
     let server = Server {
         process: Some(Process { argv: argv(service, layout), current: true }),
         hosts: Hosts::fresh(service.reservations.iter().map(host).collect()).and_silent(silent.collect()),
@@ -103,27 +104,43 @@ pub fn hosts_text<'a>(changes: impl IntoIterator<Item = &'a HostChange>) -> Stri
     let mut text = String::new();
     for change in changes {
         // Writing into a String cannot fail.
+        let who = Who(change.identity());
         let _ = match change {
-            HostChange::Set((mac, family), Host { offer: None, tag }) => {
-                writeln!(text, "{mac},{},set:{tag}", protocol(*family))
+            HostChange::Set((_, family), Host { offer: None, tag }) => {
+                writeln!(text, "{who},{},set:{tag}", protocol(*family))
             }
-            HostChange::Set((mac, Family::V4), Host { offer: Some(Offer { ip, name, .. }), tag }) => {
-                writeln!(text, "{mac},{DHCPV4},set:{tag},{ip},{name}.")
+            HostChange::Set((_, Family::V4), Host { offer: Some(Offer { ip, name, .. }), tag }) => {
+                writeln!(text, "{who},{DHCPV4},set:{tag},{ip},{name}.")
             }
             // Of several addresses dnsmasq offers the last one.
-            HostChange::Set((mac, Family::V6), Host { offer: Some(Offer { ip, more, name }), tag }) => {
+            HostChange::Set((_, Family::V6), Host { offer: Some(Offer { ip, more, name }), tag }) => {
                 let ips = more.iter().rev().chain([ip]).map(|ip| format!("[{ip}]"));
                 let ips = ips.collect::<Vec<_>>().join(",");
-                writeln!(text, "{mac},{DHCPV6},set:{tag},{ips},{name}.")
+                writeln!(text, "{who},{DHCPV6},set:{tag},{ips},{name}.")
             }
             // No tag for the range to exclude: with it dnsmasq would not take the release of the lease.
-            HostChange::Gone((mac, Family::V4)) => writeln!(text, "{mac},{DHCPV4},ignore"),
+            HostChange::Gone((_, Family::V4)) => writeln!(text, "{who},{DHCPV4},ignore"),
             // With the tag, or a lease that is left would be renewed.
-            HostChange::Gone((mac, Family::V6)) => writeln!(text, "{mac},{DHCPV6},set:{GONE},ignore"),
+            HostChange::Gone((_, Family::V6)) => writeln!(text, "{who},{DHCPV6},set:{GONE},ignore"),
         };
     }
     text
 }
+
+/// The first field of a host's line.
+struct Who<'a>(&'a Identity);
+
+impl fmt::Display for Who<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Identity::Mac(mac) => write!(f, "{mac}"),
+            Identity::ClientId(id) | Identity::Duid(id) => write!(f, "{IDENTIFIER}{id}"),
+        }
+    }
+}
+
+/// Before what a guest calls itself.
+pub(super) const IDENTIFIER: &str = "id:";
 
 /// A line with it is for DHCPv4 alone, or for DHCPv6. Without, `ignore` would make a client known to the
 /// other, and a name would give it an address there.
@@ -196,17 +213,28 @@ mod tests {
     #[test]
     fn hosts_and_removals_are_one_line_each() {
         let mac: MacAddr = "02:00:00:00:00:01".parse().unwrap();
-        let (v4, v6) = ((mac, Family::V4), (mac, Family::V6));
+        let of = |identity: &Identity, family| (identity.clone(), family);
+        let (v4, v6) = (of(&mac.into(), Family::V4), of(&mac.into(), Family::V6));
+        let client_id = of(&Identity::client_id("0a:0b").unwrap(), Family::V4);
+        let duid = of(&Identity::duid("00:04:0a").unwrap(), Family::V6);
         let changes = [
-            HostChange::Gone(v4),
-            HostChange::Gone(v6),
+            HostChange::Gone(v4.clone()),
+            HostChange::Gone(v6.clone()),
+            HostChange::Gone(client_id.clone()),
+            HostChange::Gone(duid.clone()),
+            HostChange::Set(client_id, host("10.0.0.4", "b", "p2")),
+            HostChange::Set(duid, host("2001:db8::4", "b", "p2")),
             HostChange::Set(v4, host("10.0.0.5", "ignore", "p1")),
-            HostChange::Set(v6, host("2001:db8::5,2001:db8::6,2001:db8::7", "a", "p1")),
+            HostChange::Set(v6.clone(), host("2001:db8::5,2001:db8::6,2001:db8::7", "a", "p1")),
             HostChange::Set(v6, Host { offer: None, tag: "s1".into() }),
         ];
         insta::assert_snapshot!(hosts_text(&changes), @r"
         02:00:00:00:00:01,tag:!dhcpv6,ignore
         02:00:00:00:00:01,tag:dhcpv6,set:gone,ignore
+        id:0a:0b,tag:!dhcpv6,ignore
+        id:00:04:0a,tag:dhcpv6,set:gone,ignore
+        id:0a:0b,tag:!dhcpv6,set:p2,10.0.0.4,b.
+        id:00:04:0a,tag:dhcpv6,set:p2,[2001:db8::4],b.
         02:00:00:00:00:01,tag:!dhcpv6,set:p1,10.0.0.5,ignore.
         02:00:00:00:00:01,tag:dhcpv6,set:p1,[2001:db8::7],[2001:db8::6],[2001:db8::5],a.
         02:00:00:00:00:01,tag:dhcpv6,set:s1
@@ -228,7 +256,7 @@ mod tests {
         fn a_host_line_has_its_fields_and_no_more(name in ".*", ip: IpAddr, mac: [u8; 5]) {
             if let Ok(name) = name.parse() {
                 let host = Host { offer: Some(Offer { ip, more: Vec::new(), name }), tag: "p1".into() };
-                let client = (MacAddr::local(mac), Family::of(ip));
+                let client = (MacAddr::local(mac).into(), Family::of(ip));
                 let text = hosts_text(&[HostChange::Set(client, host)]);
                 prop_assert_eq!(text.lines().count(), 1);
                 prop_assert_eq!(text.split(',').count(), 5);

@@ -13,7 +13,7 @@ use super::host::{Client, Host, HostChange};
 use super::rights::Rights;
 use super::{OptionKey, OptionSet};
 use crate::node::Family;
-use crate::types::{DomainName, HostName, IpRange, MacAddr};
+use crate::types::{DomainName, HostName, Identifier, IpRange, MacAddr};
 
 /// One dnsmasq, its files and its process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -81,11 +81,11 @@ impl Hosts {
                     return;
                 }
                 self.silent.remove(client);
-                self.entries.insert(*client, host.clone());
+                self.entries.insert(client.clone(), host.clone());
             }
             HostChange::Gone(client) => {
                 self.entries.remove(client);
-                self.silent.insert(*client);
+                self.silent.insert(client.clone());
             }
         }
     }
@@ -99,15 +99,17 @@ impl Hosts {
         open: bool,
     ) -> (Vec<HostChange>, bool) {
         let removed = self.entries.keys().filter(|client| !wanted.entries.contains_key(client));
-        let gone: BTreeSet<_> = removed.chain(wanted.silent.difference(&self.silent)).copied().collect();
-        let mut changes: Vec<_> = gone.iter().copied().map(HostChange::Gone).collect();
-        // Who is a stranger now cannot be told apart from who is not answered.
-        let strangers = gone.iter().chain(&self.silent).any(|client| {
-            client.1 == Family::V4 && !wanted.silent.contains(client) && !wanted.entries.contains_key(client)
+        let gone: BTreeSet<_> = removed.chain(wanted.silent.difference(&self.silent)).cloned().collect();
+        let mut changes: Vec<_> = gone.iter().cloned().map(HostChange::Gone).collect();
+        // Who is a stranger now cannot be told apart from who is not answered; and whoever calls himself as
+        // one that is not answered is not looked for by his MAC address.
+        let hidden = gone.iter().chain(&self.silent).any(|client| {
+            let is_in_the_way = (open && client.1 == Family::V4) || client.0.mac().is_none();
+            is_in_the_way && !wanted.silent.contains(client) && !wanted.entries.contains_key(client)
         });
         let lines = wanted.entries.len() + wanted.silent.len();
         let wanted = &wanted.entries;
-        let mut stuck = self.foreign || self.lines > 2 * lines + Self::SPARE_LINES || (open && strangers);
+        let mut stuck = self.foreign || self.lines > 2 * lines + Self::SPARE_LINES || hidden;
         let mut new = BTreeSet::new();
         for (client, host) in wanted.iter().filter(|(client, host)| self.entries.get(client) != Some(host)) {
             let lost = |ip| self.spent.contains(&ip) || self.is_taken(ip, names) || !new.insert(ip);
@@ -115,10 +117,10 @@ impl Hosts {
                 stuck = true;
                 // The old line would go on answering with the old address.
                 if self.entries.get(client).is_some_and(|old| old.ip() != host.ip()) {
-                    changes.push(HostChange::Gone(*client));
+                    changes.push(HostChange::Gone(client.clone()));
                 }
             } else {
-                changes.push(HostChange::Set(*client, host.clone()));
+                changes.push(HostChange::Set(client.clone(), host.clone()));
             }
         }
         (changes, stuck)
@@ -138,7 +140,12 @@ impl Hosts {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Lease {
     /// Of DHCPv4.
-    V4(MacAddr),
+    V4 {
+        /// Of the device that asked last.
+        mac: MacAddr,
+        /// What it called itself.
+        client_id: Option<Identifier>,
+    },
     /// Of DHCPv6: the file has no MAC address.
     V6 {
         /// Client identifier, in hex with colons.
@@ -148,6 +155,13 @@ pub enum Lease {
         /// The name of the host's line that it was given by.
         name: Option<HostName>,
     },
+}
+
+impl Lease {
+    /// One of DHCPv4, whose holder did not call itself anything.
+    pub fn of(mac: MacAddr) -> Self {
+        Self::V4 { mac, client_id: None }
+    }
 }
 
 /// The files that a process reads when it starts.
@@ -221,7 +235,7 @@ impl fmt::Display for Action {
                 write!(f, "answer {} hosts anew, {gone} no longer", changes.len() - gone)
             }
             Self::WriteNames(names) => write!(f, "write the names of {} addresses", names.len()),
-            Self::Release(ip, Lease::V4(mac)) => write!(f, "release the lease of {ip} held by {mac}"),
+            Self::Release(ip, Lease::V4 { mac, .. }) => write!(f, "release the lease of {ip} held by {mac}"),
             Self::Release(ip, Lease::V6 { duid, .. }) => {
                 write!(f, "release the lease of {ip} held by the client {duid}")
             }
@@ -299,6 +313,7 @@ pub fn moved_leases(
 mod tests {
     use super::*;
     use crate::service::Offer;
+    use crate::types::Identity;
 
     #[test]
     fn a_lease_moves_with_its_address_to_another_mac_and_with_no_other_change() {
@@ -308,7 +323,7 @@ mod tests {
             let offer = Offer { ip, more: Vec::new(), name: name.parse().unwrap() };
             Host { offer: Some(offer), tag: "p".into() }
         };
-        let client = |n| (mac(n), Family::V6);
+        let client = |n| (mac(n).into(), Family::V6);
         let hosts = Hosts::fresh(BTreeMap::from([(client(1), host("a"))]));
         let lease = Lease::V6 { duid: "00:03".into(), iaid: 1, name: Some("a".parse().unwrap()) };
         let moved = |changes: &[HostChange]| {
@@ -317,5 +332,25 @@ mod tests {
         assert!(moved(&[HostChange::Gone(client(1)), HostChange::Set(client(2), host("a"))]));
         assert!(!moved(&[HostChange::Set(client(1), host("b"))]));
         assert!(!moved(&[HostChange::Gone(client(1))]));
+        let duid = (Identity::duid("00:03:0a").unwrap(), Family::V6);
+        assert!(moved(&[HostChange::Gone(client(1)), HostChange::Set(duid, host("a"))]));
+    }
+
+    #[test]
+    fn an_identifier_that_is_taken_away_stands_in_the_way_until_a_fresh_process() {
+        let client = |identity: &str| match identity.parse::<MacAddr>() {
+            Ok(mac) => (mac.into(), Family::V4),
+            Err(_) => (Identity::client_id(identity).unwrap(), Family::V4),
+        };
+        for (identity, stuck) in [("02:00:00:00:00:01", false), ("01:02:03", true)] {
+            let client = client(identity);
+            let host = Host { offer: None, tag: "p".into() };
+            let hosts = Hosts::fresh(BTreeMap::from([(client.clone(), host.clone())]));
+            let (changes, found) = hosts.changes_to(&Hosts::default(), &BTreeMap::new(), false);
+            assert_eq!((changes, found), (vec![HostChange::Gone(client.clone())], stuck), "{identity}");
+            let silent = Hosts::default().and_silent(BTreeSet::from([client.clone()]));
+            assert_eq!(silent.changes_to(&Hosts::default(), &BTreeMap::new(), false).1, stuck);
+            assert!(!silent.changes_to(&silent, &BTreeMap::new(), true).1, "it is to be silent");
+        }
     }
 }

@@ -8,8 +8,18 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::types::NetworkUid;
 
-/// Which link it is, and its MTU; `None`: there is none of the name.
-pub(super) type State = Option<(u32, u32)>;
+/// What matters of a link; `None`: there is none of the name.
+pub(super) type State = Option<Base>;
+
+/// A link that is there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Base {
+    /// Which it is.
+    pub(super) index: u32,
+    pub(super) mtu: u32,
+    /// See [`Link`](super::link::Link).
+    pub(super) default_vlan: Option<u16>,
+}
 
 /// By the link's name: who stands on it, and how each saw it last.
 #[derive(Default)]
@@ -62,16 +72,17 @@ mod tests {
     fn a_network_hears_once_of_what_it_has_not_seen() {
         let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
         let bases = Bases::default();
-        bases.stand("eth1", uid, Some((2, 1500)));
-        assert_eq!(bases.differs("eth1", Some((2, 1500))), []);
+        let base = |index, mtu| Some(Base { index, mtu, default_vlan: None });
+        bases.stand("eth1", uid, base(2, 1500));
+        assert_eq!(bases.differs("eth1", base(2, 1500)), []);
         assert_eq!(bases.differs("eth2", None), []);
-        assert_eq!(bases.differs("eth1", Some((2, 1400))), [uid]);
+        assert_eq!(bases.differs("eth1", base(2, 1400)), [uid]);
         assert_eq!(bases.differs("eth1", None), []);
         bases.stand("eth1", uid, None);
         bases.stand("eth2", uid, None);
-        assert_eq!(bases.differs("eth1", Some((3, 1500))), []);
+        assert_eq!(bases.differs("eth1", base(3, 1500)), []);
         assert_eq!(bases.all(), [uid]);
         bases.leave(uid);
-        assert_eq!(bases.differs("eth2", Some((3, 1500))), []);
+        assert_eq!(bases.differs("eth2", base(3, 1500)), []);
     }
 }

@@ -6,11 +6,11 @@ use std::path::PathBuf;
 
 use rtnetlink::Handle;
 
-use super::monitor::Monitor;
+use super::monitor::{Expected, Monitor};
 use super::netns::{self, Named, Netns};
 use super::ovs::Ovs;
 use super::removal::Removals;
-use super::{Error, NodeLink, ethtool, link, macvlan, observe, question};
+use super::{Error, NodeLink, ethtool, link, macvlan, observe, question, vlan};
 use crate::node::{Attached, Bridge, INNER_DEVICE, outer_device};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -49,21 +49,41 @@ impl Devices {
             return link::ensure_bridge(&self.handle, &bridge.name).await;
         }
         self.monitor.stand(&bridge.name, uid, None);
-        link::bridge(&self.handle, &bridge.name).await?;
-        self.monitor.leave(uid);
-        Ok(())
+        let found = self.bridge(&bridge.name, bridge.vlan).await;
+        match (&found, bridge.vlan) {
+            (Ok(_), None) => self.monitor.leave(uid),
+            (Ok(found), Some(_)) => self.monitor.stand(&bridge.name, uid, Some(found.base())),
+            // One that filters no more lets the device hear the guests of all VLANs.
+            (Err(_), Some(_)) => self.detach(uid).await?,
+            (Err(_), None) => {}
+        }
+        found.map(drop)
     }
 
-    /// The parent of a macvlan takes it along when it goes, in a namespace whose links nobody watches.
+    async fn detach(&self, uid: NetworkUid) -> Result<(), Error> {
+        let outer = outer_device(uid);
+        self.monitor.forget(&outer);
+        link::detach(&self.handle, &outer).await
+    }
+
+    /// The bridge of this name, if it can have this VLAN for one network.
+    async fn bridge(&self, name: &str, vlan: Option<u16>) -> Result<link::Link, Error> {
+        let bridge = link::bridge(&self.handle, name).await?;
+        vlan.map_or(Ok(()), |vlan| vlan::suits(&bridge, vlan))?;
+        Ok(bridge)
+    }
+
+    /// The parent of a macvlan takes it along when it goes, in a namespace whose links nobody watches; and
+    /// a bridge may cease to filter VLANs.
     pub(super) async fn stand(&self, uid: NetworkUid, wanted: Option<&Attached>) -> Result<(), Error> {
-        let Some(Attached::Macvlan(parent)) = wanted else {
+        let Some(Attached::Macvlan(base) | Attached::BridgeVlan { bridge: base, .. }) = wanted else {
             self.monitor.leave(uid);
             return Ok(());
         };
         // Twice: what happens after the first look is heard of, or seen.
         for _ in 0..2 {
-            let seen = link::get(&self.handle, parent).await?;
-            self.monitor.stand(parent, uid, seen.map(|link| (link.index, link.mtu)));
+            let seen = link::get(&self.handle, base).await?;
+            self.monitor.stand(base, uid, seen.as_ref().map(link::Link::base));
         }
         Ok(())
     }
@@ -71,22 +91,39 @@ impl Devices {
     pub(super) async fn create(&self, wanted: Wanted<'_>, attached: &Attached) -> Result<(), Error> {
         let netns = netns::open(wanted.uid)?;
         match attached {
-            Attached::Bridge(name) => self.create_pair(&netns, wanted, name).await,
+            Attached::Bridge(name) => self.create_pair(&netns, wanted, name, None).await,
+            Attached::BridgeVlan { bridge, vlan } => {
+                self.create_pair(&netns, wanted, bridge, Some(*vlan)).await
+            }
             Attached::Macvlan(parent) => self.create_macvlan(&netns, wanted, parent).await,
             Attached::Ovs { bridge, vlan } => self.create_plugged(&netns, wanted, bridge, *vlan).await,
         }
     }
 
-    async fn create_pair(&self, netns: &Netns, wanted: Wanted<'_>, bridge: &str) -> Result<(), Error> {
+    /// It goes up when it is in its VLAN.
+    async fn create_pair(
+        &self,
+        netns: &Netns,
+        wanted: Wanted<'_>,
+        bridge: &str,
+        vlan: Option<u16>,
+    ) -> Result<(), Error> {
         let Wanted { uid, label, mac, mtu } = wanted;
         let outer = outer_device(uid);
-        let bridge = link::bridge(&self.handle, bridge).await?;
+        let bridge = self.bridge(bridge, vlan).await?;
         self.delete(uid).await?;
         link::create_pair(&self.handle, &outer, netns, mac, mtu, Some(&bridge), Some(&bridge)).await?;
+        self.put(&outer, vlan).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
         link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
-        self.monitor.expect(&outer, uid, Some(bridge.index));
+        self.monitor.expect(&outer, Expected { uid, bridge: Some(bridge.index), vlan });
         Ok(())
+    }
+
+    async fn put(&self, outer: &str, vlan: Option<u16>) -> Result<(), Error> {
+        let Some(vlan) = vlan else { return Ok(()) };
+        let port = link::get(&self.handle, outer).await?.ok_or_else(|| Error::NoLink(outer.to_owned()))?;
+        vlan::put(&self.handle, &port, vlan).await
     }
 
     /// A port of Open vSwitch once it is whole.
@@ -120,7 +157,7 @@ impl Devices {
     ) -> Result<(), Error> {
         netns.run(|| ethtool::checksums_in_software(INNER_DEVICE)).await?.map_err(Error::Offload)?;
         self.ovs.plug(uid, mac, bridge, vlan).await?;
-        self.monitor.expect(&outer_device(uid), uid, None);
+        self.monitor.expect(&outer_device(uid), Expected { uid, bridge: None, vlan: None });
         Ok(())
     }
 
@@ -160,18 +197,31 @@ impl Devices {
     pub(super) async fn attach(&self, uid: NetworkUid, attached: &Attached) -> Result<(), Error> {
         self.monitor.forget(&outer_device(uid));
         match attached {
-            Attached::Bridge(bridge) => self.attach_to_bridge(uid, bridge).await,
+            Attached::Bridge(bridge) => self.attach_to_bridge(uid, bridge, None).await,
+            Attached::BridgeVlan { bridge, vlan } => self.attach_to_bridge(uid, bridge, Some(*vlan)).await,
             Attached::Macvlan(_) => Ok(()),
             Attached::Ovs { bridge, vlan } => self.attach_to_ovs(uid, bridge, *vlan).await,
         }
     }
 
-    async fn attach_to_bridge(&self, uid: NetworkUid, bridge: &str) -> Result<(), Error> {
-        let bridge = link::bridge(&self.handle, bridge).await?;
+    async fn attach_to_bridge(&self, uid: NetworkUid, bridge: &str, vlan: Option<u16>) -> Result<(), Error> {
+        let bridge = self.bridge(bridge, vlan).await?;
         let outer = outer_device(uid);
         self.ovs.unplug(uid).await?;
-        link::attach(&self.handle, &outer, &bridge).await?;
-        self.monitor.expect(&outer, uid, Some(bridge.index));
+        if vlan.is_some() {
+            // Not for a moment in another one.
+            link::set_down(&self.handle, &outer).await?;
+            link::attach(&self.handle, &outer, &bridge).await?;
+            self.put(&outer, vlan).await?;
+            link::set_up(&self.handle, &outer).await?;
+        } else {
+            // It gets what ports have by default when it comes.
+            if bridge.default_vlan.is_some() {
+                link::detach(&self.handle, &outer).await?;
+            }
+            link::attach(&self.handle, &outer, &bridge).await?;
+        }
+        self.monitor.expect(&outer, Expected { uid, bridge: Some(bridge.index), vlan });
         Ok(())
     }
 
@@ -217,7 +267,7 @@ impl Devices {
 
     pub(super) async fn node_link(&self, attached: &Attached) -> Result<Option<NodeLink>, Error> {
         let found = match attached {
-            Attached::Bridge(name) => {
+            Attached::Bridge(name) | Attached::BridgeVlan { bridge: name, .. } => {
                 self.monitor.heed(name);
                 match link::bridge(&self.handle, name).await {
                     Err(Error::BridgeMissing(_)) => return Ok(None),
@@ -230,10 +280,11 @@ impl Devices {
             }
             Attached::Ovs { bridge, .. } => {
                 self.ovs.has(bridge).await?;
-                return Ok(Some(NodeLink { up: true, mtu: None }));
+                return Ok(Some(NodeLink { up: true, mtu: None, filters_vlans: false }));
             }
         };
-        Ok(Some(NodeLink { up: found.up, mtu: Some(found.mtu) }))
+        let filters_vlans = found.default_vlan.is_some();
+        Ok(Some(NodeLink { up: found.up, mtu: Some(found.mtu), filters_vlans }))
     }
 }
 

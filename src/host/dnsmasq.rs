@@ -22,7 +22,7 @@ use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
 use super::survey::survey;
-use super::{Applied, Error, Refused, Said, files};
+use super::{Applied, Error, Refused, Said, files, orphans};
 use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease, Record};
 use crate::node::Family;
 use crate::types::NetworkUid;
@@ -118,8 +118,10 @@ impl Driver {
         let output = output.map_err(|e| Error::Start { message: e.to_string() })?;
         let process = daemon(uid, &layout, &netns, binary).filter(|_| output.status.success());
         let Some(process) = process.filter(|process| process.argv == argv) else {
+            orphans::of_failure();
             return Err(Error::Start { message: complaint(&output, &layout.log(), log) });
         };
+        orphans::of_daemon(process.pid);
         let process = self.processes.watch(process)?;
         drop(starting);
         Line::open(&netns).await?.barrier(&process).await?;
@@ -233,8 +235,8 @@ fn complaint(output: &Output, log: &Path, offset: u64) -> String {
 
 /// All files as a process finds them that is about to start. None runs.
 fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
-    let answered = files.hosts.iter().map(|(client, host)| HostChange::Set(*client, host.clone()));
-    let new: Vec<_> = answered.chain(files.silent.iter().copied().map(HostChange::Gone)).collect();
+    let answered = files.hosts.iter().map(|(client, host)| HostChange::Set(client.clone(), host.clone()));
+    let new: Vec<_> = answered.chain(files.silent.iter().cloned().map(HostChange::Gone)).collect();
     let written = [
         (layout.hosts(), FIRST, dnsmasq::hosts_text(&new)),
         (layout.options(), FIRST, dnsmasq::options_text(&files.options)),
@@ -303,9 +305,12 @@ fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
         let text = files::read(file).unwrap_or_default();
         let line = text.lines().nth(refusal.line.wrapping_sub(1)).unwrap_or_default();
         let is_host = file.parent() == Some(&layout.hosts());
-        let mac = line.split(',').next().and_then(|mac| mac.parse().ok()).filter(|_| is_host);
-        let message = if mac.is_some() { refusal.message } else { format!("{}: {line}", refusal.message) };
-        Refused { mac, message }
+        let identity = dnsmasq::identity_of(line).filter(|_| is_host);
+        let message = match identity {
+            Some(_) => refusal.message,
+            None => format!("{}: {line}", refusal.message),
+        };
+        Refused { identity, message }
     });
     Ok(Applied { refused: refused.collect(), ..Applied::default() })
 }
@@ -328,6 +333,7 @@ pub(super) fn said(log: &Path, from: Option<u64>) -> Result<Said, Error> {
     Ok(Said {
         without_address: dnsmasq::without_address(lines),
         declined: dnsmasq::declined(lines),
+        messages: dnsmasq::messages(lines),
         // What came in between is read twice.
         end: end.saturating_sub(rest.len() as u64),
     })

@@ -9,8 +9,8 @@ use tokio::sync::{Notify, mpsc};
 use super::{Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor};
 use crate::dnsmasq::Lease;
 use crate::foreign::Heard;
-use crate::node::{Action, Attached, Rule, Segment};
-use crate::types::{MacAddr, NetworkUid};
+use crate::node::{Action, Attached, Newcomer, Rule, Segment};
+use crate::types::{Identifier, MacAddr, NetworkUid};
 
 /// Records actions instead of doing them.
 #[derive(Debug, Default)]
@@ -85,7 +85,7 @@ impl Host for DryRun {
     }
 
     async fn link(&self, _attached: &Attached) -> Result<Option<NodeLink>, Error> {
-        Ok(Some(NodeLink { up: true, mtu: Some(1500) }))
+        Ok(Some(NodeLink { up: true, mtu: Some(1500), filters_vlans: false }))
     }
 
     fn links_changed(&self) -> Arc<Notify> {
@@ -115,6 +115,14 @@ impl Host for DryRun {
 
     async fn solicitors(&self, _uid: NetworkUid, _duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
         Ok(Vec::new())
+    }
+
+    async fn newcomers(
+        &self,
+        _uid: NetworkUid,
+        _duids: &BTreeSet<Identifier>,
+    ) -> Result<mpsc::Receiver<Newcomer>, Error> {
+        Ok(mpsc::channel(1).1)
     }
 
     async fn ask(&self, _uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {

@@ -86,6 +86,24 @@ pub enum Error {
     /// By its name.
     #[error("interface {0} is not a bridge")]
     NotABridge(String),
+    /// By its name.
+    #[error(
+        "bridge {0} does not filter VLANs: turn that on (ip link set {0} type bridge vlan_filtering 1), or map the physical network to a bridge for each VLAN, like bridge:br-{{vlan}}"
+    )]
+    NoVlans(String),
+    /// Ports that are said nothing of have it.
+    #[error(
+        "VLAN {vlan} is the default of bridge {bridge}, which its untagged ports are in: give it another one (ip link set {bridge} type bridge vlan_default_pvid 0)"
+    )]
+    DefaultVlan {
+        /// By its name.
+        bridge: String,
+        /// Which.
+        vlan: u16,
+    },
+    /// Of a port of a bridge, by its name.
+    #[error("cannot read the VLANs of {0}")]
+    ReadVlans(String, #[source] io::Error),
     /// The parent of a macvlan, somebody else's to make.
     #[error("there is no interface {0} on this node")]
     ParentMissing(String),

@@ -6,12 +6,13 @@
 use futures::TryStreamExt;
 use nix::errno::Errno;
 use rtnetlink::packet_route::link::{
-    InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags, LinkInfo,
-    LinkMessage, MacVlanMode,
+    InfoBridge, InfoData, InfoKind, InfoMacVlan, InfoVeth, LinkAttribute, LinkExtentMask, LinkFlags,
+    LinkInfo, LinkMessage, MacVlanMode,
 };
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
 use super::Error;
+use super::base::Base;
 use super::netns::Netns;
 use crate::node::INNER_DEVICE;
 use crate::types::{MacAddr, NetworkUid};
@@ -38,6 +39,8 @@ pub(super) struct Link {
     pub(super) peer: Option<u32>,
     pub(super) alias: String,
     pub(super) is_bridge: bool,
+    /// Of a bridge that filters VLANs: the one that ports have by default, 0 for none.
+    pub(super) default_vlan: Option<u16>,
     /// Of a macvlan: whom of its parent's it speaks to.
     pub(super) macvlan: Option<MacVlanMode>,
     /// A bridge made by us.
@@ -78,6 +81,23 @@ impl Link {
             _ => None,
         });
         self.macvlan = mode.filter(|_| is_macvlan);
+        let bridge = info.iter().find_map(|info| match info {
+            LinkInfo::Data(InfoData::Bridge(data)) => Some(data),
+            _ => None,
+        });
+        self.default_vlan =
+            bridge.filter(|data| data.contains(&InfoBridge::VlanFiltering(true))).map(|data| {
+                let default = data.iter().find_map(|data| match data {
+                    InfoBridge::VlanDefaultPvid(vlan) => Some(*vlan),
+                    _ => None,
+                });
+                default.unwrap_or(0)
+            });
+    }
+
+    /// What whoever stands on it looks at.
+    pub(super) fn base(&self) -> Base {
+        Base { index: self.index, mtu: self.mtu, default_vlan: self.default_vlan }
     }
 
     /// The network whose outer device this is.
@@ -200,6 +220,21 @@ pub(super) async fn attach(handle: &Handle, name: &str, bridge: &Link) -> Result
     }
     let message = LinkUnspec::new_with_name(name).controller(bridge.index);
     change(handle, name, message.build()).await
+}
+
+/// Takes it out of its bridge, if it is there.
+pub(super) async fn detach(handle: &Handle, name: &str) -> Result<(), Error> {
+    match get(handle, name).await? {
+        Some(port) if port.controller.is_some() => {
+            change(handle, name, LinkUnspec::new_with_name(name).nocontroller().build()).await
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Sets it down.
+pub(super) async fn set_down(handle: &Handle, name: &str) -> Result<(), Error> {
+    change(handle, name, LinkUnspec::new_with_name(name).down().build()).await
 }
 
 /// Sets the MTU.

@@ -13,23 +13,23 @@ use super::dnsmasq::{self, Driver};
 use super::firewall::Firewall;
 use super::machine::blocking;
 use super::metadata::Listeners;
-use super::monitor::Monitor;
+use super::monitor::{Expected, Monitor};
 use super::netns::{self, Named, Netns};
 use super::ovs::{Ears, Ovs};
 use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, link, machine, neighbour, nft,
-    observe, overhear, probe, question, route, solicit, survey,
+    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, kernel, link, machine, neighbour,
+    newcomers, nft, observe, overhear, probe, question, route, solicit, survey, vlan,
 };
 use crate::dnsmasq::{self as server, Layout, Lease};
 use crate::foreign::Heard;
 use crate::node::{
-    Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Rule, Segment, Sysctl, outer_device,
+    Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Newcomer, Rule, Segment, Sysctl, outer_device,
 };
 use crate::proxy::Proxy;
-use crate::types::{MacAddr, NetworkUid};
+use crate::types::{Identifier, MacAddr, NetworkUid};
 
 /// More than one for each network that a node can have.
 const EVENTS: usize = 65_536;
@@ -38,8 +38,7 @@ const EVENTS: usize = 65_536;
 pub const OVS_SOCKET: &str = "/run/openvswitch/db.sock";
 
 /// Have the kernel tell others of a device's addresses.
-const NOTIFY: [&str; 2] =
-    ["/proc/sys/net/ipv4/conf/all/arp_notify", "/proc/sys/net/ipv6/conf/all/ndisc_notify"];
+const NOTIFY: [&str; 2] = ["net/ipv4/conf/all/arp_notify", "net/ipv6/conf/all/ndisc_notify"];
 
 /// The namespaces, links, rules, files and processes of the machine it runs on.
 pub struct LinuxHost {
@@ -127,22 +126,28 @@ impl LinuxHost {
     /// The bridge that is asked for, if it is there.
     async fn observe_bridge(
         &self,
-        name: Option<&str>,
+        wanted: Option<&Attached>,
         port_of: Option<&link::Link>,
     ) -> Result<Option<Bridge>, Error> {
-        let Some(name) = name else { return Ok(None) };
+        let Some((wanted, name)) = wanted.and_then(|wanted| Some((wanted, wanted.bridge()?))) else {
+            return Ok(None);
+        };
         let found = match port_of {
             Some(bridge) if bridge.name == name => Some(bridge.clone()),
             _ => link::get(&self.devices.handle, name).await?,
         };
         let bridge = found.filter(|link| link.is_bridge);
-        Ok(bridge.map(|link| Bridge { name: link.name, ours: link.ours }))
+        let vlan = |link: &link::Link| match wanted {
+            Attached::BridgeVlan { vlan, .. } => vlan::suits(link, *vlan).ok().map(|()| *vlan),
+            _ => None,
+        };
+        Ok(bridge.map(|link| Bridge { vlan: vlan(&link), name: link.name, ours: link.ours }))
     }
 
     async fn set_sysctl(uid: NetworkUid, sysctl: Sysctl) -> Result<(), Error> {
         let write = move || {
-            let path = observe::sysctl_path(sysctl);
-            let written = std::fs::write(&path, sysctl.value()).or_else(files::absent_is_fine);
+            let path = format!("net/{}", sysctl.path());
+            let written = kernel::set(&path, sysctl.value()).or_else(files::absent_is_fine);
             written.map_err(|e| Error::SetSysctl(path, e))
         };
         netns::open(uid)?.run(write).await?
@@ -198,13 +203,6 @@ impl LinuxHost {
     }
 }
 
-fn bridge_of(attached: Option<&Attached>) -> Option<&str> {
-    match attached {
-        Some(Attached::Bridge(name)) => Some(name),
-        _ => None,
-    }
-}
-
 impl Host for LinuxHost {
     async fn networks(&self) -> Result<BTreeSet<NetworkUid>, Error> {
         let state = self.state.clone();
@@ -247,14 +245,19 @@ impl Host for LinuxHost {
         // A port of Open vSwitch's has a master that is none.
         let port_of = port_of.filter(|link| link.is_bridge);
         let port = self.devices.ovs.look(uid, wanted, outer_end.is_some()).await;
-        let place =
-            observe::Place { port_of: port_of.as_ref(), parent: parent.as_ref(), port: port.as_ref() };
+        let vlans = observe::vlans(outer_end.as_ref(), port_of.as_ref()).await?;
+        let in_bridge = port_of.as_ref().map(|bridge| (bridge, &vlans));
+        let place = observe::Place { port_of: in_bridge, parent: parent.as_ref(), port: port.as_ref() };
         let device = observe::device(&inside, outer_end.as_ref(), &place);
         if device.as_ref().is_some_and(|device| device.up) && (port_of.is_some() || port.is_some()) {
+            let vlan = match device.as_ref().and_then(|device| device.attached.as_ref()) {
+                Some(Attached::BridgeVlan { vlan, .. }) => Some(*vlan),
+                _ => None,
+            };
             let bridge = port_of.as_ref().map(|bridge| bridge.index);
-            self.devices.monitor.expect(&outer, uid, bridge);
+            self.devices.monitor.expect(&outer, Expected { uid, bridge, vlan });
         }
-        let bridge = self.observe_bridge(bridge_of(wanted), port_of.as_ref()).await?;
+        let bridge = self.observe_bridge(wanted, port_of.as_ref()).await?;
         let namespace = namespace.or(netns.map(|_| inside.namespace));
         Ok(Segment { namespace, bridge, device, server, metadata })
     }
@@ -313,7 +316,7 @@ impl Host for LinuxHost {
     /// device's neighbours.
     async fn announce(&self, uid: NetworkUid) -> Result<(), Error> {
         let Named::Namespace(netns) = netns::find(uid)? else { return Ok(()) };
-        let wish = |path| std::fs::write(path, "1").or_else(files::absent_is_fine).map_err(|e| (path, e));
+        let wish = |path| kernel::set(path, "1").or_else(files::absent_is_fine).map_err(|e| (path, e));
         let wished = netns.run(move || NOTIFY.into_iter().try_for_each(wish)).await?;
         wished.map_err(|(path, e)| Error::SetSysctl(path.to_owned(), e))?;
         let handle = netns.connect().await?;
@@ -364,6 +367,14 @@ impl Host for LinuxHost {
 
     async fn solicitors(&self, uid: NetworkUid, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
         solicit::listen(&netns::open(uid)?, duids).await
+    }
+
+    async fn newcomers(
+        &self,
+        uid: NetworkUid,
+        duids: &BTreeSet<Identifier>,
+    ) -> Result<mpsc::Receiver<Newcomer>, Error> {
+        newcomers::listen(&netns::open(uid)?, duids).await
     }
 
     async fn sweep_bridges(&self, wanted: &BTreeSet<String>) -> Result<(), Error> {

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::FlockOperation;
 
-use super::Error;
 use super::netns::FileId;
+use super::{Error, kernel};
 
 const LOCK: &str = "/run/kube-dhcp/agent.lock";
 const INOTIFY_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
@@ -63,7 +63,7 @@ pub fn ensure_inotify_instances(networks: usize) -> Result<(), Error> {
     if limit >= wanted {
         return Ok(());
     }
-    let raised = fs::write(INOTIFY_INSTANCES, wanted.next_power_of_two().to_string());
+    let raised = kernel::set("fs/inotify/max_user_instances", &wanted.next_power_of_two().to_string());
     raised.map_err(|source| Error::InotifyLimit { limit, wanted, source })
 }
 
@@ -108,8 +108,8 @@ pub(super) async fn disable_ipv6(device: &str) -> Result<(), Error> {
     if !has_ipv6() {
         return Ok(());
     }
-    let path: PathBuf = [IPV6, "conf", device, "disable_ipv6"].iter().collect();
-    blocking(move || fs::write(&path, "1").map_err(|e| Error::SetSysctl(path.display().to_string(), e))).await
+    let path = format!("net/ipv6/conf/{device}/disable_ipv6");
+    blocking(move || kernel::set(&path, "1").map_err(|e| Error::SetSysctl(path, e))).await
 }
 
 /// Where dnsmasq is, and which file that is.
@@ -119,12 +119,22 @@ pub(super) fn find_dnsmasq() -> Result<(PathBuf, FileId), Error> {
 
 /// The version of dnsmasq, such as 2.90, if it says one.
 pub fn dnsmasq_version() -> Option<String> {
-    let (path, _) = find_dnsmasq().ok()?;
+    let said = version_of("dnsmasq")?;
+    Some(said.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?.to_owned())
+}
+
+/// The version of iptables and which of the kernel's two firewalls it is for, such as `1.8.9 (nf_tables)`.
+pub fn iptables_version() -> Option<String> {
+    Some(version_of("iptables")?.strip_prefix("iptables v")?.to_owned())
+}
+
+/// The beginning of the first line of what it says.
+fn version_of(program: &str) -> Option<String> {
+    let (path, _) = find_program(program)?;
     let _starting = super::gate::starting();
     let output = std::process::Command::new(path).arg("--version").output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    let version = text.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?;
-    Some(version.chars().take(32).collect())
+    Some(text.lines().next()?.trim().chars().take(64).collect())
 }
 
 /// Where a program is, and which file that is.

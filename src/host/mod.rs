@@ -14,6 +14,7 @@ mod ethtool;
 mod files;
 mod firewall;
 mod gate;
+mod kernel;
 mod link;
 mod linux;
 mod machine;
@@ -23,8 +24,10 @@ mod monitor;
 mod neighbour;
 mod netlink;
 mod netns;
+mod newcomers;
 mod nft;
 mod observe;
+mod orphans;
 mod overhear;
 mod ovs;
 mod packet;
@@ -36,6 +39,7 @@ mod removal;
 mod route;
 mod solicit;
 mod survey;
+mod vlan;
 mod writes;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -45,10 +49,10 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::dnsmasq::Lease;
+use crate::dnsmasq::{Lease, Message};
 use crate::foreign::Heard;
-use crate::node::{Action, Attached, Rule, Segment};
-use crate::types::{MacAddr, NetworkUid};
+use crate::node::{Action, Attached, Newcomer, Rule, Segment};
+use crate::types::{Identifier, Identity, MacAddr, NetworkUid};
 
 pub use device::Attaching;
 pub use dnsmasq::{kept_hosts, kept_networks};
@@ -57,7 +61,7 @@ pub use error::Error;
 pub use files::read as read_text;
 pub use linux::{LinuxHost, OVS_SOCKET};
 pub use machine::{
-    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6,
+    AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6, iptables_version,
     raise_descriptor_limit,
 };
 pub use question::{Asked, Reply};
@@ -115,6 +119,14 @@ pub trait Host: Send + Sync + 'static {
         duids: &BTreeSet<String>,
     ) -> impl Future<Output = Result<Vec<Solicitor>, Error>> + Send;
 
+    /// Guests with one of these identifiers that say anything to a network's server of DHCPv6 from now on,
+    /// for as long as there is its device.
+    fn newcomers(
+        &self,
+        uid: NetworkUid,
+        duids: &BTreeSet<Identifier>,
+    ) -> impl Future<Output = Result<mpsc::Receiver<Newcomer>, Error>> + Send;
+
     /// What a network's server answers to a guest's questions, by its address.
     fn ask(
         &self,
@@ -144,6 +156,8 @@ pub struct NodeLink {
     pub up: bool,
     /// In bytes, where it is one for all that are attached.
     pub mtu: Option<u32>,
+    /// It is a Linux bridge that keeps VLANs apart.
+    pub filters_vlans: bool,
 }
 
 /// What came of an action that succeeded.
@@ -160,8 +174,10 @@ pub struct Applied {
 pub struct Said {
     /// The identifiers of clients of DHCPv6 that got no address because all of theirs are leased.
     pub without_address: BTreeSet<String>,
-    /// Addresses that their guests declined.
-    pub declined: BTreeSet<IpAddr>,
+    /// Addresses that their guests declined, and by which device, as far as that is told.
+    pub declined: BTreeMap<IpAddr, Option<MacAddr>>,
+    /// All of its words.
+    pub messages: Vec<Message>,
     /// Where its log ends.
     pub end: u64,
 }
@@ -181,7 +197,7 @@ pub struct Solicitor {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     /// The port it was for; `None`: it was an option or a name.
-    pub mac: Option<MacAddr>,
+    pub identity: Option<Identity>,
     /// dnsmasq's words, and the line where they do not name it.
     pub message: String,
 }

@@ -8,7 +8,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use futures::StreamExt;
 use futures::channel::mpsc::UnboundedReceiver;
 use rtnetlink::packet_core::{NetlinkMessage, NetlinkPayload};
-use rtnetlink::packet_route::RouteNetlinkMessage;
+use rtnetlink::packet_route::link::LinkMessage;
+use rtnetlink::packet_route::{AddressFamily, RouteNetlinkMessage};
 use rtnetlink::sys::SocketAddr;
 use rtnetlink::{Handle, MulticastGroup};
 use tokio::sync::{Notify, mpsc};
@@ -16,12 +17,23 @@ use tokio::task::JoinHandle;
 
 use super::base::{Bases, State};
 use super::link::{self, Link};
+use super::vlan::{self, Vlans};
 use crate::types::NetworkUid;
 
 type Messages = UnboundedReceiver<(NetlinkMessage<RouteNetlinkMessage>, SocketAddr)>;
 
-/// The devices by name, each with its network and the bridge it was seen in, if its kind is in one.
-type Devices = Mutex<HashMap<String, (NetworkUid, Option<u32>)>>;
+/// By name.
+type Devices = Mutex<HashMap<String, Expected>>;
+
+/// How a device is to be: up, and this.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expected {
+    pub(super) uid: NetworkUid,
+    /// The bridge it was seen in, if its kind is in one.
+    pub(super) bridge: Option<u32>,
+    /// Its VLAN there, if it has one of its own.
+    pub(super) vlan: Option<u16>,
+}
 
 /// Links of others that somebody wants to hear of.
 #[derive(Default)]
@@ -88,9 +100,9 @@ impl Monitor {
         self.bases.leave(uid);
     }
 
-    /// From now on this device is to be up, and in this bridge.
-    pub(super) fn expect(&self, name: &str, uid: NetworkUid, bridge: Option<u32>) {
-        lock(&self.devices).insert(name.to_owned(), (uid, bridge));
+    /// From now on this device is to be so.
+    pub(super) fn expect(&self, name: &str, expected: Expected) {
+        lock(&self.devices).insert(name.to_owned(), expected);
     }
 
     /// What happens to it from now on is our doing.
@@ -105,7 +117,7 @@ impl Drop for Monitor {
     }
 }
 
-fn lock(devices: &Devices) -> MutexGuard<'_, HashMap<String, (NetworkUid, Option<u32>)>> {
+fn lock(devices: &Devices) -> MutexGuard<'_, HashMap<String, Expected>> {
     devices.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -126,14 +138,18 @@ async fn watch(mut messages: Messages, handle: Handle, watched: Watched, events:
             bases.all().into_iter().for_each(|uid| super::tell(&events, uid));
             continue;
         }
-        let Some((link, deleted)) = told(message) else { continue };
-        let state = (!deleted).then_some((link.index, link.mtu));
-        bases.differs(&link.name, state).into_iter().for_each(|uid| super::tell(&events, uid));
-        let Some((name, uid)) = suspect(link, deleted, &devices) else { continue };
+        let Some(told) = told(message) else { continue };
+        // What a bridge tells of its ports is not all there is of them.
+        if !told.by_bridge {
+            let state = (!told.deleted).then(|| told.link.base());
+            bases.differs(&told.link.name, state).into_iter().for_each(|uid| super::tell(&events, uid));
+        }
+        let Some((name, uid)) = suspect(told, &devices) else { continue };
         // Messages of our own doing may come late: what counts is how it is now.
-        let now = link::get(&handle, &name).await.ok().flatten();
         let expected = lock(&devices).get(&name).copied();
-        if expected.is_some_and(|(_, bridge)| !now.is_some_and(|link| is_well(&link, bridge))) {
+        if let Some(expected) = expected
+            && !is_well_now(&handle, &name, expected).await
+        {
             lock(&devices).remove(&name);
             super::tell(&events, uid);
         }
@@ -142,28 +158,49 @@ async fn watch(mut messages: Messages, handle: Handle, watched: Watched, events:
 
 /// The kernel had more to say than there was room for: what was lost may be of any device.
 fn suspect_all(devices: &Devices, events: &mpsc::Sender<NetworkUid>) {
-    for (uid, _) in lock(devices).values() {
-        super::tell(events, *uid);
+    for expected in lock(devices).values() {
+        super::tell(events, expected.uid);
     }
 }
 
-/// What a message tells of a link, and whether it is its end.
-fn told(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<(Link, bool)> {
-    match message.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Some((Link::from(link), false)),
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(link)) => Some((Link::from(link), true)),
-        _ => None,
-    }
+/// What a message tells of a link.
+struct Told {
+    message: LinkMessage,
+    link: Link,
+    deleted: bool,
+    /// It is of the link as a port.
+    by_bridge: bool,
+}
+
+fn told(message: NetlinkMessage<RouteNetlinkMessage>) -> Option<Told> {
+    let (message, deleted) = match message.payload {
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(message)) => (message, false),
+        NetlinkPayload::InnerMessage(RouteNetlinkMessage::DelLink(message)) => (message, true),
+        _ => return None,
+    };
+    let by_bridge = message.header.interface_family == AddressFamily::Bridge;
+    Some(Told { link: Link::from(message.clone()), message, deleted, by_bridge })
 }
 
 /// A device of ours of which something bad is told.
-fn suspect(link: Link, deleted: bool, devices: &Devices) -> Option<(String, NetworkUid)> {
-    let (uid, bridge) = lock(devices).get(&link.name).copied()?;
-    (deleted || !is_well(&link, bridge)).then_some((link.name, uid))
+fn suspect(told: Told, devices: &Devices) -> Option<(String, NetworkUid)> {
+    let Expected { uid, bridge, vlan } = lock(devices).get(&told.link.name).copied()?;
+    let moved = |vlan| told.by_bridge && !vlan::tells_only(&told.message, vlan);
+    let bad = told.deleted || !is_well(&told.link, bridge) || vlan.is_some_and(moved);
+    bad.then_some((told.link.name, uid))
 }
 
 fn is_well(link: &Link, bridge: Option<u32>) -> bool {
     link.up && (bridge.is_none() || link.controller == bridge)
+}
+
+async fn is_well_now(handle: &Handle, name: &str, expected: Expected) -> bool {
+    let Ok(Some(link)) = link::get(handle, name).await else { return false };
+    let in_vlan = match expected.vlan {
+        Some(vlan) => vlan::of(&link).await.is_ok_and(|vlans| vlans == Vlans::from([(vlan, true)])),
+        None => true,
+    };
+    in_vlan && is_well(&link, expected.bridge)
 }
 
 #[cfg(test)]
@@ -174,7 +211,10 @@ mod tests {
     async fn lost_messages_are_an_event_of_every_network() {
         let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
         let handle = rtnetlink::new_connection().unwrap().1;
-        let devices = Arc::new(Mutex::new(HashMap::from([("kd1".to_owned(), (uid, Some(1)))])));
+        let devices = Arc::new(Mutex::new(HashMap::from([(
+            "kd1".to_owned(),
+            Expected { uid, bridge: Some(1), vlan: None },
+        )])));
         let (sender, mut events) = mpsc::channel(1);
         let (lost, messages) = futures::channel::mpsc::unbounded();
         let payload = NetlinkPayload::Overrun(Vec::new());

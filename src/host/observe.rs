@@ -16,6 +16,7 @@ use super::metadata::There;
 use super::netns::{self, LOOPBACK, Netns};
 use super::ovs::Port;
 use super::process::Process;
+use super::vlan::{self, Vlans};
 use super::{Error, files, firewall, machine, metadata, neighbour, nft, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
 use crate::node::{Attached, Device, Family, INNER_DEVICE, Namespace, Sysctl};
@@ -85,8 +86,8 @@ pub(super) fn sysctl_path(sysctl: Sysctl) -> String {
 
 /// What is there on the node of a device.
 pub(super) struct Place<'a> {
-    /// What the outer end is a port of, as the kernel says.
-    pub(super) port_of: Option<&'a Link>,
+    /// What the outer end is a port of, as the kernel says, and its VLANs there.
+    pub(super) port_of: Option<(&'a Link, &'a Vlans)>,
     /// What the device is a macvlan of.
     pub(super) parent: Option<&'a Link>,
     /// The port in Open vSwitch, and where, if it is as it shall be.
@@ -107,7 +108,7 @@ pub(super) fn device(inside: &Inside, outer: Option<&Link>, place: &Place<'_>) -
     let attached = match (parent, port) {
         (Some(parent), _) => Some(Attached::Macvlan(parent.name.clone())),
         (None, Some(port)) => port.attached.clone(),
-        (None, None) => port_of.map(|bridge| Attached::Bridge(bridge.name.clone())),
+        (None, None) => port_of.and_then(|(bridge, vlans)| vlan::attached(bridge, vlans)),
     };
     Some(Device {
         mac,
@@ -133,6 +134,14 @@ pub(super) async fn outside(handle: &Handle, name: &str) -> Result<(Option<Link>
         None => None,
     };
     Ok((outer, bridge))
+}
+
+/// What a bridge that filters VLANs has of a port.
+pub(super) async fn vlans(port: Option<&Link>, bridge: Option<&Link>) -> Result<Vlans, Error> {
+    match (port, bridge.and_then(|bridge| bridge.default_vlan)) {
+        (Some(port), Some(_)) => vlan::of(port).await,
+        _ => Ok(Vlans::new()),
+    }
 }
 
 /// The node's interface that an inner device is a macvlan of.

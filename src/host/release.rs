@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use super::Error;
 use super::netns::Netns;
 use crate::dnsmasq::{self, Lease, Record};
-use crate::types::{MacAddr, NetworkUid};
+use crate::types::{Identifier, MacAddr, NetworkUid};
 use crate::wire::{dhcpv4, dhcpv6};
 
 /// Tells the `server` of network `uid` that a lease is given back. From `server` itself: whose
@@ -19,10 +19,9 @@ pub(super) async fn release(
     server: IpAddr,
     record: &Record,
 ) -> Result<(), Error> {
-    let client_id = record.client_id.as_deref();
     let (from, to, message) = match (&record.lease, server, record.ip) {
-        (Lease::V4(mac), IpAddr::V4(own), IpAddr::V4(ip)) => {
-            (0, dhcpv4::SERVER_PORT, v4_message(*mac, ip, own, client_id))
+        (Lease::V4 { mac, client_id }, IpAddr::V4(own), IpAddr::V4(ip)) => {
+            (0, dhcpv4::SERVER_PORT, v4_message(*mac, ip, own, client_id.as_ref()))
         }
         (Lease::V6 { duid, iaid, .. }, IpAddr::V6(_), IpAddr::V6(ip)) => {
             let message = v6_message(&octets(duid), *iaid, ip, &dnsmasq::server_duid(uid));
@@ -38,13 +37,11 @@ pub(super) async fn release(
 }
 
 /// RFC 2131 §4.4.6. Without a client identifier dnsmasq goes by the MAC address, and finds one lease of it.
-fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr, client_id: Option<&str>) -> Vec<u8> {
+fn v4_message(mac: MacAddr, ip: Ipv4Addr, server: Ipv4Addr, client_id: Option<&Identifier>) -> Vec<u8> {
     const RELEASE: u8 = 7;
-    let (server, client_id) = (server.octets(), client_id.map(octets).unwrap_or_default());
+    let server = server.octets();
     let mut options = vec![(dhcpv4::MESSAGE_TYPE, &[RELEASE][..]), (dhcpv4::SERVER_IDENTIFIER, &server)];
-    if !client_id.is_empty() {
-        options.push((dhcpv4::CLIENT_IDENTIFIER, &client_id));
-    }
+    options.extend(client_id.map(|id| (dhcpv4::CLIENT_IDENTIFIER, id.octets())));
     dhcpv4::request(mac, ip, [0; 4], &options)
 }
 
@@ -91,7 +88,7 @@ mod tests {
         );
         assert_eq!(options.get(OptionCode::ServerIdentifier), Some(&DhcpOption::ServerIdentifier(server)));
         assert_eq!(options.get(OptionCode::ClientIdentifier), None);
-        let bytes = v4_message(mac, ip, server, Some("01:02"));
+        let bytes = v4_message(mac, ip, server, Identifier::new(&[1, 2]).as_ref());
         let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
         let client = Some(&DhcpOption::ClientIdentifier(vec![1, 2]));
         assert_eq!(message.opts().get(OptionCode::ClientIdentifier), client);
@@ -101,7 +98,7 @@ mod tests {
     fn the_longest_client_identifier_is_sent_whole() {
         let (mac, ip) = (MacAddr::local([1; 5]), Ipv4Addr::new(10, 0, 0, 5));
         let client: Vec<u8> = (0..=254).collect();
-        let bytes = v4_message(mac, ip, ip, Some(&crate::types::Hex(&client).to_string()));
+        let bytes = v4_message(mac, ip, ip, Identifier::new(&client).as_ref());
         let message = Message::decode(&mut Decoder::new(&bytes)).unwrap();
         let found = message.opts().get(OptionCode::ClientIdentifier);
         assert_eq!(found, Some(&DhcpOption::ClientIdentifier(client)));

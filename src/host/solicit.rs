@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::net::Ipv6Addr;
 use std::time::Duration;
 
 use tokio::net::UdpSocket;
@@ -46,18 +47,32 @@ async fn hear(socket: &UdpSocket, duids: &BTreeSet<String>, found: &mut Vec<Soli
     Ok(())
 }
 
-/// Who sent a SOLICIT; `None`: the frame is none.
-fn solicitor(frame: &[u8]) -> Option<Solicitor> {
-    const SOLICIT: u8 = 1;
+const SOLICIT: u8 = 1;
+
+/// What a client of DHCPv6 says.
+pub(super) struct Message<'a> {
+    pub(super) mac: [u8; 6],
+    pub(super) from: Ipv6Addr,
+    pub(super) kind: u8,
+    pub(super) options: dhcpv6::Options<'a>,
+}
+
+/// What a frame says to servers; `None`: it is no client's message.
+pub(super) fn message(frame: &[u8]) -> Option<Message<'_>> {
     let (mac, packet) = (frame.get(6..12)?.try_into().ok()?, frame.get(wire::ETHERNET..)?);
     let is_ipv6 = frame[12..wire::ETHERNET] == wire::ETHERTYPE_IPV6.to_be_bytes();
     let is_udp = packet.get(6) == Some(&wire::PROTOCOL_UDP);
     let datagram = packet.get(wire::IPV6..).filter(|_| is_ipv6 && is_udp)?;
-    let message = datagram.get(wire::UDP..)?;
-    let ([kind, ..], options) = dhcpv6::parse(message)?;
-    if kind != SOLICIT || datagram[2..4] != dhcpv6::SERVER_PORT.to_be_bytes() {
-        return None;
-    }
+    let to_server = datagram.get(2..4)? == dhcpv6::SERVER_PORT.to_be_bytes();
+    let from: [u8; 16] = packet[8..24].try_into().ok()?;
+    let ([kind, ..], options) = dhcpv6::parse(datagram.get(wire::UDP..)?)?;
+    let is_clients = matches!(kind, SOLICIT | 3..=6 | 8 | 9 | 11);
+    (to_server && is_clients).then(|| Message { mac, from: from.into(), kind, options })
+}
+
+/// Who sent a SOLICIT; `None`: the frame is none.
+fn solicitor(frame: &[u8]) -> Option<Solicitor> {
+    let Message { mac, options, .. } = message(frame).filter(|message| message.kind == SOLICIT)?;
     let (mut duid, mut iaids) = (None, BTreeSet::new());
     for (code, value) in options {
         match code {
@@ -70,11 +85,11 @@ fn solicitor(frame: &[u8]) -> Option<Solicitor> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn solicit() -> Vec<u8> {
+    pub(in crate::host) fn solicit() -> Vec<u8> {
         let mut frame = vec![0; 14 + 40 + 8];
         frame[6..12].copy_from_slice(&[2, 0, 0, 0, 0, 1]);
         frame[12..14].copy_from_slice(&[0x86, 0xdd]);

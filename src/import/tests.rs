@@ -1,3 +1,5 @@
+mod coverage;
+
 use std::sync::LazyLock;
 
 use super::*;

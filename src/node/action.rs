@@ -115,8 +115,11 @@ impl fmt::Display for Action {
             Self::AddRule(Rule::Checksum(family)) => {
                 write!(f, "add the checksum rule for UDP port {}", family.client_port())
             }
-            Self::RequireBridge(Bridge { name, ours: true }) => write!(f, "create bridge {name}"),
-            Self::RequireBridge(Bridge { name, ours: false }) => write!(f, "wait for bridge {name}"),
+            Self::RequireBridge(Bridge { name, ours: true, .. }) => write!(f, "create bridge {name}"),
+            Self::RequireBridge(Bridge { name, vlan: None, .. }) => write!(f, "wait for bridge {name}"),
+            Self::RequireBridge(Bridge { name, vlan: Some(vlan), .. }) => {
+                write!(f, "wait for bridge {name} that filters VLANs and keeps {vlan} free")
+            }
             Self::CreateDevice { mac, mtu, attached } => {
                 write!(f, "create the DHCP device {mac} (MTU {mtu}) {}", attached.place())
             }

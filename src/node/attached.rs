@@ -7,6 +7,13 @@ use std::fmt;
 pub enum Attached {
     /// A veth whose outer end is a port of this Linux bridge.
     Bridge(String),
+    /// The same where the bridge filters VLANs: the port is in one, untagged.
+    BridgeVlan {
+        /// By its name.
+        bridge: String,
+        /// Which.
+        vlan: u16,
+    },
     /// A macvlan of this interface.
     Macvlan(String),
     /// A veth whose outer end is an access port of this bridge of Open vSwitch.
@@ -22,7 +29,7 @@ impl Attached {
     /// Whether a veth that is attached to nothing can be attached to this as it is.
     pub fn takes_a_veth(&self) -> bool {
         match self {
-            Self::Bridge(_) | Self::Ovs { .. } => true,
+            Self::Bridge(_) | Self::BridgeVlan { .. } | Self::Ovs { .. } => true,
             Self::Macvlan(_) => false,
         }
     }
@@ -30,8 +37,16 @@ impl Attached {
     /// Whether a device that is attached to `other` can be attached to this as it is.
     pub fn can_follow(&self, other: &Self) -> bool {
         match (self, other) {
-            (Self::Bridge(_), Self::Bridge(_)) | (Self::Ovs { .. }, Self::Ovs { .. }) => true,
-            _ => self == other,
+            (Self::Ovs { .. }, Self::Ovs { .. }) => true,
+            _ => self == other || (self.bridge().is_some() && other.bridge().is_some()),
+        }
+    }
+
+    /// The Linux bridge.
+    pub fn bridge(&self) -> Option<&str> {
+        match self {
+            Self::Bridge(bridge) | Self::BridgeVlan { bridge, .. } => Some(bridge),
+            Self::Macvlan(_) | Self::Ovs { .. } => None,
         }
     }
 
@@ -39,6 +54,7 @@ impl Attached {
     pub fn place(&self) -> String {
         match self {
             Self::Bridge(name) => format!("in bridge {name}"),
+            Self::BridgeVlan { bridge, vlan } => format!("in bridge {bridge}, VLAN {vlan}"),
             Self::Macvlan(parent) => format!("as a macvlan of {parent}"),
             Self::Ovs { bridge, vlan: None } => format!("in bridge {bridge} of Open vSwitch, untagged"),
             Self::Ovs { bridge, vlan: Some(vlan) } => {
@@ -52,7 +68,7 @@ impl Attached {
 impl fmt::Display for Attached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bridge(name) => write!(f, "bridge:{name}"),
+            Self::Bridge(bridge) | Self::BridgeVlan { bridge, .. } => write!(f, "bridge:{bridge}"),
             Self::Macvlan(parent) => write!(f, "macvlan:{parent}"),
             Self::Ovs { bridge, .. } => write!(f, "ovs:{bridge}"),
         }

@@ -21,18 +21,21 @@ pub enum Feature {
     Metadata,
     /// Guests that are no Port.
     Dynamic,
+    /// Guests that are known by what they call themselves.
+    Identities,
     /// A server beside others of the same network.
     SeveralServers,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::IPv4,
         Self::IPv6,
         Self::RouterAdvertisements,
         Self::Metadata,
         Self::Dynamic,
+        Self::Identities,
         Self::SeveralServers,
     ];
 
@@ -44,6 +47,7 @@ impl Feature {
             Self::RouterAdvertisements => "RouterAdvertisements",
             Self::Metadata => "Metadata",
             Self::Dynamic => "Dynamic",
+            Self::Identities => "Identities",
             Self::SeveralServers => "SeveralServers",
         }
     }

@@ -61,7 +61,7 @@ fn why_server(desired: &Segment, observed: &Segment, action: &dnsmasq::Action) -
             why_restart(desired, observed, wanted, known)
         }
         dnsmasq::Action::AddOptions(_) => "dnsmasq has other values, or none".to_owned(),
-        dnsmasq::Action::AddHosts(changes) => macs(changes),
+        dnsmasq::Action::AddHosts(changes) => whom(changes),
         dnsmasq::Action::WriteNames(_) => "dnsmasq has others".to_owned(),
         dnsmasq::Action::Release(..) => "its holder has no right to it any more".to_owned(),
         dnsmasq::Action::Remove => "the network is not wanted here".to_owned(),
@@ -88,17 +88,29 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
     }
     let spent = |(client, host): (&Client, &Host)| {
         let ip = host.ip().filter(|ip| known.hosts.spent.contains(ip))?;
-        (known.hosts.entries.get(client) != Some(host)).then_some((client.0, ip))
+        (known.hosts.entries.get(client) != Some(host)).then(|| (client.0.clone(), ip))
     };
     match wanted.hosts.entries.iter().find_map(spent) {
-        Some((mac, ip)) => format!("it has read {ip} before, and takes no new line for it ({mac})"),
+        Some((who, ip)) => format!("it has read {ip} before, and takes no new line for it ({who})"),
+        None if is_hidden(wanted, known) => {
+            "a line that takes an identifier away is in the way of who calls himself so".to_owned()
+        }
         None => "an option is withdrawn, or too many old lines are in memory".to_owned(),
     }
 }
 
-fn macs(changes: &[HostChange]) -> String {
-    let macs: Vec<_> = changes.iter().map(HostChange::mac).collect();
-    format!("dnsmasq knows {} otherwise", some(&macs))
+/// Whether somebody is to be told no longer, or never was, by what he calls himself.
+fn is_hidden(wanted: &Server, known: &Server) -> bool {
+    let mut all = known.hosts.entries.keys().chain(&known.hosts.silent);
+    all.any(|client| {
+        let hosts = &wanted.hosts;
+        client.0.mac().is_none() && !hosts.entries.contains_key(client) && !hosts.silent.contains(client)
+    })
+}
+
+fn whom(changes: &[HostChange]) -> String {
+    let guests: Vec<_> = changes.iter().map(HostChange::identity).collect();
+    format!("dnsmasq knows {} otherwise", some(&guests))
 }
 
 /// The first few.
@@ -119,7 +131,7 @@ mod tests {
     use crate::types::MacAddr;
 
     fn client(n: u8) -> Client {
-        (MacAddr::local([0, 0, 0, 0, n]), Family::V4)
+        (MacAddr::local([0, 0, 0, 0, n]).into(), Family::V4)
     }
 
     fn segment(ip: u8) -> Segment {

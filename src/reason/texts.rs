@@ -84,6 +84,12 @@ impl Reason {
                 "Port",
                 "correct the MAC address here or at the Port that the message names",
             ),
+            Self::DuplicateIdentity => (
+                "DuplicateIdentity",
+                "Reconciling",
+                "Port",
+                "correct the identity, or the MAC address, here or at the Port that the message names",
+            ),
             Self::AddressInUse => (
                 "AddressInUse",
                 "Reconciling",
@@ -122,7 +128,7 @@ impl Reason {
                 "InterfaceUnusable",
                 "Reconciling",
                 "Network",
-                "use an interface that nothing else uses, or allow this one as the message says",
+                "use an interface that nothing else uses, allow this one, or have the bridge filter VLANs, as the message says",
             ),
             Self::OpenVSwitchAway => (
                 "OpenVSwitchAway",

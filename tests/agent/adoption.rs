@@ -70,7 +70,8 @@ fn differences<'a, V: PartialEq>(a: &'a BTreeMap<String, V>, b: &'a BTreeMap<Str
     a.keys().chain(b.keys()).filter(differs).collect()
 }
 
-/// One program was started, the agent, and nothing was written but its lock.
+/// One program was started, the agent, which asked two others for their versions, and nothing was written but
+/// its lock.
 fn assert_harmless(trace: &str) {
     let is_call = |line: &&str| !["---", "+++", " resumed>"].iter().any(|mark| line.contains(mark));
     let calls: Vec<&str> = trace.lines().filter(is_call).collect();
@@ -79,6 +80,10 @@ fn assert_harmless(trace: &str) {
     let to_write = |call: &str| ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| call.contains(flag));
     let reads = |call: &str| call.contains("openat(") && !to_write(call);
     let other: Vec<_> = calls.iter().filter(|call| !reads(call) && !is_lock(call)).collect();
+    let (versions, other): (Vec<&&str>, Vec<&&str>) =
+        other.into_iter().partition(|call| call.contains("execve(") && call.contains("\"--version\"]"));
+    let asked = |program: &str| versions.iter().filter(|call| call.contains(program)).count();
+    assert_eq!((versions.len(), asked("/dnsmasq\""), asked("/iptables\"")), (2, 1, 1), "{versions:#?}");
     assert_eq!(other.len(), 1, "{other:#?}");
     assert!(other[0].contains("execve("), "{other:#?}");
 }

@@ -84,6 +84,9 @@ fn a_lease_has_all_that_was_declared() {
         assert_eq!(ack.option(code), Some(wanted), "option {code}");
     }
     assert_times(&ack);
+    let unasked = guest.ask(&Ask::new(MessageType::Request).want(&[1]).ciaddr(VM1)).expect("no ACK");
+    assert_eq!(unasked.option(26), Some(&[5, 120][..]), "who does not ask for the MTU needs it no less");
+    assert_eq!(unasked.option(15), None);
     let routes: &[u8] = &[24, 10, 1, 0, 0, 0, 0, 0, 16, 10, 8, 10, 0, 0, 254, 0, 10, 0, 0, 1];
     assert_eq!((ack.option(121), ack.option(249)), (Some(routes), Some(routes)));
     // RFC 3397 allows compression: the names are in there, in order.

@@ -104,7 +104,8 @@ fn assert_watched_without_names(site: &Site, log: &[String]) {
         let labels = line.split_once('{').map_or("", |(_, rest)| rest.split_once('}').unwrap().0);
         let names =
             labels.split(',').filter(|label| !label.is_empty()).map(|label| label.split_once('=').unwrap().0);
-        assert!(names.clone().all(|name| ["family", "kind", "le", "result"].contains(&name)), "{line}");
+        let ours = ["commit", "family", "kind", "le", "program", "reason", "result", "version"];
+        assert!(names.clone().all(|name| ours.contains(&name)), "{line}");
     }
     assert!(!metrics.contains("h-0") && !metrics.contains("team-a"), "{metrics}");
     for line in log {

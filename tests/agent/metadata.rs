@@ -186,7 +186,7 @@ fn a_guest_is_answered_in_its_ports_name_and_in_no_other() {
     // With two link-local addresses the server speaks DHCPv6 as before.
     site.until_leased6(&site.lab.twin6(guest.netns(), Mac::nth(1)), "2001:db8::20".parse().unwrap());
     let (_, metrics) = site.get("/metrics").unwrap();
-    assert!(metrics.contains("kube_dhcp_metadata_requests_total{result=\"Stranger\"} 1"), "{metrics}");
+    assert!(metrics.contains("kube_dhcp_agent_metadata_requests_total{result=\"Stranger\"} 1"), "{metrics}");
     assert_eq!(plan(&site), "");
 }
 

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::lab::{self, Mac, eventually};
+use crate::lab::{self, Ask, DhcpOption, Mac, MessageType, eventually};
 use crate::manifests::{fixed, lan, port, subnet, vlan};
 use crate::site::{BIN, LONG, Site, files_of};
 
@@ -17,15 +17,39 @@ fn probes_and_metrics() {
     eventually("the metrics say what is served", LONG, || {
         let (_, text) = site.get("/metrics")?;
         let has = |line: &str| text.lines().any(|l| l == line);
-        let all = has("kube_dhcp_networks 1")
-            && has("kube_dhcp_networks_ready 1")
-            && has("kube_dhcp_ports 1")
-            && has("kube_dhcp_ports_ready 1")
-            && has("kube_dhcp_dnsmasq_starts_total 1")
-            && has("kube_dhcp_manifest_problems 1")
-            && has("kube_dhcp_actions_total{kind=\"create-namespace\"} 1");
+        let all = has("kube_dhcp_agent_networks 1")
+            && has("kube_dhcp_agent_networks_ready 1")
+            && has("kube_dhcp_agent_ports 1")
+            && has("kube_dhcp_agent_ports_ready 1")
+            && has("kube_dhcp_agent_dnsmasq_starts_total 1")
+            && has("kube_dhcp_agent_manifest_problems 1")
+            && text
+                .lines()
+                .any(|l| l.starts_with("kube_dhcp_agent_build_info{version=\"") && l.ends_with("} 1"))
+            && text.contains("kube_dhcp_agent_program_info{program=\"dnsmasq\",version=\"2.")
+            && text.contains("kube_dhcp_agent_program_info{program=\"iptables\",version=\"1.")
+            && has("kube_dhcp_agent_actions_total{kind=\"create-namespace\"} 1");
         all.then_some(())
     });
+}
+
+#[test]
+fn version_says_what_it_would_work_with() {
+    let said = |args: &[&str]| {
+        let done = lab::output(std::process::Command::new(BIN).args(args));
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let version = concat!("kube-dhcp ", env!("CARGO_PKG_VERSION"), " (commit ");
+    assert!(said(&["--version"]).starts_with(version), "{}", said(&["--version"]));
+    let text = said(&["version"]);
+    assert!(
+        text.starts_with(version) && text.contains("\ndnsmasq   2.") && text.contains("\niptables  1."),
+        "{text}"
+    );
+    let json: serde_json::Value = serde_json::from_str(&said(&["version", "-o", "json"])).unwrap();
+    assert_eq!(json["version"], env!("CARGO_PKG_VERSION"));
+    assert!(json["commit"].is_string() && json["dnsmasq"].is_string(), "{json}");
 }
 
 #[test]
@@ -122,4 +146,46 @@ fn a_log_in_json_is_json() {
         assert!(span.is_none_or(|span| span.matches("\"name\":").count() < 2), "a key twice: {line}");
     }
     assert!(agent.log().iter().any(|line| line.contains("team-a/lan")));
+}
+
+#[test]
+fn what_dnsmasq_says_is_said_again_with_keys_and_not_without_end() {
+    const ASKED: usize = 200;
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let agent = site.start();
+    let guest = site.guest(1);
+    site.until_leased(&guest, [10, 0, 0, 20].into());
+    // dnsmasq complains of whoever asks for an address of another subnet.
+    let elsewhere =
+        || Ask::new(MessageType::Discover).option(DhcpOption::SubnetSelection([192, 0, 2, 0].into()));
+    let complaints = || {
+        let log = std::fs::read_to_string(site.network_dir().join("log")).unwrap();
+        log.lines().filter(|line| line.contains("no address range")).count()
+    };
+    let repeated = || {
+        let lines = agent.log().into_iter().filter(|line| line.contains("no address range"));
+        lines.map(|line| serde_json::from_str::<serde_json::Value>(&line).unwrap()).collect::<Vec<_>>()
+    };
+    for sent in 1..=ASKED {
+        guest.send(&elsewhere());
+        // None is lost on the way.
+        eventually("dnsmasq complains", LONG, || (complaints() >= sent).then_some(()));
+    }
+    eventually("some of it is repeated", LONG, || (repeated().len() >= 20).then_some(()));
+    // The next one after a while says how many were not.
+    let withheld = eventually("it is said how much was not", LONG, || {
+        guest.send(&elsewhere());
+        repeated().iter().find_map(|line| line["withheld"].as_u64().filter(|number| *number > 0))
+    });
+    println!("{} repeated, {withheld} withheld", repeated().len());
+    assert!(repeated().len() < ASKED / 2, "{}", repeated().len());
+    for line in repeated() {
+        assert_eq!((&line["level"], &line["program"]), (&"WARN".into(), &"dnsmasq-dhcp".into()), "{line}");
+        assert_eq!(
+            (&line["message"], &line["span"]["network"]),
+            (&"dnsmasq says".into(), &"team-a/lan".into())
+        );
+        assert!(line["timestamp"].is_string(), "{line}");
+    }
 }

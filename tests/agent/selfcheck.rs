@@ -35,7 +35,7 @@ fn fine(ready: &Condition) -> bool {
 
 /// Answers of this kind so far.
 fn replies(site: &Site, kind: &str) -> u64 {
-    site.metric(&format!("replies_total{{kind=\"{kind}\"}}")).unwrap_or(0)
+    site.metric(&format!("replies_total{{result=\"{kind}\"}}")).unwrap_or(0)
 }
 
 fn pid(site: &Site) -> u32 {

@@ -170,12 +170,12 @@ impl Site {
 
     /// How many passes over networks there were.
     pub fn passes(&self) -> u64 {
-        self.metric("pass_seconds_count").unwrap_or(0)
+        self.metric("pass_duration_seconds_count").unwrap_or(0)
     }
 
-    /// The agent's metric `kube_dhcp_NAME`, with labels as in the text format.
+    /// The agent's metric `kube_dhcp_agent_NAME`, with labels as in the text format.
     pub fn metric(&self, name: &str) -> Option<u64> {
-        let (start, (_, text)) = (format!("kube_dhcp_{name} "), self.get("/metrics")?);
+        let (start, (_, text)) = (format!("kube_dhcp_agent_{name} "), self.get("/metrics")?);
         text.lines().find_map(|line| line.strip_prefix(&start)?.trim().parse().ok())
     }
 

@@ -8,9 +8,9 @@ use kube_dhcp::service::Code;
 use serde_json::Value;
 
 use crate::answers;
-use crate::lab::{Ask, Ask6, Guest, Guest6, Kind6, Mac, MessageType, PATIENCE, eventually, raw};
+use crate::lab::{self, Ask, Ask6, Guest, Guest6, Kind6, Mac, MessageType, PATIENCE, eventually, raw};
 use crate::manifests::{network, object, subnet};
-use crate::site::Site;
+use crate::site::{BIN, Site};
 
 fn told(site: &Site, port: &str) -> Value {
     let state = site.state.to_str().unwrap();
@@ -91,6 +91,38 @@ fn status_tells_of_a_port_what_its_guest_is_told() {
     assert_eq!(from[&3], "Subnet second spec.gateway");
     let from = options(&told(&site, "team-a/vm1"), "IPv4", None);
     assert_eq!(from[&42].1, "Subnet first spec.options");
+}
+
+/// What `explain` says of a Port of `team-a`, and its exit code.
+fn explained(site: &Site, port: &str) -> (String, i32) {
+    let state = site.state.to_str().unwrap();
+    let arguments = ["explain", "port", port, "-n", "team-a", "--state-dir", state];
+    let done = lab::output(site.lab.command(BIN).args(arguments));
+    (String::from_utf8(done.stdout).unwrap(), done.status.code().unwrap())
+}
+
+#[test]
+fn explain_tells_the_first_thing_that_is_not_right() {
+    let site = Site::new();
+    let wrong = "networkRef: {name: lan}\nmacAddress: \"02:00:00:00:00:99\"\naddresses: [{ip: 10.9.0.1}]";
+    site.write("a.yaml", &(answers::rich() + &object("Port", "wrong", wrong)));
+    site.write("b.yaml", &object("Port", "broken", "networkRef: {name: lan}\nmacAddress: nonsense"));
+    let agent = site.start();
+    site.until_ready("Port", "vm1");
+    let (text, code) = explained(&site, "vm1");
+    assert!(code == 0 && text.contains("All of it is right"), "{text}");
+    let (text, code) = explained(&site, "wrong");
+    assert!(code == 3 && text.contains("AddressOutsideSubnet: "), "{text}");
+    assert!(text.contains("The first that is not right: Port has addresses"), "{text}");
+    let (text, code) = explained(&site, "broken");
+    assert!(code == 3 && text.contains("b.yaml:") && text.contains("macAddress"), "{text}");
+    let (text, code) = explained(&site, "nobody");
+    assert!(code == 3 && text.contains("knows none of this name"), "{text}");
+    agent.kill9();
+    site.lab.run(&format!("kill -9 {}", site.dnsmasq_pids()[0]));
+    eventually("it is seen that nobody answers", PATIENCE, || {
+        explained(&site, "vm1").0.contains("The first that is not right: dnsmasq runs").then_some(())
+    });
 }
 
 #[test]

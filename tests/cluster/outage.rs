@@ -168,7 +168,7 @@ fn without_rights_it_says_which_and_serves_from_its_copy() {
         until_status(&site, "LastGoodCopy");
         site.until("DHCPAgent", "n1", |a| a["status"]["source"] == "LastGoodCopy").await;
         let metrics = site.nodes[0].lab.run("curl -sS http://127.0.0.1:9999/metrics");
-        assert!(metrics.contains("kube_dhcp_last_good_copy 1"), "{metrics}");
+        assert!(metrics.contains("kube_dhcp_agent_last_good_copy 1"), "{metrics}");
         let status = site.nodes[0].status_text();
         assert!(status.contains("Serving from the copy"), "{status}");
         assert_eq!(site.nodes[0].servers(), servers);

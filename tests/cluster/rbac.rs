@@ -78,6 +78,12 @@ const TABLE: &[Line] = &[
     ("dhcp-admin", "get list watch update patch delete", "kube-dhcp.io/dhcpagents", "", true),
     ("dhcp-admin", "update patch", "kube-dhcp.io/physicalnetworks/status", "", false),
     ("dhcp-admin", "create update patch delete", "kube-dhcp.io/ports", "team-a", false),
+    ("dhcp-admin", "get create", "/pods/exec", OURS, false),
+    ("helpdesk", "get create", "/pods/exec", OURS, true),
+    ("helpdesk", "get create", "/pods/exec", "team-a", false),
+    ("helpdesk", "list", "/pods", OURS, true),
+    ("helpdesk", "list", "/pods", "team-a", false),
+    ("helpdesk", "create update patch delete", "/pods", OURS, false),
 ];
 
 #[test]
@@ -109,6 +115,7 @@ async fn bind_users(plane: &ControlPlane) {
     }
     let role = "--clusterrole=kube-dhcp-admin";
     plane.kubectl(&["create", "clusterrolebinding", "dhcp-admin", role, "--user=dhcp-admin"]);
+    plane.kubectl(&["create", "rolebinding", "helpdesk", "-n", OURS, "--role=leases", "--user=helpdesk"]);
     // A controller adds our rules to those of Kubernetes' own roles.
     while !may(plane, "admin-of-team-a", "create", "kube-dhcp.io/ports", "team-a", "").await {
         tokio::time::sleep(Duration::from_millis(50)).await;

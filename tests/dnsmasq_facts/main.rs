@@ -10,6 +10,7 @@ mod lab;
 
 mod barrier;
 mod hosts;
+mod identity;
 mod kinds;
 mod leases;
 mod names;

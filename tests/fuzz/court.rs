@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_dhcp::allocate::Ledger;
 use kube_dhcp::conditions::{self, AllDone};
 use kube_dhcp::desired::{Desired, Servers, SubnetView, accept};
-use kube_dhcp::dnsmasq::{HostChange, Server, hosts_text, names_text, options_text};
+use kube_dhcp::dnsmasq::{Client, Host, HostChange, Server, hosts_text, names_text, options_text};
 use kube_dhcp::node::Segment;
 use kube_dhcp::plan::{plan, why};
 use kube_dhcp::reason::{Problem, Reason};
@@ -161,8 +161,8 @@ fn difference(model: &Model, wanted: &Model) -> String {
 
 /// The three files of a server.
 pub fn files(server: &Server) -> [String; 3] {
-    let set = |(mac, host): (&_, &kube_dhcp::dnsmasq::Host)| HostChange::Set(*mac, host.clone());
-    let silent = server.hosts.silent.iter().copied().map(HostChange::Gone);
+    let set = |(client, host): (&Client, &Host)| HostChange::Set(client.clone(), host.clone());
+    let silent = server.hosts.silent.iter().cloned().map(HostChange::Gone);
     let hosts: Vec<_> = server.hosts.entries.iter().map(set).chain(silent).collect();
     [hosts_text(&hosts), options_text(&server.options.values), names_text(&server.names)]
 }
@@ -192,7 +192,7 @@ fn addresses_are_somebodys(desired: &Desired, scene: &Scene) -> Result<(), Strin
             return Err(format!("{ip} of Subnet {subnet} is in {in_nets:?}, or has two holders"));
         }
     }
-    let macs: Vec<_> = desired.ports.values().filter_map(|view| view.mac).collect();
+    let macs: Vec<_> = desired.ports.values().flat_map(|view| &view.clients).collect();
     let distinct: BTreeSet<_> = macs.iter().collect();
     if macs.len() == distinct.len() {
         Ok(())
@@ -268,7 +268,7 @@ fn named(problem: &Problem, input: &Input) -> Result<String, String> {
         changed == part(&pointer) || ["spec/cidr", "spec/ipv6"].contains(&changed.as_str())
     };
     // Of these the corpus has some that are not served yet.
-    let known = ["spec.identity.type", "spec.dhcp.mode", "spec.cidr"].contains(&field.as_str());
+    let known = ["spec.dhcp.mode", "spec.cidr"].contains(&field.as_str());
     let found = input.changed.as_ref().is_none_or(|list| list.iter().any(related)) || known;
     if field.starts_with("spec.") && found {
         Ok(field)

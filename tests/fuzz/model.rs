@@ -29,9 +29,9 @@ pub struct Host {
 #[derive(Debug, Default, PartialEq)]
 pub struct Model {
     pub argv: Vec<String>,
-    /// By MAC address, and whether it is of DHCPv6.
+    /// By MAC address or identifier, and whether it is of DHCPv6.
     pub hosts: BTreeMap<(String, bool), Host>,
-    /// MAC addresses that DHCPv4 does not answer.
+    /// MAC addresses and identifiers that DHCPv4 does not answer.
     pub silent: BTreeSet<String>,
     pub options: Options,
     pub names: BTreeMap<IpAddr, Vec<String>>,
@@ -47,8 +47,9 @@ impl Model {
     pub fn read(argv: &[String], hosts: &str, options: &str, names: &str) -> Result<Self, String> {
         let mut model = Self { argv: argv.to_vec(), ..Self::default() };
         for line in lines(hosts)? {
-            if let Some(mac) = line.strip_suffix(",tag:!dhcpv6,ignore").filter(|mac| is_mac(mac)) {
-                model.silent.insert(mac.to_owned());
+            let is_guest = |who: &&str| is_mac(who) || is_identifier(who);
+            if let Some(who) = line.strip_suffix(",tag:!dhcpv6,ignore").filter(is_guest) {
+                model.silent.insert(who.to_owned());
                 continue;
             }
             let (client, host) = host(line).ok_or_else(|| format!("no host: {line:?}"))?;
@@ -90,7 +91,7 @@ fn lines(text: &str) -> Result<Vec<&str>, String> {
 fn host(line: &str) -> Option<((String, bool), Host)> {
     let fields: Vec<_> = line.split(',').collect();
     let [mac, protocol, tag, rest @ ..] = &fields[..] else { return None };
-    if !is_mac(mac) {
+    if !is_mac(mac) && !is_identifier(mac) {
         return None;
     }
     let six = match *protocol {
@@ -119,6 +120,13 @@ pub fn is_mac(text: &str) -> bool {
     let octets: Vec<_> = text.split(':').collect();
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     octets.len() == 6 && octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex))
+}
+
+/// `id:01:02`, at least two octets.
+pub fn is_identifier(text: &str) -> bool {
+    let octets: Vec<_> = text.strip_prefix("id:").unwrap_or_default().split(':').collect();
+    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
+    (2..=255).contains(&octets.len()) && octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex))
 }
 
 /// `10.0.0.5 name.of.it`

@@ -7,7 +7,7 @@ use kube_dhcp::desired::Desired;
 use serde_json::Value;
 
 use crate::court::is_in_network;
-use crate::model::{Code, Host, Model, Options, is_mac};
+use crate::model::{Code, Host, Model, Options, is_identifier, is_mac};
 use crate::model_options::ADVERTISED;
 use crate::net::{Net, octets};
 use crate::scene::{STATE, Scene, Subject, UID};
@@ -96,14 +96,35 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     }
     model.argv = argv(scene, &subnets);
     if subnets.iter().any(Subnet::is_dynamic) {
-        let macs = scene.ports.values().filter_map(|port| port.spec["macAddress"].as_str());
-        let one = |mac: &str| is_mac(mac) && u8::from_str_radix(&mac[..2], 16).unwrap() & 1 == 0;
-        let unanswered = |mac: &String| one(mac) && !model.hosts.contains_key(&(mac.clone(), false));
-        let silent = macs.map(str::to_lowercase).filter(unanswered);
+        let answered = model.hosts.keys().filter(|(_, six)| !six).map(|(who, _)| who.clone());
+        let answered: BTreeSet<_> =
+            answered.chain([asker(), own()]).flat_map(|who| calls_itself(&who)).collect();
+        let is_free = |who: &String| calls_itself(who).iter().all(|name| !answered.contains(name));
+        let silent = scene.ports.values().filter_map(|port| known_by(&port.spec, false)).filter(is_free);
         model.silent = silent.collect();
     }
     before_dhcpv6(scene, desired, &subnets, &mut model);
     model
+}
+
+/// Who is asked for in one protocol: a MAC address, or what a guest calls itself.
+fn known_by(spec: &Value, six: bool) -> Option<String> {
+    let (identity, mac) = (&spec["identity"], spec["macAddress"].as_str().map(str::to_lowercase));
+    let (field, most) = if six { ("duid", 3..=130) } else { ("clientID", 2..=255) };
+    let is_by_it = identity["type"] == if six { "DUID" } else { "ClientID" };
+    let id = identity[field].as_str().filter(|_| is_by_it).map(|id| format!("id:{}", id.to_lowercase()));
+    let is_id = |id: &String| is_identifier(id) && most.contains(&id[3..].split(':').count());
+    let is_one = |mac: &String| is_mac(mac) && u8::from_str_radix(&mac[..2], 16).unwrap() & 1 == 0;
+    id.filter(is_id).or(mac.filter(is_one))
+}
+
+/// What dnsmasq could take for it in DHCPv4: a zero before an identifier is nothing to it.
+fn calls_itself(who: &str) -> Vec<String> {
+    let Some(mut id) = who.strip_prefix("id:") else { return vec![who.to_owned(), format!("id:01:{who}")] };
+    while let Some(rest) = id.strip_prefix("00:") {
+        id = rest;
+    }
+    vec![format!("id:{id}")]
 }
 
 /// What all advertised subnets tell, once each, as far as 255 bytes hold it.
@@ -139,8 +160,14 @@ fn advertised(scene: &Scene, subnets: &[Subnet<'_>], model: &mut Model) {
 
 /// Whom it hears, and whom it need not look for.
 fn before_dhcpv6(scene: &Scene, desired: &Desired, subnets: &[Subnet<'_>], model: &mut Model) {
-    let six = model.hosts.keys().filter(|(_, six)| *six).map(|(mac, _)| mac.clone());
-    let mut guests: BTreeSet<_> = six.collect();
+    let six = model.hosts.keys().filter(|(_, six)| *six).map(|(who, _)| who.clone());
+    let mut guests: BTreeSet<_> = six.filter(|who| is_mac(who)).collect();
+    let known = |port: &&Subject| {
+        known_by(&port.spec, true).is_some_and(|who| model.hosts.contains_key(&(who, true)))
+            && desired.ports[&port.name].problem.is_none()
+    };
+    let devices = scene.ports.values().filter(known).filter_map(|port| port.spec["macAddress"].as_str());
+    guests.extend(devices.map(str::to_lowercase));
     if subnets.iter().any(Subnet::is_advertised) {
         let accepted = scene.ports.values().filter(|port| desired.ports[&port.name].problem.is_none());
         let soliciting = accepted.filter(|port| port.spec["dhcp"] != "Disabled");
@@ -208,6 +235,9 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     argv.extend(MACHINES.map(|(tag, number)| format!("--dhcp-match=set:{tag},option:client-arch,{number}")));
     argv.push(format!("--tag-if=set:no-arch{}", machines()));
     argv.extend(subnets.iter().filter(|s| s.server.is_some()).flat_map(Subnet::ranges));
+    let four = subnets.iter().any(|s| s.server.is_some_and(|ip| ip.is_ipv4()));
+    let mtu = scene.network.spec["mtu"].as_u64().filter(|_| four);
+    argv.extend(mtu.map(|mtu| format!("--dhcp-option-force=option:mtu,{mtu}")));
     argv.extend(advertising(scene, subnets));
     argv.push(format!("--dhcp-host={},tag:!dhcpv6", asker()));
     argv.push(format!("--dhcp-host={},tag:dhcpv6", own()));
@@ -268,6 +298,11 @@ fn scope(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>]) -> BTreeMap<Cod
             put(code, bytes);
         }
     }
+    // What the network says is told to all, whether they ask or not.
+    let mtu = scene.network.spec["mtu"].as_u64().and_then(|mtu| u16::try_from(mtu).ok());
+    options.retain(|code, bytes| {
+        *code != Code::V4(26) || Some(&bytes[..]) != mtu.map(u16::to_be_bytes).as_ref().map(|mtu| &mtu[..])
+    });
     options
 }
 
@@ -279,12 +314,9 @@ fn scope_six(scene: &Scene, subnet: &Subnet<'_>, put: &mut impl FnMut(Code, Vec<
 }
 
 fn scope_four(scene: &Scene, subnet: &Subnet<'_>, all: &[Subnet<'_>], put: &mut impl FnMut(Code, Vec<u8>)) {
-    let (spec, network) = (&subnet.subject.spec, &scene.network.spec);
+    let spec = &subnet.subject.spec;
     put(Code::V4(3), subnet.gateway.map(octets).unwrap_or_default());
     put(Code::V4(6), subnet.resolvers());
-    if let Some(mtu) = network["mtu"].as_u64() {
-        put(Code::V4(26), u16::try_from(mtu).unwrap().to_be_bytes().to_vec());
-    }
     // Those two dnsmasq cannot send as an option; it sends its --domain instead.
     if let Some(domain) = domain(scene).filter(|domain| !["s", "i"].contains(&domain.as_str())) {
         put(Code::V4(15), domain.into_bytes());
@@ -323,9 +355,12 @@ fn one_port(scene: &Scene, port: &Subject, desired: &Desired, subnets: &[Subnet<
         names.extend(more.filter(|name| plain(name) && below(name)));
         model.names.insert(*ip, names);
     }
-    let Some(mac) = spec["macAddress"].as_str().filter(|_| spec["dhcp"] != "Disabled") else { return };
+    if spec["dhcp"] == "Disabled" {
+        return;
+    }
     let served = |name: &String| subnets.iter().find(|s| s.subject.name == *name && s.server.is_some());
     for six in [false, true] {
+        let Some(who) = known_by(spec, six) else { continue };
         let of_family = view.addresses.iter().filter(|(ip, _)| ip.is_ipv6() == six);
         let all: Vec<_> = of_family.filter_map(|(ip, name)| Some((*ip, served(name)?))).collect();
         let given: Vec<_> = all.iter().filter(|(_, subnet)| !subnet.is_formed()).collect();
@@ -341,7 +376,7 @@ fn one_port(scene: &Scene, port: &Subject, desired: &Desired, subnets: &[Subnet<
         let of_subnet = if six && !own.is_empty() { scope(scene, subnet, subnets) } else { BTreeMap::new() };
         let told = of_subnet.into_iter().chain(own);
         model.options.extend(told.map(|(code, bytes)| ((port.key('p'), code), bytes)).collect::<Options>());
-        model.hosts.insert((mac.to_lowercase(), six), Host { tag, ips, name });
+        model.hosts.insert((who, six), Host { tag, ips, name });
     }
 }
 

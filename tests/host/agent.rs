@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::inside::{inside, sh};
-use kube_dhcp::dnsmasq::{Action as Step, Lease};
+use kube_dhcp::dnsmasq::Action as Step;
 use kube_dhcp::host::{Host, LinuxHost};
 use kube_dhcp::node::{Action, Segment, outer_device};
 use kube_dhcp::types::NetworkUid;
@@ -47,11 +47,7 @@ fn a_restart_keeps_leases_and_an_agent_restart_keeps_everything() {
         apply(&host, uid(1), &Action::Server(Step::Stop)).await;
         settle(&host, uid(1), &desired(uid(1), &service(2..=3))).await;
         let leases = observe(&host, uid(1)).await.server.unwrap().leases;
-        assert_eq!(
-            leases,
-            BTreeMap::from([(ip(2), Lease::V4(mac(2)))]),
-            "a lease that no longer holds was kept"
-        );
+        assert_eq!(leases, BTreeMap::from([(ip(2), held(2))]), "a lease that no longer holds was kept");
 
         let process = dnsmasqs();
         drop(host);

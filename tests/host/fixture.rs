@@ -29,6 +29,12 @@ pub fn mac(n: u16) -> MacAddr {
     MacAddr::local([0, 0, 0, a, b])
 }
 
+/// The lease of the guest that `lease` asks for: so udhcpc calls itself.
+pub fn held(n: u16) -> dnsmasq::Lease {
+    let client_id = format!("01:{}", mac(n)).parse().ok();
+    dnsmasq::Lease::V4 { mac: mac(n), client_id }
+}
+
 pub fn ip(n: u16) -> IpAddr {
     let [a, b] = n.to_be_bytes();
     IpAddr::from([10, 0, a, b])
@@ -38,7 +44,8 @@ pub fn port(n: u16) -> Reservation {
     let offer = Offer { ip: ip(n), more: Vec::new(), name: format!("vm{n}").parse().unwrap() };
     Reservation {
         key: format!("p{n}"),
-        mac: mac(n),
+        identity: mac(n).into(),
+        device: Some(mac(n)),
         family: Family::V4,
         offer: Some(offer),
         scope: "s1".into(),
@@ -85,7 +92,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let layout = dnsmasq::Layout::new(Path::new(STATE), uid);
     let (server, refused) = dnsmasq::server(service, &layout);
     assert!(refused.is_empty());
-    let bridge = Some(Bridge { name: BRIDGE.into(), ours: true });
+    let bridge = Some(Bridge { name: BRIDGE.into(), ours: true, vlan: None });
     Segment { namespace: Some(namespace), bridge, device: Some(device), server: Some(server), metadata: None }
 }
 

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 
 use crate::inside::{inside, sh};
-use kube_dhcp::dnsmasq::{self, Action as Step, Lease};
+use kube_dhcp::dnsmasq::{self, Action as Step};
 use kube_dhcp::host::{Host, LinuxHost};
 use kube_dhcp::node::{Action, Attached, Bridge, Family, namespace_name, outer_device};
 
@@ -24,10 +24,7 @@ fn a_network_comes_serves_and_goes() {
             assert_eq!(sh(&format!("ip -6 address show {device}")), "");
         }
         assert!(lease(2), "no lease");
-        assert_eq!(
-            observe(&host, uid(1)).await.server.unwrap().leases,
-            BTreeMap::from([(ip(2), Lease::V4(mac(2)))])
-        );
+        assert_eq!(observe(&host, uid(1)).await.server.unwrap().leases, BTreeMap::from([(ip(2), held(2))]));
 
         host.sweep_bridges(&BTreeSet::new()).await.unwrap();
         assert!(Path::new("/sys/class/net/br0").exists(), "a bridge with a port was removed");
@@ -123,7 +120,7 @@ fn what_cannot_be_done_says_why() {
         let fails = async |action: Action| {
             host.apply(uid(1), "a/b", &action).await.expect_err("it should fail").to_string()
         };
-        let bridge = |name: &str, ours| Action::RequireBridge(Bridge { name: name.into(), ours });
+        let bridge = |name: &str, ours| Action::RequireBridge(Bridge { name: name.into(), ours, vlan: None });
         assert!(fails(bridge("nothere", false)).await.contains("there is no bridge nothere"));
         assert!(fails(bridge("lo", true)).await.contains("lo is not a bridge"));
         assert!(fails(Action::SetUp).await.contains(&format!("{} does not exist", namespace_name(uid(1)))));
@@ -133,7 +130,7 @@ fn what_cannot_be_done_says_why() {
         assert!(fails(start).await.contains("bad command line options"));
         sh("mount -t tmpfs -o size=4k,mode=755 none /run/state");
         let files = dnsmasq::Files {
-            hosts: (1..=2000).map(|n| ((mac(n), Family::V4), host_line(n, ip(n)))).collect(),
+            hosts: (1..=2000).map(|n| ((mac(n).into(), Family::V4), host_line(n, ip(n)))).collect(),
             ..dnsmasq::Files::default()
         };
         let full = fails(Action::Server(Step::Prepare(files))).await;

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::inside::{inside, sh};
-use kube_dhcp::dnsmasq::{self, Action as Step, Lease};
+use kube_dhcp::dnsmasq::{self, Action as Step};
 use kube_dhcp::host::{Host, LinuxHost};
 use kube_dhcp::node::{Action, Family};
 
@@ -35,11 +35,11 @@ fn a_spent_address_is_refused_and_said_so() {
     inside("server::a_spent_address_is_refused_and_said_so", async {
         let host = LinuxHost::new(Path::new(STATE)).unwrap();
         settle(&host, uid(1), &desired(uid(1), &service(1..=2))).await;
-        let entry = |n: u16, ip| dnsmasq::HostChange::Set((mac(n), Family::V4), host_line(n, ip));
+        let entry = |n: u16, ip| dnsmasq::HostChange::Set((mac(n).into(), Family::V4), host_line(n, ip));
         let changes = vec![entry(3, ip(3)), entry(4, ip(1)), entry(5, ip(5))];
         let applied = apply(&host, uid(1), &Action::Server(Step::AddHosts(changes))).await;
         assert_eq!(applied.refused.len(), 1, "{applied:?}");
-        assert_eq!(applied.refused[0].mac, Some(mac(4)));
+        assert_eq!(applied.refused[0].identity, Some(mac(4).into()));
         assert!(applied.refused[0].message.contains("10.0.0.1"), "{applied:?}");
         assert!(lease(3) && lease(5) && !lease(4));
     });
@@ -54,11 +54,11 @@ fn changes_are_taken_and_leases_released_without_a_restart() {
         assert!(lease(1) && lease(2) && !lease(4));
         let wanted = desired(uid(1), &service(2..=4));
         let actions = settle(&host, uid(1), &wanted).await;
-        assert!(actions.contains(&Action::Server(Step::Release(ip(1), Lease::V4(mac(1))))), "{actions:?}");
+        assert!(actions.contains(&Action::Server(Step::Release(ip(1), held(1)))), "{actions:?}");
         assert_eq!(dnsmasqs(), process, "restarted");
         assert!(lease(4) && !lease(1));
         let leases = observe(&host, uid(1)).await.server.unwrap().leases;
-        assert_eq!(leases, BTreeMap::from([2, 4].map(|n| (ip(n), Lease::V4(mac(n))))));
+        assert_eq!(leases, BTreeMap::from([2, 4].map(|n| (ip(n), held(n)))));
     });
 }
 

@@ -11,8 +11,13 @@ const INSIDE: &str = "KUBE_DHCP_TEST_INSIDE";
 
 /// Runs `test` there. `name` is the test's own path, as `--exact` takes it.
 pub fn inside(name: &str, test: impl Future<Output = ()>) {
-    if std::env::var_os(INSIDE).is_none() {
-        return outside(name);
+    inside_with(name, &[], test);
+}
+
+/// The same, with these variables in its environment.
+pub fn inside_with(name: &str, environment: &[(&str, &str)], test: impl Future<Output = ()>) {
+    if is_outside() {
+        return outside(name, environment);
     }
     sh("mount -t tmpfs -o mode=755 none /run");
     // Without these it would show the links of the machine outside.
@@ -21,13 +26,30 @@ pub fn inside(name: &str, test: impl Future<Output = ()>) {
     runtime.block_on(test);
 }
 
-fn outside(name: &str) {
-    let status = Command::new("unshare")
-        .args(["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc"])
+/// Whether this is not yet the test's machine.
+pub fn is_outside() -> bool {
+    std::env::var_os(INSIDE).is_none()
+}
+
+fn outside(name: &str, environment: &[(&str, &str)]) {
+    // It ends with this thread, also after a `kill -9`.
+    let status = Command::new("setpriv")
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "unshare",
+            "--net",
+            "--mount",
+            "--pid",
+            "--fork",
+            "--kill-child",
+            "--mount-proc",
+        ])
         .args(["--propagation", "private", "--"])
         .arg(std::env::current_exe().unwrap())
         .args(["--exact", name, "--include-ignored", "--nocapture", "--test-threads=1"])
         .env(INSIDE, "1")
+        .envs(environment.iter().copied())
         .status()
         .unwrap();
     assert!(status.success(), "{name} failed in its machine: {status}");

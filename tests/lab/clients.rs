@@ -35,12 +35,12 @@ impl Guest<'_> {
 
     /// A dhclient that keeps its lease file from run to run.
     pub fn dhclient(&self) -> Dhclient<'_, '_> {
-        Dhclient { guest: self, six: false }
+        Dhclient { guest: self, six: false, client_id: None }
     }
 
     /// The same for DHCPv6: keys are `new_ip6_address`, `new_dhcp6_name_servers` …
     pub fn dhclient6(&self) -> Dhclient<'_, '_> {
-        Dhclient { guest: self, six: true }
+        Dhclient { guest: self, six: true, client_id: None }
     }
 
     /// Asks a DNS server from this guest, which needs an address for it.
@@ -78,9 +78,15 @@ impl Guest<'_> {
 pub struct Dhclient<'guest, 'lab> {
     guest: &'guest Guest<'lab>,
     six: bool,
+    client_id: Option<String>,
 }
 
 impl Dhclient<'_, '_> {
+    /// The same, which calls itself so, in hex with colons; in DHCPv4.
+    pub fn calling_itself(self, id: &str) -> Self {
+        Self { client_id: Some(id.to_owned()), ..self }
+    }
+
     /// Gets a lease (`reason=BOUND`, `BOUND6`); on an existing lease file it starts with INIT-REBOOT
     /// (`reason=REBOOT`), in DHCPv6 with CONFIRM (`REBIND6`). `None` when there was no lease. It stays until `stop` or `release`.
     pub fn start(&self) -> Option<Bound> {
@@ -112,12 +118,15 @@ impl Dhclient<'_, '_> {
             domain-search, host-name, interface-mtu, rfc3442-classless-static-routes, ntp-servers,\n\
             dhcp6.name-servers, dhcp6.domain-search, dhcp6.sntp-servers;\n\
             option rfc3442-classless-static-routes code 121 = array of unsigned integer 8;\n";
-        std::fs::write(file("conf"), conf).unwrap();
+        let id = self.client_id.as_ref().map(|id| format!("send dhcp-client-identifier {id};\n"));
+        std::fs::write(file("conf"), conf.to_owned() + &id.unwrap_or_default()).unwrap();
         let mut command = self.guest.lab().command_in(self.guest.netns(), "dhclient");
         command.args([family, "-v", "-cf"]).arg(file("conf")).arg("-lf").arg(file("leases"));
         command.arg("-pf").arg(file("pid")).arg("-sf").arg(script);
         // With pipes for output we would wait for the daemon, not for the command.
         command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        // By its MAC address alone, where it has not called itself anything before.
+        command.args(if self.six { &["-D", "LL"][..] } else { &[] });
         spawn(command.args(mode).arg("eth0")).wait().unwrap();
         events(&said)
     }

@@ -21,6 +21,8 @@ pub struct Guest<'lab> {
     next_xid: AtomicU32,
     /// The address it answers ARP for, as a number.
     mine: AtomicU32,
+    /// What it calls itself in every message (option 61).
+    client_id: Option<Vec<u8>>,
 }
 
 /// A message to send: what a test wants other than the usual.
@@ -76,7 +78,7 @@ impl Ask {
         Self { server_mac: Some(mac), ..self.to(server) }
     }
 
-    fn message(&self, xid: u32, mac: Mac) -> Message {
+    fn message(&self, xid: u32, mac: Mac, client_id: Option<&Vec<u8>>) -> Message {
         let mut message = Message::new_with_id(xid, self.ciaddr, ANY, ANY, ANY, &mac.0);
         if self.broadcast_flag {
             message.set_flags(Flags::default().set_broadcast());
@@ -87,7 +89,8 @@ impl Ask {
             let codes = want.iter().map(|code| OptionCode::from(*code)).collect();
             options.insert(DhcpOption::ParameterRequestList(codes));
         }
-        for option in &self.options {
+        let own = client_id.map(|id| DhcpOption::ClientIdentifier(id.clone()));
+        for option in own.iter().chain(&self.options) {
             options.insert(option.clone());
         }
         message
@@ -98,7 +101,13 @@ impl<'lab> Guest<'lab> {
     pub(super) fn new(lab: &'lab Lab, netns: String, mac: Mac) -> Self {
         let wire = Wire::open(lab, Some(&netns), "eth0");
         let next_xid = AtomicU32::new(u32::from_be_bytes([mac.0[4], mac.0[5], 0, 1]));
-        Self { lab, netns, mac, wire, next_xid, mine: AtomicU32::new(ANY.into()) }
+        let mine = AtomicU32::new(ANY.into());
+        Self { lab, netns, mac, wire, next_xid, mine, client_id: None }
+    }
+
+    /// The same machine, which calls itself so in every message.
+    pub fn with_client_id(self, id: &[u8]) -> Self {
+        Self { client_id: Some(id.to_vec()), ..self }
     }
 
     fn mine(&self) -> Ipv4Addr {
@@ -207,7 +216,7 @@ impl<'lab> Guest<'lab> {
             to_mac: server_mac.unwrap_or(Mac::BROADCAST),
             from: (if server_mac.is_some() { ask.ciaddr } else { ANY }, 68),
             to: (ask.server.unwrap_or(Ipv4Addr::BROADCAST), 67),
-            payload: ask.message(xid, self.mac).to_vec().unwrap(),
+            payload: ask.message(xid, self.mac, self.client_id.as_ref()).to_vec().unwrap(),
             checksum_ok: true,
         };
         self.wire.send(&datagram.frame());

@@ -150,18 +150,18 @@ fn suffer_server(server: Option<&mut Server>, damage: Damage) {
         Damage::Names => server.names.clear(),
         Damage::ForeignLease => {
             let stranger = MacAddr::local([9; 5]);
-            server.leases.insert([10, 0, 0, 99].into(), Lease::V4(stranger));
+            server.leases.insert([10, 0, 0, 99].into(), Lease::of(stranger));
             server.leases.insert(Ipv6Addr::LOCALHOST.into(), lease6(stranger, None));
         }
         Damage::Leases => {
             let hosts = server.hosts.entries.iter();
-            server.leases = hosts.flat_map(|(client, host)| leases(*client, host)).collect();
+            server.leases = hosts.flat_map(|(client, host)| leases(client, host)).collect();
         }
         Damage::NamelessLeases => {
             let leases = server.leases.values_mut();
             leases.for_each(|lease| match lease {
                 Lease::V6 { name, .. } => *name = None,
-                Lease::V4(_) => {}
+                Lease::V4 { .. } => {}
             });
         }
         _ => {}
@@ -169,10 +169,10 @@ fn suffer_server(server: Option<&mut Server>, damage: Damage) {
 }
 
 /// All that a host's line gives.
-fn leases((mac, family): Client, host: &Host) -> Vec<(IpAddr, Lease)> {
-    let Some(offer) = &host.offer else { return Vec::new() };
+fn leases((identity, family): &Client, host: &Host) -> Vec<(IpAddr, Lease)> {
+    let (Some(offer), Some(mac)) = (&host.offer, identity.mac()) else { return Vec::new() };
     let lease = |ip| match family {
-        Family::V4 => (ip, Lease::V4(mac)),
+        Family::V4 => (ip, Lease::of(mac)),
         Family::V6 => (ip, lease6(mac, Some(&offer.name))),
     };
     offer.ips().map(lease).collect()

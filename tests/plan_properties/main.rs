@@ -90,7 +90,7 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
     assert_eq!((&is.namespace, &is.device), (&wanted.namespace, &wanted.device));
     assert_eq!(is.metadata, wanted.metadata);
     if let Some(bridge) = &wanted.bridge {
-        assert_eq!(is.bridge.as_ref().map(|is| &is.name), Some(&bridge.name));
+        assert_eq!(is.bridge.as_ref().map(|is| (&is.name, is.vlan)), Some((&bridge.name, bridge.vlan)));
     }
     let (is, wanted) = (is.server.as_ref().unwrap(), wanted.server.as_ref().unwrap());
     assert_eq!(
@@ -198,8 +198,10 @@ fn assert_rendered(network: &Value, texts: &[String], code: u8) {
     // A Network with a domain that is none is not served at all.
     let Some(server) = desired.segment.and_then(|segment| segment.server) else { return };
     let hosts: Vec<_> = server.hosts.entries.iter().collect();
-    let changes: Vec<_> =
-        hosts.iter().map(|(mac, host)| dnsmasq::HostChange::Set(**mac, (*host).clone())).collect();
+    let changes: Vec<_> = hosts
+        .iter()
+        .map(|(client, host)| dnsmasq::HostChange::Set((*client).clone(), (*host).clone()))
+        .collect();
     assert_lines(&dnsmasq::hosts_text(&changes), hosts.len(), |line| line.split(',').count() == 5);
     let values = &server.options.values;
     assert_lines(&dnsmasq::options_text(values), values.len(), |line| line.starts_with("tag:"));

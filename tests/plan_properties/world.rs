@@ -34,6 +34,7 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
         name: "n1".into(),
         attachments: [
             ("lan", "bridge:br0"),
+            ("trunk", "bridge:br0"),
             ("wire", "macvlan:eth1"),
             ("cable", "macvlan:eth2"),
             ("fabric", "ovs:br-int"),
@@ -53,12 +54,15 @@ fn uid() -> NetworkUid {
 }
 
 fn network() -> impl Strategy<Value = Value> {
-    let physical = prop::sample::select(vec!["lan", "lan", "wire", "cable", "fabric"]);
+    let physical = prop::sample::select(vec!["lan", "lan", "trunk", "wire", "cable", "fabric"]);
     let services = prop::sample::select(vec!["None", "IsolatedSubnets", "Always"]);
     let network = (physical, services, any::<bool>(), prop::option::of(1400..1403u16));
     network.prop_map(|(physical, service, domain, mtu)| {
         let mut spec =
             json!({"physicalNetworkRef": {"name": physical}, "metadataService": {"type": service}});
+        if physical == "trunk" {
+            spec["segmentation"] = json!({"type": "VLAN", "vlan": {"id": 5}});
+        }
         if domain {
             spec["dns"] = json!({"domain": "vm.example.org"});
         }

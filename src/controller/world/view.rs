@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Dirty, Freed, Kind, World, name_of, ns};
-use crate::api::{DHCPServer, IPAllocation, PhysicalNetwork, Port, Subnet};
+use crate::api::{DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subnet};
 use crate::controller::nodes::{Agent, NodeFacts};
 use crate::desired::{Inputs, segment_id};
 use crate::place::Feature;
@@ -66,6 +66,21 @@ impl World {
         let servers = self.servers.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
         let held = self.allocations.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_name));
         self.networks.keys().cloned().chain(subnets).chain(ports).chain(servers).chain(held).collect()
+    }
+
+    /// All Networks.
+    pub(in crate::controller) fn networks(&self) -> impl Iterator<Item = &Arc<Network>> {
+        self.networks.values()
+    }
+
+    /// All Subnets.
+    pub(in crate::controller) fn subnets(&self) -> impl Iterator<Item = &Arc<Subnet>> {
+        self.subnets.iter()
+    }
+
+    /// All servers.
+    pub(in crate::controller) fn servers(&self) -> impl Iterator<Item = &Arc<DHCPServer>> {
+        self.servers.iter()
     }
 
     /// The names of all agents.

@@ -28,7 +28,7 @@ fn is_open(desired: &Desired) -> bool {
 
 fn silent(desired: &Desired) -> Vec<MacAddr> {
     let server = desired.segment.as_ref().unwrap().server.as_ref().unwrap();
-    server.hosts.silent.iter().map(|(mac, _)| *mac).collect()
+    server.hosts.silent.iter().filter_map(|(identity, _)| identity.mac()).collect()
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn addresses(desired: &Desired, port: &str) -> Vec<String> {
 }
 
 fn host(desired: &Desired, mac: u8, family: Family) -> Option<Host> {
-    let client: Client = (MacAddr::local([0, 0, 0, 0, mac]), family);
+    let client: Client = (MacAddr::local([0, 0, 0, 0, mac]).into(), family);
     desired.segment.as_ref()?.server.as_ref()?.hosts.entries.get(&client).cloned()
 }
 

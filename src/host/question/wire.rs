@@ -26,7 +26,9 @@ impl Wires {
         attached: &Attached,
     ) -> Result<Arc<UdpSocket>, Error> {
         match attached {
-            Attached::Bridge(_) | Attached::Ovs { .. } => self.at(&outer_device(uid)).await,
+            Attached::Bridge(_) | Attached::BridgeVlan { .. } | Attached::Ovs { .. } => {
+                self.at(&outer_device(uid)).await
+            }
             Attached::Macvlan(_) => Ok(Arc::new(packet::inside(netns, packet::NONE, []).await?)),
         }
     }

@@ -3,7 +3,7 @@
 //! Asked by the mirror for each change. Pure. What is taken back may be given to others as soon as this node
 //! says that it gives it no more; so that must hold after its next start, too.
 
-use crate::api::{DHCPServer, Port, PortDhcp, ServerState};
+use crate::api::{DHCPServer, Identity, IdentityType, Port, PortDhcp, ServerState};
 use crate::source::Object;
 use crate::types::ObjectName;
 
@@ -41,10 +41,12 @@ fn is_active(server: &DHCPServer) -> bool {
 }
 
 /// To whom DHCP answers with what.
-fn given(port: &Port) -> impl Iterator<Item = (&str, &str)> {
-    let mac = port.spec.mac_address.as_deref().filter(|_| port.spec.dhcp == PortDhcp::Enabled);
-    let addresses = port.status.iter().flat_map(|status| &status.addresses);
-    addresses.filter_map(move |address| Some((mac?, address.ip.as_str())))
+fn given(port: &Port) -> impl Iterator<Item = (Option<&str>, &Identity, &str)> {
+    let (mac, identity) = (port.spec.mac_address.as_deref(), &port.spec.identity);
+    let is_known = mac.is_some() || identity.r#type != IdentityType::MacAddress;
+    let answered = is_known && port.spec.dhcp == PortDhcp::Enabled;
+    let addresses = port.status.iter().filter(move |_| answered).flat_map(|status| &status.addresses);
+    addresses.map(move |address| (mac, identity, address.ip.as_str()))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ mod changes;
 mod clients;
 mod endings;
 mod formed;
+mod identity;
 mod mistakes;
 mod moves;
 mod names;

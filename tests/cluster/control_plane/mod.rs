@@ -8,12 +8,13 @@
 #![allow(unreachable_pub, missing_docs, reason = "it is a library to them")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "what is broken here must fail loudly")]
 
-mod binaries;
+pub mod binaries;
 mod daemon;
 mod metrics;
 mod objects;
 mod pki;
 
+pub use daemon::Daemon;
 pub use metrics::Metrics;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -26,7 +27,6 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
 
-use daemon::Daemon;
 use pki::{Pki, SERVICE_RANGE, secret};
 
 /// How long a start may take. Six seconds on an idle machine; only ever reached by a failure.
@@ -42,11 +42,24 @@ pub struct Settings {
     pub parent: PathBuf,
     /// Further flags of the API server.
     pub api_flags: Vec<String>,
+    /// Its port; otherwise a free one.
+    pub port: Option<u16>,
+    /// Users beside the administrator, each with a group.
+    pub users: Vec<(String, &'static str)>,
+    /// Controllers beside those that need no nodes.
+    pub controllers: Vec<&'static str>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { addresses: Vec::new(), parent: std::env::temp_dir(), api_flags: Vec::new() }
+        Self {
+            addresses: Vec::new(),
+            parent: std::env::temp_dir(),
+            api_flags: Vec::new(),
+            port: None,
+            users: Vec::new(),
+            controllers: Vec::new(),
+        }
     }
 }
 
@@ -84,10 +97,17 @@ impl ControlPlane {
         let mut addresses = settings.addresses.clone();
         addresses.push(Ipv4Addr::LOCALHOST.into());
         let pki = Pki::create(directory.path(), &addresses);
-        let ports = Ports::find();
+        let mut ports = Ports::find();
+        ports.api = settings.port.unwrap_or(ports.api);
         let server = format!("https://{}", SocketAddr::new(addresses[0], ports.api));
         let token = secret();
-        pki.write("tokens.csv", &format!("{token},admin,admin,system:masters\n"));
+        let mut tokens = vec![format!("{token},admin,admin,system:masters\n")];
+        for (user, group) in &settings.users {
+            let token = secret();
+            pki.kubeconfig(user, &server, &token);
+            tokens.push(format!("{token},{user},{user},{group}\n"));
+        }
+        pki.write("tokens.csv", &tokens.concat());
         let admin_config = pki.kubeconfig("admin", &server, &token);
         let mut plane = Self {
             manager: None,
@@ -120,6 +140,11 @@ impl ControlPlane {
     /// Writes a kubeconfig with this token; `name` becomes part of the file's name.
     pub fn kubeconfig(&self, name: &str, token: &str) -> PathBuf {
         self.pki.kubeconfig(name, &self.server(), token)
+    }
+
+    /// The kubeconfig of one of the further users.
+    pub fn user_kubeconfig(&self, user: &str) -> PathBuf {
+        self.pki.path(&format!("{user}.kubeconfig"))
     }
 
     /// A client of a kubeconfig.
@@ -288,16 +313,18 @@ impl ControlPlane {
             eprintln!("no kube-controller-manager in {}: namespaces will not end", self.binaries.display());
             return;
         }
-        let controllers = [
+        let mut controllers = vec![
             "namespace-controller",
             "garbage-collector-controller",
             "serviceaccount-controller",
             "clusterrole-aggregation-controller",
         ];
+        controllers.extend(&self.settings.controllers);
         let mut command = self.program("kube-controller-manager");
         command.arg("--kubeconfig").arg(&self.admin_config);
         command.arg(format!("--controllers={}", controllers.join(",")));
         command.args(["--leader-elect=false", "--secure-port=0"]);
+        command.arg("--root-ca-file").arg(self.ca());
         self.manager = Some(Daemon::start(&mut command, &self.path("kube-controller-manager.log")));
     }
 

@@ -22,6 +22,11 @@ impl ControlPlane {
     pub async fn install(&self) {
         let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
         self.kubectl(&["apply", "--server-side", "--force-conflicts", "-k", deploy.to_str().unwrap()]);
+        self.until_all_served().await;
+    }
+
+    /// Waits until the API serves all kinds that are defined.
+    pub async fn until_all_served(&self) {
         let crds: Api<CustomResourceDefinition> = Api::all(self.admin());
         for crd in crds.list(&ListParams::default()).await.unwrap() {
             let name = crd.name_any();

@@ -37,7 +37,8 @@ impl Costs {
             *memory.entry(name).or_default() += resident(&process);
         }
         let text = sh(&format!("curl -sS http://{CONTROLLER}/metrics"));
-        let (passes, decisions) = (Sum::of(&text, "pass_seconds"), Sum::of(&text, "decision_seconds"));
+        let (passes, decisions) =
+            (Sum::of(&text, "pass_duration_seconds"), Sum::of(&text, "decision_duration_seconds"));
         let requests = site.plane.metrics().await.all_requests();
         Self { at: Instant::now(), took: Duration::ZERO, requests, cpu, memory, passes, decisions }
     }

@@ -2,6 +2,7 @@
 
 mod adverts;
 mod hosts;
+mod identity;
 mod leases;
 mod options;
 mod process;

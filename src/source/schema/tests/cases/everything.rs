@@ -42,7 +42,7 @@ pub fn everything(kind: &str) -> Value {
         }),
         "IPAllocation" => json!({
             "networkName": "n", "networkUID": "u", "subnetName": "s", "ip": "10.0.0.20",
-            "holder": {"type": "Port", "namespace": "a", "name": "p", "uid": "u", "macAddress": "02:00:00:00:00:01", "slot": 0, "temporary": true},
+            "holder": {"type": "Port", "namespace": "a", "name": "p", "uid": "u", "macAddress": "02:00:00:00:00:01", "clientID": "01:02", "duid": "00:03:01", "slot": 0, "temporary": true},
             "released": {"time": "2026-11-23T05:00:00Z", "portsRevision": "1"},
         }),
         _ => json!({"unschedulable": true}),

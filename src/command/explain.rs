@@ -1,0 +1,147 @@
+//! `kube-dhcp explain`: reads what there is to be read, and prints the steps.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use clap::builder::styling::{AnsiColor, Style};
+use futures::future::join_all;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use serde::de::DeserializeOwned;
+
+use super::table::Table;
+use crate::api::{DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, Subnet};
+use crate::cli::{ExplainArgs, Explained, Look, PortArgs};
+use crate::cluster::client::client;
+use crate::cluster::write::{Error, describe, limited};
+use crate::explain::{Explanation, Found, Scene, Verdict, explain_local};
+use crate::report;
+use crate::types::ObjectName;
+
+/// Prints the steps; whether all of them are right.
+pub async fn explain(args: ExplainArgs, plugin: bool) -> Result<bool> {
+    let Explained::Port(args) = args.what;
+    let explanation = match args.look.place(plugin) {
+        Look::Node(state) => of_node(state, &args)?,
+        Look::Cluster(kubeconfig) => of_cluster(kubeconfig, &args).await?,
+    };
+    super::print(&super::text(args.output, &explanation, table)?)?;
+    Ok(explanation.first_wrong().is_none())
+}
+
+fn of_node(state: &Path, args: &PortArgs) -> Result<Explanation> {
+    let node = super::status::node(state)?;
+    let networks: Vec<_> = super::status::reports(state)?;
+    let name = ObjectName::new(args.namespace.as_deref().unwrap_or("default"), &args.name);
+    let runs = |network: &report::NetworkReport| {
+        super::running::running(state, network.uid).map(|running| running.pid)
+    };
+    Ok(explain_local(&name, &node, &networks, runs))
+}
+
+async fn of_cluster(kubeconfig: Option<&Path>, args: &PortArgs) -> Result<Explanation> {
+    let client = client(kubeconfig).await?;
+    let namespace = args.namespace.as_deref().unwrap_or(client.default_namespace());
+    let name = ObjectName::new(namespace, &args.name);
+    Ok(scene(&client, name).await?.explain())
+}
+
+/// Reads all that has to do with a Port. What a user may not read is left unknown; a list of the Port's
+/// own namespace that fails is an error.
+async fn scene(client: &Client, name: ObjectName) -> Result<Scene> {
+    let port =
+        found(limited(Api::<Port>::namespaced(client.clone(), &name.namespace).get_opt(&name.name)).await);
+    let mut scene = Scene {
+        port,
+        network: Found::Missing,
+        physical: Found::Missing,
+        subnets: Vec::new(),
+        servers: Vec::new(),
+        agents: BTreeMap::new(),
+        name,
+    };
+    let Found::Known(port) = &scene.port else { return Ok(scene) };
+    let namespace = &scene.name.namespace;
+    let network = port.spec.network_ref.name.clone();
+    let networks: Api<Network> = Api::namespaced(client.clone(), namespace);
+    scene.network = found(limited(networks.get_opt(&network)).await);
+    if let Found::Known(network) = &scene.network {
+        let physical = &network.spec.physical_network_ref.name;
+        scene.physical = found(limited(Api::<PhysicalNetwork>::all(client.clone()).get_opt(physical)).await);
+    }
+    let subnets = ListParams::default().fields(&format!("spec.networkRef.name={network}"));
+    scene.subnets = listed::<Subnet>(client, namespace, subnets).await?;
+    let servers = ListParams::default().labels(&format!("kube-dhcp.io/network={network}"));
+    scene.servers = listed::<DHCPServer>(client, namespace, servers).await?;
+    let agents: Api<DHCPAgent> = Api::all(client.clone());
+    let agent = async |node: String| {
+        let agent = found(limited(agents.get_opt(&node)).await);
+        (node, agent)
+    };
+    let nodes = scene.servers.iter().map(|server| server.spec.node_name.clone());
+    scene.agents = join_all(nodes.map(agent)).await.into_iter().collect();
+    Ok(scene)
+}
+
+fn found<T>(result: Result<Option<T>, Error>) -> Found<T> {
+    match result {
+        Ok(Some(object)) => Found::Known(object),
+        Ok(None) => Found::Missing,
+        Err(error) => Found::Hidden(describe(&error)),
+    }
+}
+
+async fn listed<K>(client: &Client, namespace: &str, which: ListParams) -> Result<Vec<K>>
+where
+    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug,
+{
+    let objects: Api<K> = Api::namespaced(client.clone(), namespace);
+    let list = limited(objects.list(&which)).await.map_err(|e| anyhow::anyhow!("{}", describe(&e)));
+    Ok(list.with_context(|| format!("cannot list {} of namespace {namespace}", K::plural(&())))?.items)
+}
+
+fn table(explanation: &Explanation) -> String {
+    let mut table = Table::new(&["STEP", "SAID"]);
+    for step in &explanation.steps {
+        table.row(vec![step.what.clone(), step.message.clone()]);
+    }
+    let marks =
+        std::iter::once("  ".to_owned()).chain(explanation.steps.iter().map(|step| mark(step.verdict)));
+    let text = table.text();
+    let lines = text.lines().zip(marks).map(|(line, mark)| format!("{mark} {line}\n"));
+    lines.collect::<String>() + "\n" + &verdict(explanation)
+}
+
+/// In colours, of which nothing is left where the output is no terminal.
+fn mark(verdict: Verdict) -> String {
+    let (text, colour) = match verdict {
+        Verdict::Right => ("ok", AnsiColor::Green),
+        Verdict::Wrong => ("NO", AnsiColor::Red),
+        Verdict::Warning => ("! ", AnsiColor::Yellow),
+        Verdict::Unknown => ("? ", AnsiColor::Yellow),
+    };
+    let style = Style::new().fg_color(Some(colour.into())).bold();
+    format!("{style}{text}{style:#}")
+}
+
+/// What one reads first.
+fn verdict(explanation: &Explanation) -> String {
+    let cure = |step: &crate::explain::Step| step.cure.as_deref().unwrap_or("see the message").to_owned();
+    if let Some(step) = explanation.first_wrong() {
+        return format!("The first that is not right: {}.\nWhat to do: {}.\n", step.what, cure(step));
+    }
+    let mut text =
+        "All of it is right: the guest is answered. If it has no address, its questions do not arrive; \
+        `kube-dhcp leases` says whether it ever got one.\n"
+            .to_owned();
+    for step in explanation.steps.iter().filter(|step| step.verdict == Verdict::Warning) {
+        // Writing into a String cannot fail.
+        let _ = writeln!(text, "But see: {}.\nWhat to do: {}.", step.what, cure(step));
+    }
+    text
+}

@@ -1,0 +1,194 @@
+//! The steps of a Port in a cluster.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use super::{Explanation, Step, cure, guest};
+use crate::api::{Conditioned, DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
+use crate::types::ObjectName;
+
+/// An object, as far as one gets to see it.
+#[derive(Debug, Clone)]
+pub enum Found<T> {
+    /// It is there.
+    Known(T),
+    /// It is not.
+    Missing,
+    /// It may not be looked at, or could not be: why.
+    Hidden(String),
+}
+
+/// All objects that have to do with a Port.
+#[derive(Debug, Clone)]
+pub struct Scene {
+    /// Of the Port.
+    pub name: ObjectName,
+    /// The Port.
+    pub port: Found<Port>,
+    /// Its Network.
+    pub network: Found<Network>,
+    /// The physical network of that.
+    pub physical: Found<PhysicalNetwork>,
+    /// The Subnets of the Network.
+    pub subnets: Vec<Subnet>,
+    /// Its servers.
+    pub servers: Vec<DHCPServer>,
+    /// The agents of the servers' nodes.
+    pub agents: BTreeMap<String, Found<DHCPAgent>>,
+}
+
+impl Scene {
+    /// The steps.
+    pub fn explain(&self) -> Explanation {
+        let steps = match &self.port {
+            Found::Missing => vec![self.no_port()],
+            Found::Hidden(why) => vec![Step::unknown(format!("Port {}", self.name), why)],
+            Found::Known(port) => self.steps(port),
+        };
+        Explanation { port: self.name.to_string(), steps }
+    }
+
+    fn no_port(&self) -> Step {
+        let namespace = &self.name.namespace;
+        let cure = format!("see `kubectl get dport -n {namespace}`, or name another namespace with -n");
+        Step::wrong(format!("Port {}", self.name), "there is none of this name", cure)
+    }
+
+    fn steps(&self, port: &Port) -> Vec<Step> {
+        let conditions = port.conditions();
+        let generation = port.metadata.generation;
+        let mut steps = vec![self.wish(port)];
+        steps.extend(self.network(port));
+        steps.extend(self.subnets(port));
+        steps.push(Step::of("Port is accepted", conditions, "Accepted", generation));
+        steps.push(addresses(port));
+        steps.extend(self.scheduled());
+        steps.extend(self.active().flat_map(|server| self.server(server, port)));
+        steps.push(Step::of("Port is answered", conditions, "Ready", generation));
+        steps.extend(Step::beside("all options fit", conditions, "OptionsFit", "True"));
+        steps.extend(Step::beside("nobody else has the address", conditions, "AddressConflict", "False"));
+        if let Found::Known(network) = &self.network {
+            let beside = |what, type_| Step::beside(what, network.conditions(), type_, "False");
+            steps.extend(beside("no other DHCP server on the segment", "ForeignDHCPServer"));
+            steps.extend(beside("no other router on the segment", "ForeignRouter"));
+        }
+        steps
+    }
+
+    /// What the Port asks for.
+    fn wish(&self, port: &Port) -> Step {
+        let what = format!("Port {}", self.name);
+        let network = &port.spec.network_ref.name;
+        if port.metadata.deletion_timestamp.is_some() {
+            return Step::wrong(what, "it is being deleted", "see its finalizers: they are not ours");
+        }
+        let identity = &port.spec.identity;
+        let identity = identity.client_id.as_ref().or(identity.duid.as_ref()).cloned();
+        let guest = guest(port.spec.mac_address.as_deref(), identity);
+        Step::right(what, format!("{guest}, on Network {network}"))
+    }
+
+    fn network(&self, port: &Port) -> Vec<Step> {
+        let name = &port.spec.network_ref.name;
+        let what = format!("Network {name}");
+        let network = match &self.network {
+            Found::Missing => {
+                let cure = format!("create it in namespace {}, where the Port is", self.name.namespace);
+                return vec![Step::wrong(what, "there is none of this name", cure)];
+            }
+            Found::Hidden(why) => return vec![Step::unknown(what, why)],
+            Found::Known(network) => network,
+        };
+        let physical = format!("PhysicalNetwork {}", network.spec.physical_network_ref.name);
+        let physical = match &self.physical {
+            Found::Missing => {
+                Step::wrong(physical, "there is none of this name", cure("PhysicalNetworkNotFound"))
+            }
+            Found::Hidden(why) => Step::unknown(physical, why),
+            Found::Known(object) => {
+                Step::of(&physical, object.conditions(), "Ready", object.metadata.generation)
+            }
+        };
+        vec![physical, Step::of(&what, network.conditions(), "Accepted", network.metadata.generation)]
+    }
+
+    /// Those of the Port's addresses; all of the Network's while it has none.
+    fn subnets(&self, port: &Port) -> Vec<Step> {
+        let has = |subnet: &&Subnet| {
+            let addresses = port.status.iter().flat_map(|status| &status.addresses);
+            let mut names = addresses.map(|address| address.subnet_name.as_str()).peekable();
+            names.peek().is_none() || names.any(|name| name == subnet.name_any())
+        };
+        let step = |subnet: &Subnet| {
+            let what = format!("Subnet {} ({})", subnet.name_any(), subnet.spec.cidr);
+            Step::of(&what, subnet.conditions(), "Accepted", subnet.metadata.generation)
+        };
+        self.subnets.iter().filter(has).map(step).collect()
+    }
+
+    fn scheduled(&self) -> Option<Step> {
+        let Found::Known(network) = &self.network else { return None };
+        let mut step =
+            Step::of("Network has servers", network.conditions(), "Scheduled", network.metadata.generation);
+        if step.message.is_empty() {
+            let nodes: Vec<_> = self.active().map(|server| server.spec.node_name.as_str()).collect();
+            step.message = format!("on {}", nodes.join(", "));
+        }
+        Some(step)
+    }
+
+    /// The servers that are to serve the Network.
+    fn active(&self) -> impl Iterator<Item = &DHCPServer> {
+        self.servers.iter().filter(|server| server.spec.state == ServerState::Active)
+    }
+
+    fn server(&self, server: &DHCPServer, port: &Port) -> Vec<Step> {
+        let node = &server.spec.node_name;
+        let mut steps = vec![self.agent(node)];
+        let says = |what: &str, type_| Step::of(&format!("{node}: {what}"), server.conditions(), type_, None);
+        steps.push(says("namespace, device, rules, dnsmasq are there", "Programmed"));
+        steps.push(says("dnsmasq answers", "Serving"));
+        steps.push(knows(server, port));
+        steps
+    }
+
+    fn agent(&self, node: &str) -> Step {
+        let what = format!("{node}: agent is alive");
+        match self.agents.get(node) {
+            Some(Found::Known(agent)) => Step::of(&what, agent.conditions(), "Ready", None),
+            Some(Found::Hidden(why)) => Step::unknown(what, why),
+            Some(Found::Missing) | None => {
+                Step::wrong(what, "there is no agent on this node", "see the DaemonSet's pods")
+            }
+        }
+    }
+}
+
+fn addresses(port: &Port) -> Step {
+    let mut step = Step::of("Port has addresses", port.conditions(), "Allocated", port.metadata.generation);
+    if step.message.is_empty() {
+        let addresses = port.status.iter().flat_map(|status| &status.addresses);
+        step.message = addresses.map(|address| address.ip.as_str()).collect::<Vec<_>>().join(", ");
+    }
+    step
+}
+
+/// Whether a server has come as far as to this Port.
+fn knows(server: &DHCPServer, port: &Port) -> Step {
+    let what = format!("{}: dnsmasq knows the Port", server.spec.node_name);
+    let status = server.status.as_ref();
+    let refused = status.iter().flat_map(|status| &status.refused_ports);
+    let uid = port.metadata.uid.as_deref().unwrap_or_default();
+    if let Some(refused) = refused.into_iter().find(|refused| refused.uid == uid) {
+        return Step::wrong(what, format!("{}: {}", refused.reason, refused.message), cure(&refused.reason));
+    }
+    let revision = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
+    let done = revision(status.and_then(|status| status.ports_revision.as_deref()));
+    let needed = revision(port.metadata.resource_version.as_deref());
+    // The write that called it Ready moved the Port on, and nobody reports that.
+    if port.is("Ready") || done.is_some_and(|done| needed.is_some_and(|needed| done >= needed)) {
+        return Step::right(what, "");
+    }
+    Step::wrong(what, "it has not come to it yet", "wait a moment, then see the log of the agent there")
+}

@@ -1,0 +1,112 @@
+//! The steps of a Port that the agent of this machine serves, from what it reported.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+
+use super::{Explanation, Step, guest};
+use crate::api::{PortStatus, SubnetStatus};
+use crate::report::{NetworkReport, NodeReport, ObjectReport};
+use crate::source::Origin;
+use crate::types::ObjectName;
+
+/// The steps. `runs` says whether the network's dnsmasq does: its process id.
+pub fn explain(
+    name: &ObjectName,
+    node: &NodeReport,
+    networks: &[NetworkReport],
+    runs: impl Fn(&NetworkReport) -> Option<u32>,
+) -> Explanation {
+    let mut steps: Vec<_> = manifests(name, node);
+    let is_it = |port: &&ObjectReport<PortStatus>| port.namespace == name.namespace && port.name == name.name;
+    let placed = networks.iter().find_map(|network| Some((network, network.ports.iter().find(is_it)?)));
+    match (placed, node.ports.iter().find(is_it)) {
+        (Some((network, port)), _) => {
+            steps.push(Step::right(format!("Port {name}"), wish(port, &network.name)));
+            steps.extend(served(node, network, port, runs(network)));
+        }
+        (None, Some(port)) => steps.extend(judged(port)),
+        (None, None) => steps.push(unknown(name, node)),
+    }
+    Explanation { port: name.to_string(), steps }
+}
+
+/// What is wrong with its manifest, or with one that might be its.
+fn manifests(name: &ObjectName, node: &NodeReport) -> Vec<Step> {
+    let ours = |object: &Option<String>| {
+        object.as_ref().is_none_or(|object| object.contains(&name.to_string()) || object.contains(&name.name))
+    };
+    let problems = node.problems.iter().filter(|problem| ours(&problem.object));
+    let step = |problem: &crate::report::ManifestProblem| {
+        let object = problem.object.as_deref().unwrap_or("manifest");
+        let message = format!("{}: {}", problem.place, problem.message);
+        Step::wrong(object, message, "correct the manifest; what was good before stays in force")
+    };
+    problems.map(step).collect()
+}
+
+fn unknown(name: &ObjectName, node: &NodeReport) -> Step {
+    let cure = match node.source {
+        Origin::Directory => "see that its manifest is in the agent's directory, and its namespace there",
+        Origin::Cluster | Origin::LastGoodCopy => {
+            "ask the cluster, with --kubeconfig: this node may not serve its Network"
+        }
+    };
+    Step::wrong(format!("Port {name}"), "the agent of this machine knows none of this name", cure)
+}
+
+fn wish(port: &ObjectReport<PortStatus>, network: &str) -> String {
+    let guest = guest(port.mac_address.as_deref(), port.identity.as_ref().map(ToString::to_string));
+    format!("{guest}, on Network {network}")
+}
+
+fn served(
+    node: &NodeReport,
+    network: &NetworkReport,
+    port: &ObjectReport<PortStatus>,
+    pid: Option<u32>,
+) -> Vec<Step> {
+    let ready = |what: String, conditions: &[Condition]| Step::of(&what, conditions, "Ready", None);
+    let of_port = |subnet: &&ObjectReport<SubnetStatus>| {
+        let addresses = &port.status.addresses;
+        addresses.is_empty() || addresses.iter().any(|address| address.subnet_name == subnet.name)
+    };
+    let mut steps = vec![ready(format!("Network {}", network.name), &network.status.conditions)];
+    let subnets = network.subnets.iter().filter(of_port);
+    steps.extend(subnets.map(|subnet| ready(format!("Subnet {}", subnet.name), &subnet.status.conditions)));
+    steps.push(dnsmasq(pid));
+    steps.extend(judged(port));
+    let beside = |what, conditions, type_| Step::beside(what, conditions, type_, "False");
+    let (of_port, of_network) = (&port.status.conditions, &network.status.conditions);
+    steps.extend(Step::beside("all options fit", of_port, "OptionsFit", "True"));
+    steps.extend(beside("nobody else has the address", of_port, "AddressConflict"));
+    steps.extend(beside("no other DHCP server on the segment", of_network, "ForeignDHCPServer"));
+    steps.extend(beside("no other router on the segment", of_network, "ForeignRouter"));
+    if node.bridge_filter_active {
+        steps.push(Step::warning(
+            "the node lets DHCP pass",
+            "its firewall filters what its bridges forward (net.bridge.bridge-nf-call-iptables=1)",
+            "set it to 0, or accept UDP 67, 68, 546 and 547 between the bridge's ports",
+        ));
+    }
+    steps
+}
+
+fn dnsmasq(pid: Option<u32>) -> Step {
+    match pid {
+        Some(pid) => Step::right("dnsmasq runs", format!("process {pid}")),
+        None => Step::wrong("dnsmasq runs", "it does not", "see whether the agent runs, and its log"),
+    }
+}
+
+fn judged(port: &ObjectReport<PortStatus>) -> Vec<Step> {
+    let conditions = &port.status.conditions;
+    let mut allocated = Step::of("Port has addresses", conditions, "Allocated", None);
+    if allocated.message.is_empty() {
+        let addresses: Vec<_> = port.status.addresses.iter().map(|address| address.ip.as_str()).collect();
+        allocated.message = addresses.join(", ");
+    }
+    vec![
+        Step::of("Port is accepted", conditions, "Accepted", None),
+        allocated,
+        Step::of("Port is answered", conditions, "Ready", None),
+    ]
+}
