@@ -1,10 +1,12 @@
 //! Flags and environment → typed configuration. What each subcommand does is in `command`.
 
+mod drain;
 mod explain;
 mod import;
 mod leases;
 mod look;
 mod physical_network;
+mod shell;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -13,18 +15,19 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use clap_complete::Shell;
 
 use crate::desired::NodeConfig;
 use crate::host::{Attaching, OVS_SOCKET};
 use crate::metadata::Upstream;
 use crate::types::ObjectName;
 
+pub use drain::{DrainArgs, UncordonArgs};
 pub use explain::{ExplainArgs, Explained, PortArgs};
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 pub use leases::LeasesArgs;
 pub use look::{Look, LookArgs, PLUGIN, is_plugin};
 pub use physical_network::PhysicalNetworkArg;
+pub use shell::{CompletionsArgs, ManArgs};
 
 /// DHCP and DNS for layer-2 networks, declared as Kubernetes objects.
 #[derive(Debug, Parser)]
@@ -236,55 +239,12 @@ pub struct StatusArgs {
     pub output: Output,
 }
 
-/// Flags of `drain`.
-#[derive(Debug, Args)]
-pub struct DrainArgs {
-    /// The node.
-    pub node: String,
-
-    /// How to reach the API server [default: the pod's service account, else $KUBECONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-
-    /// How long to wait until the node is empty, in seconds; 0: as long as it takes. Then the exit code
-    /// is 1, and the node goes on being drained.
-    #[arg(long, value_name = "SECONDS", default_value = "0")]
-    pub timeout: u64,
-}
-
-/// Flags of `uncordon`.
-#[derive(Debug, Args)]
-pub struct UncordonArgs {
-    /// The node.
-    pub node: String,
-
-    /// How to reach the API server [default: the pod's service account, else $KUBECONFIG]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
-}
-
 /// Flags of `crds`.
 #[derive(Debug, Args)]
 pub struct CrdsArgs {
     /// Write one file for each kind into this directory instead.
     #[arg(long, value_name = "DIR")]
     pub out: Option<PathBuf>,
-}
-
-/// Flags of `completions`.
-#[derive(Debug, Args)]
-pub struct CompletionsArgs {
-    /// The shell.
-    #[arg(value_enum)]
-    pub shell: Shell,
-}
-
-/// Flags of `man`.
-#[derive(Debug, Args)]
-pub struct ManArgs {
-    /// Directory for the pages; it is made.
-    #[arg(long, value_name = "DIR")]
-    pub out: PathBuf,
 }
 
 /// Flags of `version`.

@@ -12,6 +12,7 @@ mod leases;
 mod overview;
 mod plan;
 mod port;
+mod read;
 mod running;
 mod shell;
 mod status;

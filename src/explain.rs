@@ -12,7 +12,7 @@ pub use local::explain as explain_local;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use crate::api::find;
+use crate::api::{AllocatedAddress, find};
 use crate::reason::Reason;
 
 /// How it is with a step.
@@ -99,10 +99,36 @@ impl Step {
     }
 }
 
-/// Whom a Port is for.
-fn guest(mac: Option<&str>, identity: Option<String>) -> String {
-    let known = identity.or_else(|| mac.map(str::to_owned));
-    known.unwrap_or_else(|| "no MAC address: it only reserves addresses".to_owned())
+/// What a Port asks for.
+fn wish(mac: Option<&str>, identity: Option<String>, network: &str) -> String {
+    let guest = identity.or_else(|| mac.map(str::to_owned));
+    let guest = guest.unwrap_or_else(|| "no MAC address: it only reserves addresses".to_owned());
+    format!("{guest}, on Network {network}")
+}
+
+/// Whether a Subnet is one of the Port's addresses; any is while it has none.
+fn is_of(subnet: &str, addresses: &[AllocatedAddress]) -> bool {
+    addresses.is_empty() || addresses.iter().any(|address| address.subnet_name == subnet)
+}
+
+/// Which addresses a Port has; else why not.
+fn allocated(conditions: &[Condition], addresses: &[AllocatedAddress], generation: Option<i64>) -> Step {
+    let mut step = Step::of("Port has addresses", conditions, "Allocated", generation);
+    if step.message.is_empty() {
+        step.message = addresses.iter().map(|address| address.ip.as_str()).collect::<Vec<_>>().join(", ");
+    }
+    step
+}
+
+/// What a guest may suffer from although it is answered.
+fn warnings(port: &[Condition], network: &[Condition]) -> impl Iterator<Item = Step> {
+    let all = [
+        Step::beside("all options fit", port, "OptionsFit", "True"),
+        Step::beside("nobody else has the address", port, "AddressConflict", "False"),
+        Step::beside("no other DHCP server on the segment", network, "ForeignDHCPServer", "False"),
+        Step::beside("no other router on the segment", network, "ForeignRouter", "False"),
+    ];
+    all.into_iter().flatten()
 }
 
 const NOT_SEEN: &str = "wait a moment, then see whether agent and controller run, and their logs";

@@ -1,19 +1,17 @@
 //! Flags of `kube-dhcp leases`.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 
-use super::{Output, STATE_DIR};
+use super::{LookArgs, Output};
 
 /// Flags of `leases`.
 #[derive(Debug, Args)]
 pub struct LeasesArgs {
-    /// The agent's state directory; with --cluster in its container, and by default the one that it is
-    /// told there [default: /var/lib/kube-dhcp]
-    #[arg(long, value_name = "DIR", env = "KUBE_DHCP_STATE_DIR")]
-    pub state_dir: Option<PathBuf>,
+    /// Where to look; in a cluster they are asked for in the agents' pods, with your own rights.
+    #[command(flatten)]
+    pub look: LookArgs,
 
     /// Only those of networks in this Kubernetes namespace.
     #[arg(short, long, value_name = "NAME")]
@@ -26,15 +24,6 @@ pub struct LeasesArgs {
     /// Only those of addresses of Ports of this name.
     #[arg(long, value_name = "NAME")]
     pub port: Option<String>,
-
-    /// Those of all nodes of a cluster, instead of this machine's: it is asked for in the agents' pods, with
-    /// your own rights.
-    #[arg(long)]
-    pub cluster: bool,
-
-    /// How to reach the API server; implies --cluster [default: $KUBECONFIG or ~/.kube/config]
-    #[arg(long, value_name = "FILE")]
-    pub kubeconfig: Option<PathBuf>,
 
     /// With --cluster: only those that this node's server gave.
     #[arg(long, value_name = "NAME")]
@@ -54,11 +43,6 @@ pub struct LeasesArgs {
 }
 
 impl LeasesArgs {
-    /// Whether the cluster's are meant; as a plugin of kubectl they are, unless a state directory is named.
-    pub fn of_cluster(&self, plugin: bool) -> bool {
-        self.cluster || self.kubeconfig.is_some() || plugin && self.state_dir.is_none()
-    }
-
     /// The first flag that only a cluster has a use for.
     pub fn of_cluster_only(&self) -> Option<&'static str> {
         let flags = [
@@ -74,11 +58,6 @@ impl LeasesArgs {
         self.system_namespace.as_deref().unwrap_or("kube-dhcp-system")
     }
 
-    /// See `--state-dir`.
-    pub fn state_dir(&self) -> &Path {
-        self.state_dir.as_deref().unwrap_or(Path::new(STATE_DIR))
-    }
-
     /// See `--timeout`.
     pub fn patience(&self) -> Duration {
         Duration::from_secs(self.timeout.unwrap_or(10))
@@ -89,14 +68,14 @@ impl LeasesArgs {
 mod tests {
     use clap::Parser;
 
+    use crate::cli::{Cli, Command, Look};
+
     #[test]
     fn what_only_a_cluster_has_is_not_asked_of_one_node() {
         let takes = |flags: &[&str], plugin: bool| {
             let line = ["kube-dhcp", "leases"].iter().chain(flags);
-            let crate::cli::Command::Leases(args) = crate::cli::Cli::parse_from(line).command else {
-                panic!()
-            };
-            args.of_cluster(plugin) || args.of_cluster_only().is_none()
+            let Command::Leases(args) = Cli::parse_from(line).command else { panic!() };
+            matches!(args.look.place(plugin), Look::Cluster(_)) || args.of_cluster_only().is_none()
         };
         for flags in [["--node", "n1"], ["--timeout", "3"], ["--system-namespace", "x"]] {
             assert!(!takes(&flags, false), "{flags:?}");

@@ -26,7 +26,8 @@ pub struct LookArgs {
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
 
-    /// Look at the agent with this state directory [default: /var/lib/kube-dhcp]
+    /// Look at the agent with this state directory; `leases --cluster` looks there in the agents'
+    /// containers [default: /var/lib/kube-dhcp]
     #[arg(long, value_name = "DIR", env = "KUBE_DHCP_STATE_DIR")]
     pub state_dir: Option<PathBuf>,
 }

@@ -4,20 +4,21 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use clap::builder::styling::{AnsiColor, Style};
 use futures::future::join_all;
 use kube::api::ListParams;
 use kube::{Api, Client};
-use serde::de::DeserializeOwned;
 
+use super::read::{listed, within};
+use super::running::running;
 use super::table::Table;
 use crate::api::{DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::cli::{ExplainArgs, Explained, Look, PortArgs};
 use crate::cluster::client::client;
 use crate::cluster::write::{Error, describe, limited};
-use crate::explain::{Explanation, Found, Scene, Verdict, explain_local};
-use crate::report;
+use crate::explain::{Explanation, Found, Scene, Step, Verdict, explain_local};
+use crate::report::NetworkReport;
 use crate::types::ObjectName;
 
 /// Prints the steps; whether all of them are right.
@@ -33,11 +34,9 @@ pub async fn explain(args: ExplainArgs, plugin: bool) -> Result<bool> {
 
 fn of_node(state: &Path, args: &PortArgs) -> Result<Explanation> {
     let node = super::status::node(state)?;
-    let networks: Vec<_> = super::status::reports(state)?;
+    let networks = super::status::reports(state)?;
     let name = ObjectName::new(args.namespace.as_deref().unwrap_or("default"), &args.name);
-    let runs = |network: &report::NetworkReport| {
-        super::running::running(state, network.uid).map(|running| running.pid)
-    };
+    let runs = |network: &NetworkReport| running(state, network.uid).map(|running| running.pid);
     Ok(explain_local(&name, &node, &networks, runs))
 }
 
@@ -51,8 +50,7 @@ async fn of_cluster(kubeconfig: Option<&Path>, args: &PortArgs) -> Result<Explan
 /// Reads all that has to do with a Port. What a user may not read is left unknown; a list of the Port's
 /// own namespace that fails is an error.
 async fn scene(client: &Client, name: ObjectName) -> Result<Scene> {
-    let port =
-        found(limited(Api::<Port>::namespaced(client.clone(), &name.namespace).get_opt(&name.name)).await);
+    let port = found(limited(within::<Port>(client, Some(&name.namespace)).get_opt(&name.name)).await);
     let mut scene = Scene {
         port,
         network: Found::Missing,
@@ -65,16 +63,15 @@ async fn scene(client: &Client, name: ObjectName) -> Result<Scene> {
     let Found::Known(port) = &scene.port else { return Ok(scene) };
     let namespace = &scene.name.namespace;
     let network = port.spec.network_ref.name.clone();
-    let networks: Api<Network> = Api::namespaced(client.clone(), namespace);
-    scene.network = found(limited(networks.get_opt(&network)).await);
+    scene.network = found(limited(within::<Network>(client, Some(namespace)).get_opt(&network)).await);
     if let Found::Known(network) = &scene.network {
         let physical = &network.spec.physical_network_ref.name;
         scene.physical = found(limited(Api::<PhysicalNetwork>::all(client.clone()).get_opt(physical)).await);
     }
     let subnets = ListParams::default().fields(&format!("spec.networkRef.name={network}"));
-    scene.subnets = listed::<Subnet>(client, namespace, subnets).await?;
+    scene.subnets = listed::<Subnet>(&within(client, Some(namespace)), &subnets).await?;
     let servers = ListParams::default().labels(&format!("kube-dhcp.io/network={network}"));
-    scene.servers = listed::<DHCPServer>(client, namespace, servers).await?;
+    scene.servers = listed::<DHCPServer>(&within(client, Some(namespace)), &servers).await?;
     let agents: Api<DHCPAgent> = Api::all(client.clone());
     let agent = async |node: String| {
         let agent = found(limited(agents.get_opt(&node)).await);
@@ -91,18 +88,6 @@ fn found<T>(result: Result<Option<T>, Error>) -> Found<T> {
         Ok(None) => Found::Missing,
         Err(error) => Found::Hidden(describe(&error)),
     }
-}
-
-async fn listed<K>(client: &Client, namespace: &str, which: ListParams) -> Result<Vec<K>>
-where
-    K: kube::Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>
-        + Clone
-        + DeserializeOwned
-        + std::fmt::Debug,
-{
-    let objects: Api<K> = Api::namespaced(client.clone(), namespace);
-    let list = limited(objects.list(&which)).await.map_err(|e| anyhow::anyhow!("{}", describe(&e)));
-    Ok(list.with_context(|| format!("cannot list {} of namespace {namespace}", K::plural(&())))?.items)
 }
 
 fn table(explanation: &Explanation) -> String {
@@ -131,7 +116,7 @@ fn mark(verdict: Verdict) -> String {
 
 /// What one reads first.
 fn verdict(explanation: &Explanation) -> String {
-    let cure = |step: &crate::explain::Step| step.cure.as_deref().unwrap_or("see the message").to_owned();
+    let cure = |step: &Step| step.cure.as_deref().unwrap_or("see the message").to_owned();
     if let Some(step) = explanation.first_wrong() {
         return format!("The first that is not right: {}.\nWhat to do: {}.\n", step.what, cure(step));
     }

@@ -7,7 +7,7 @@ mod node;
 use anyhow::{Result, bail};
 use jiff::Timestamp;
 
-use crate::cli::LeasesArgs;
+use crate::cli::{LeasesArgs, Look};
 use lease::{Found, Lease, Missing};
 
 /// The exit code that goes with [`Incomplete`].
@@ -20,11 +20,13 @@ pub struct Incomplete(String);
 
 /// Prints who holds what.
 pub async fn leases(args: LeasesArgs, plugin: bool) -> Result<()> {
-    let of_cluster = args.of_cluster(plugin);
-    if let Some(flag) = args.of_cluster_only().filter(|_| !of_cluster) {
-        bail!("{flag} is of a cluster: say --cluster, too");
-    }
-    let mut all = if of_cluster { cluster::read(&args).await? } else { node::read(args.state_dir())? };
+    let mut all = match args.look.place(plugin) {
+        Look::Cluster(kubeconfig) => cluster::read(kubeconfig, &args).await?,
+        Look::Node(state) => match args.of_cluster_only() {
+            Some(flag) => bail!("{flag} is of a cluster: say --cluster, too"),
+            None => node::read(state)?,
+        },
+    };
     all.leases.retain(|lease| is_asked_for(lease, &args));
     all.sort();
     let table = |all: &Found| all.table(Timestamp::now());

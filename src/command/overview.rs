@@ -10,6 +10,7 @@ use kube::{Api, Client, Resource, ResourceExt};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::read::{listed, within};
 use super::status::verdict;
 use super::table::Table;
 use crate::api::{Conditioned, DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, Subnet};
@@ -57,7 +58,7 @@ struct Problem {
 }
 
 /// The most Ports of a Network that are listed.
-const MOST: u32 = 50;
+const MOST: usize = 50;
 
 /// Prints it.
 pub(super) async fn overview(kubeconfig: Option<&Path>, args: &StatusArgs) -> Result<()> {
@@ -77,32 +78,15 @@ impl Overview {
         not_ready.extend(problems(&listed::<Subnet>(&within(client, namespace), &all).await?));
         not_ready.extend(problems(&listed::<DHCPServer>(&within(client, namespace), &all).await?));
         for network in networks.iter().filter(|network| lacks_ports(network)) {
-            let ports: Api<Port> = Api::namespaced(client.clone(), &network.namespace().unwrap_or_default());
-            let of_network = format!("spec.networkRef.name={}", network.name_any());
-            let ports = listed::<Port>(&ports, &all.clone().fields(&of_network)).await?;
-            not_ready.extend(problems(&ports).into_iter().take(MOST as usize));
+            let of_network = all.clone().fields(&format!("spec.networkRef.name={}", network.name_any()));
+            let ports = within::<Port>(client, network.namespace().as_deref());
+            let ports = listed(&ports, &of_network).await?;
+            not_ready.extend(problems(&ports).into_iter().take(MOST));
         }
         let mut networks: Vec<_> = networks.iter().map(line).collect();
         networks.sort_by(|a, b| (&a.namespace, &a.name).cmp(&(&b.namespace, &b.name)));
         Ok(Self { networks, not_ready })
     }
-}
-
-fn within<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = kube::core::NamespaceResourceScope>,
-{
-    let client = client.clone();
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
-}
-
-async fn listed<K>(objects: &Api<K>, which: &ListParams) -> Result<Vec<K>>
-where
-    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug,
-{
-    let list = limited(objects.list(which)).await;
-    let list = list.map_err(|e| anyhow!("cannot list {}: {}", K::plural(&()), describe(&e)))?;
-    Ok(list.items)
 }
 
 /// None, with a word about it, of what one may not see.

@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{Explanation, Step, cure, guest};
-use crate::api::{Conditioned, DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
+use super::{Explanation, Step, allocated, cure, is_of, warnings, wish};
+use crate::api::{
+    AllocatedAddress, Conditioned, DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet,
+};
 use crate::types::ObjectName;
 
 /// An object, as far as one gets to see it.
@@ -62,17 +64,15 @@ impl Scene {
         steps.extend(self.network(port));
         steps.extend(self.subnets(port));
         steps.push(Step::of("Port is accepted", conditions, "Accepted", generation));
-        steps.push(addresses(port));
+        steps.push(allocated(conditions, addresses(port), generation));
         steps.extend(self.scheduled());
         steps.extend(self.active().flat_map(|server| self.server(server, port)));
         steps.push(Step::of("Port is answered", conditions, "Ready", generation));
-        steps.extend(Step::beside("all options fit", conditions, "OptionsFit", "True"));
-        steps.extend(Step::beside("nobody else has the address", conditions, "AddressConflict", "False"));
-        if let Found::Known(network) = &self.network {
-            let beside = |what, type_| Step::beside(what, network.conditions(), type_, "False");
-            steps.extend(beside("no other DHCP server on the segment", "ForeignDHCPServer"));
-            steps.extend(beside("no other router on the segment", "ForeignRouter"));
-        }
+        let network = match &self.network {
+            Found::Known(network) => network.conditions(),
+            Found::Missing | Found::Hidden(_) => &[],
+        };
+        steps.extend(warnings(conditions, network));
         steps
     }
 
@@ -85,8 +85,7 @@ impl Scene {
         }
         let identity = &port.spec.identity;
         let identity = identity.client_id.as_ref().or(identity.duid.as_ref()).cloned();
-        let guest = guest(port.spec.mac_address.as_deref(), identity);
-        Step::right(what, format!("{guest}, on Network {network}"))
+        Step::right(what, wish(port.spec.mac_address.as_deref(), identity, network))
     }
 
     fn network(&self, port: &Port) -> Vec<Step> {
@@ -115,11 +114,7 @@ impl Scene {
 
     /// Those of the Port's addresses; all of the Network's while it has none.
     fn subnets(&self, port: &Port) -> Vec<Step> {
-        let has = |subnet: &&Subnet| {
-            let addresses = port.status.iter().flat_map(|status| &status.addresses);
-            let mut names = addresses.map(|address| address.subnet_name.as_str()).peekable();
-            names.peek().is_none() || names.any(|name| name == subnet.name_any())
-        };
+        let has = |subnet: &&Subnet| is_of(&subnet.name_any(), addresses(port));
         let step = |subnet: &Subnet| {
             let what = format!("Subnet {} ({})", subnet.name_any(), subnet.spec.cidr);
             Step::of(&what, subnet.conditions(), "Accepted", subnet.metadata.generation)
@@ -165,13 +160,8 @@ impl Scene {
     }
 }
 
-fn addresses(port: &Port) -> Step {
-    let mut step = Step::of("Port has addresses", port.conditions(), "Allocated", port.metadata.generation);
-    if step.message.is_empty() {
-        let addresses = port.status.iter().flat_map(|status| &status.addresses);
-        step.message = addresses.map(|address| address.ip.as_str()).collect::<Vec<_>>().join(", ");
-    }
-    step
+fn addresses(port: &Port) -> &[AllocatedAddress] {
+    port.status.as_ref().map_or(&[], |status| &status.addresses)
 }
 
 /// Whether a server has come as far as to this Port.

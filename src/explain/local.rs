@@ -2,9 +2,9 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
-use super::{Explanation, Step, guest};
+use super::{Explanation, Step, allocated, is_of, warnings, wish};
 use crate::api::{PortStatus, SubnetStatus};
-use crate::report::{NetworkReport, NodeReport, ObjectReport};
+use crate::report::{ManifestProblem, NetworkReport, NodeReport, ObjectReport};
 use crate::source::Origin;
 use crate::types::ObjectName;
 
@@ -15,12 +15,14 @@ pub fn explain(
     networks: &[NetworkReport],
     runs: impl Fn(&NetworkReport) -> Option<u32>,
 ) -> Explanation {
-    let mut steps: Vec<_> = manifests(name, node);
+    let mut steps = manifests(name, node);
     let is_it = |port: &&ObjectReport<PortStatus>| port.namespace == name.namespace && port.name == name.name;
     let placed = networks.iter().find_map(|network| Some((network, network.ports.iter().find(is_it)?)));
     match (placed, node.ports.iter().find(is_it)) {
         (Some((network, port)), _) => {
-            steps.push(Step::right(format!("Port {name}"), wish(port, &network.name)));
+            let identity = port.identity.as_ref().map(ToString::to_string);
+            let wish = wish(port.mac_address.as_deref(), identity, &network.name);
+            steps.push(Step::right(format!("Port {name}"), wish));
             steps.extend(served(node, network, port, runs(network)));
         }
         (None, Some(port)) => steps.extend(judged(port)),
@@ -35,7 +37,7 @@ fn manifests(name: &ObjectName, node: &NodeReport) -> Vec<Step> {
         object.as_ref().is_none_or(|object| object.contains(&name.to_string()) || object.contains(&name.name))
     };
     let problems = node.problems.iter().filter(|problem| ours(&problem.object));
-    let step = |problem: &crate::report::ManifestProblem| {
+    let step = |problem: &ManifestProblem| {
         let object = problem.object.as_deref().unwrap_or("manifest");
         let message = format!("{}: {}", problem.place, problem.message);
         Step::wrong(object, message, "correct the manifest; what was good before stays in force")
@@ -53,11 +55,6 @@ fn unknown(name: &ObjectName, node: &NodeReport) -> Step {
     Step::wrong(format!("Port {name}"), "the agent of this machine knows none of this name", cure)
 }
 
-fn wish(port: &ObjectReport<PortStatus>, network: &str) -> String {
-    let guest = guest(port.mac_address.as_deref(), port.identity.as_ref().map(ToString::to_string));
-    format!("{guest}, on Network {network}")
-}
-
 fn served(
     node: &NodeReport,
     network: &NetworkReport,
@@ -65,21 +62,13 @@ fn served(
     pid: Option<u32>,
 ) -> Vec<Step> {
     let ready = |what: String, conditions: &[Condition]| Step::of(&what, conditions, "Ready", None);
-    let of_port = |subnet: &&ObjectReport<SubnetStatus>| {
-        let addresses = &port.status.addresses;
-        addresses.is_empty() || addresses.iter().any(|address| address.subnet_name == subnet.name)
-    };
+    let of_port = |subnet: &&ObjectReport<SubnetStatus>| is_of(&subnet.name, &port.status.addresses);
     let mut steps = vec![ready(format!("Network {}", network.name), &network.status.conditions)];
     let subnets = network.subnets.iter().filter(of_port);
     steps.extend(subnets.map(|subnet| ready(format!("Subnet {}", subnet.name), &subnet.status.conditions)));
     steps.push(dnsmasq(pid));
     steps.extend(judged(port));
-    let beside = |what, conditions, type_| Step::beside(what, conditions, type_, "False");
-    let (of_port, of_network) = (&port.status.conditions, &network.status.conditions);
-    steps.extend(Step::beside("all options fit", of_port, "OptionsFit", "True"));
-    steps.extend(beside("nobody else has the address", of_port, "AddressConflict"));
-    steps.extend(beside("no other DHCP server on the segment", of_network, "ForeignDHCPServer"));
-    steps.extend(beside("no other router on the segment", of_network, "ForeignRouter"));
+    steps.extend(warnings(&port.status.conditions, &network.status.conditions));
     if node.bridge_filter_active {
         steps.push(Step::warning(
             "the node lets DHCP pass",
@@ -99,14 +88,9 @@ fn dnsmasq(pid: Option<u32>) -> Step {
 
 fn judged(port: &ObjectReport<PortStatus>) -> Vec<Step> {
     let conditions = &port.status.conditions;
-    let mut allocated = Step::of("Port has addresses", conditions, "Allocated", None);
-    if allocated.message.is_empty() {
-        let addresses: Vec<_> = port.status.addresses.iter().map(|address| address.ip.as_str()).collect();
-        allocated.message = addresses.join(", ");
-    }
     vec![
         Step::of("Port is accepted", conditions, "Accepted", None),
-        allocated,
+        allocated(conditions, &port.status.addresses, None),
         Step::of("Port is answered", conditions, "Ready", None),
     ]
 }

@@ -5,6 +5,7 @@
 //! those are, and their names, the cluster says.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use anyhow::{Result, ensure};
 use futures::{StreamExt, stream};
@@ -18,6 +19,7 @@ use crate::cli::LeasesArgs;
 use crate::cluster::client::client;
 use crate::cluster::exec::{self, Container, Error, Said};
 use crate::cluster::write::{self, describe, limited};
+use crate::command::read::within;
 use crate::plain::{cut, plain};
 use crate::types::NetworkUid;
 
@@ -47,8 +49,8 @@ struct Node {
 }
 
 /// Asks all nodes that serve what is asked for; those that do not answer are among the missing.
-pub(super) async fn read(args: &LeasesArgs) -> Result<Found> {
-    let client = client(args.kubeconfig.as_deref()).await?;
+pub(super) async fn read(kubeconfig: Option<&Path>, args: &LeasesArgs) -> Result<Found> {
+    let client = client(kubeconfig).await?;
     let servers = servers(&client, args).await.map_err(|e| anyhow::anyhow!("{}", describe(&e)))?;
     let filtered = args.namespace.is_some() || args.network.is_some() || args.node.is_some();
     ensure!(!(filtered && servers.is_empty()), "no DHCPServer of that: nobody serves it, or it is misspelt");
@@ -68,10 +70,7 @@ pub(super) async fn read(args: &LeasesArgs) -> Result<Found> {
 }
 
 async fn servers(client: &Client, args: &LeasesArgs) -> Result<Vec<DHCPServer>, write::Error> {
-    let servers: Api<DHCPServer> = match &args.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
+    let servers: Api<DHCPServer> = within(client, args.namespace.as_deref());
     let is = |field: &str, name: &Option<String>| name.as_ref().map(|name| format!("{field}={name}"));
     let fields = [is("spec.networkRef.name", &args.network), is("spec.nodeName", &args.node)];
     let fields = fields.into_iter().flatten().collect::<Vec<_>>().join(",");
@@ -112,7 +111,7 @@ fn container(pod: &Pod) -> Container {
 /// What runs there. It leaves out what nobody asked for, so that it need not be sent.
 fn command(args: &LeasesArgs) -> Vec<String> {
     let flag = |name: &str, value: &Option<String>| value.as_ref().map(|value| format!("--{name}={value}"));
-    let state = args.state_dir.as_ref().map(|state| state.display().to_string());
+    let state = args.look.state_dir.as_ref().map(|state| state.display().to_string());
     let all = [
         Some(PROGRAM.to_owned()),
         Some("leases".to_owned()),
