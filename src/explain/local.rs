@@ -33,9 +33,9 @@ pub fn explain(
 
 /// What is wrong with its manifest, or with one that might be its.
 fn manifests(name: &ObjectName, node: &NodeReport) -> Vec<Step> {
-    let ours = |object: &Option<String>| {
-        object.as_ref().is_none_or(|object| object.contains(&name.to_string()) || object.contains(&name.name))
-    };
+    // As `source::ObjectKey` prints it.
+    let is_so_named = |object: &String| object.rsplit(['/', ' ']).next() == Some(&name.name);
+    let ours = |object: &Option<String>| object.as_ref().is_none_or(is_so_named);
     let problems = node.problems.iter().filter(|problem| ours(&problem.object));
     let step = |problem: &ManifestProblem| {
         let object = problem.object.as_deref().unwrap_or("manifest");

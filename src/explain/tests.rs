@@ -141,3 +141,19 @@ fn warnings_and_what_may_not_be_seen_are_no_faults() {
     let verdicts: Vec<_> = explanation.steps.iter().map(|step| step.verdict).collect();
     assert!(verdicts.contains(&Verdict::Unknown) && verdicts.contains(&Verdict::Warning), "{verdicts:?}");
 }
+
+#[test]
+fn a_manifest_of_another_port_is_no_fault_of_this_one() {
+    let problem = |object: Option<&str>| crate::report::ManifestProblem {
+        place: "a.yaml:1".to_owned(),
+        object: object.map(str::to_owned),
+        message: "macAddress: no".to_owned(),
+    };
+    let faults = |object: Option<&str>| {
+        let node = crate::report::NodeReport { problems: vec![problem(object)], ..Default::default() };
+        let explanation = explain_local(&ObjectName::new("a", "vm1"), &node, &[], |_| None);
+        explanation.steps.len() - 1
+    };
+    assert_eq!((faults(Some("Port a/vm1")), faults(Some("Port b/vm1")), faults(None)), (1, 1, 1));
+    assert_eq!((faults(Some("Port a/vm10")), faults(Some("Network vm1-net"))), (0, 0));
+}
