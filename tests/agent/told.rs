@@ -10,12 +10,17 @@ use serde_json::Value;
 use crate::answers;
 use crate::lab::{self, Ask, Ask6, Guest, Guest6, Kind6, Mac, MessageType, PATIENCE, eventually, raw};
 use crate::manifests::{network, object, subnet};
-use crate::site::{BIN, Site};
+use crate::site::{BIN, Site, patiently};
 
+/// It is told from the agent's copy of the manifests, which is written after the guests are served.
 fn told(site: &Site, port: &str) -> Value {
     let state = site.state.to_str().unwrap();
-    let text = site.run(&["status", "--state-dir", state, "--port", port, "-o", "json"]);
-    serde_json::from_str(&text).unwrap()
+    let arguments = ["status", "--state-dir", state, "--port", port, "-o", "json"];
+    patiently(&format!("it is told of Port {port}"), |instead| {
+        let done = lab::output(site.lab.command(BIN).args(arguments));
+        *instead = String::from_utf8_lossy(&done.stderr).into_owned();
+        done.status.success().then(|| serde_json::from_slice(&done.stdout).unwrap())
+    })
 }
 
 /// By code: the value, and where it is from; of what is for `when` or for everybody.
