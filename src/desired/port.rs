@@ -49,7 +49,7 @@ pub(super) struct Ports {
     pub(super) holding: Vec<Claim>,
 }
 
-/// Those that hold addresses go first, then by name: a new one with the same MAC harms no old one.
+/// Those that hold addresses go first, then by name: a new one that is known by the same harms no old one.
 pub(super) fn admit(inputs: &Inputs, domain: Option<&DomainName>, ledger: &Ledger) -> Ports {
     let mut ports = Ports { guests: Vec::new(), views: BTreeMap::new(), holding: Vec::new() };
     let formed = formed(inputs);
@@ -92,13 +92,8 @@ impl Ports {
 
     fn sort(&mut self, ledger: &Ledger) {
         let held = ledger.iter().filter(|(_, held)| held.released.is_none());
-        let holders: BTreeSet<_> = held
-            .filter_map(|(_, held)| match &held.holder {
-                Holder::Port { name, mac_address, .. } => Some((name.as_str(), *mac_address)),
-                Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => None,
-            })
-            .collect();
-        let new = |guest: &Guest| !holders.contains(&(guest.name.as_str(), guest.mac));
+        let holders: BTreeSet<_> = held.map(|(_, held)| &held.holder).collect();
+        let new = |guest: &Guest| !holders.contains(&guest.claim.holder);
         self.guests.sort_by_cached_key(|guest| (guest.doubt, new(guest), guest.name.clone()));
     }
 
@@ -310,7 +305,7 @@ fn duplicate(claim: &Identity, other: &str) -> Problem {
 }
 
 /// Whoever was accepted as it is now goes before one that changed since, that before one that was
-/// refused: so that all nodes and the controller prefer the same one of two with the same MAC address.
+/// refused: so that all nodes and the controller prefer the same one of two that are known by the same.
 fn doubt(port: &Port) -> u8 {
     let Some(accepted) = port.condition("Accepted") else { return 1 };
     match (accepted.status.as_str(), accepted.observed_generation == port.metadata.generation) {
