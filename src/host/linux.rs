@@ -141,9 +141,8 @@ impl LinuxHost {
 
     async fn set_sysctl(uid: NetworkUid, sysctl: Sysctl) -> Result<(), Error> {
         let write = move || {
-            let path = format!("net/{}", sysctl.path());
-            let written = kernel::set(&path, sysctl.value()).or_else(files::absent_is_fine);
-            written.map_err(|e| Error::SetSysctl(path, e))
+            let written = kernel::set(sysctl.path(), sysctl.value()).or_else(files::absent_is_fine);
+            written.map_err(|e| Error::SetSysctl(sysctl.path().to_owned(), e))
         };
         netns::open(uid)?.run(write).await?
     }
