@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::claimed::{claimed, claimed_by_default, default_of, identifier};
+use super::claimed::{claimed, claimed_by_default, default_of, identifier, known_by};
 use super::subnet::{Served, formed, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
@@ -77,13 +77,14 @@ impl Ports {
     /// Guests with a MAC address of the network's server or of who asks it.
     pub(super) fn refuse(&mut self, own: &[MacAddr], ledger: &Ledger) {
         let own: Vec<_> = own.iter().flat_map(|mac| claimed_by_default(*mac)).collect();
-        let theirs = |guest: &mut Guest| guest.claims(false).any(|claim| own.contains(&claim));
-        for guest in self.guests.extract_if(.., theirs).collect::<Vec<_>>() {
-            let is_mac = guest.claims(false).any(|claim| claim.mac().is_some() && own.contains(&claim));
-            let (reason, field) = if is_mac {
-                (Reason::DuplicateMAC, "spec.macAddress")
-            } else {
-                (Reason::DuplicateIdentity, "spec.identity")
+        for guest in std::mem::take(&mut self.guests) {
+            let Some(claim) = guest.claims(false).find(|claim| own.contains(claim)) else {
+                self.guests.push(guest);
+                continue;
+            };
+            let (reason, field) = match claim {
+                Identity::Mac(_) => (Reason::DuplicateMAC, "spec.macAddress"),
+                Identity::ClientId(_) | Identity::Duid(_) => (Reason::DuplicateIdentity, "spec.identity"),
             };
             let message = format!("{field}: it is one of the Network's own server");
             self.reject(guest.name, Problem::new(reason, message), ledger);
@@ -192,8 +193,7 @@ impl Guest {
 
     /// By what DHCP knows it in one protocol, if it shall answer it there.
     pub(super) fn known_by(&self, family: Family) -> Option<Identity> {
-        let own = self.identifier.clone().filter(|identifier| identifier.family() == Some(family));
-        own.or(self.mac.map(Identity::Mac)).filter(|_| self.dhcp)
+        known_by(self.identifier.as_ref(), self.mac, family).filter(|_| self.dhcp)
     }
 
     /// What no other guest may be known by; `all`: what it calls itself by default as well.
@@ -209,13 +209,9 @@ impl Guest {
     /// Its addresses in subnets with a server that knows it, and those.
     fn served<'a>(&'a self, subnets: &'a [Served]) -> impl Iterator<Item = (IpAddr, &'a Served)> {
         let subnet = |name: &str| subnets.iter().find(|s| s.pool.subnet_name == name && s.server.is_some());
-        let known = self.given.addresses.iter().filter(|(ip, _)| self.is_known(Family::of(*ip)));
+        let is_known = |ip| known_by(self.identifier.as_ref(), self.mac, Family::of(ip)).is_some();
+        let known = self.given.addresses.iter().filter(move |(ip, _)| is_known(*ip));
         known.filter_map(move |(ip, name)| Some((*ip, subnet(name)?)))
-    }
-
-    fn is_known(&self, family: Family) -> bool {
-        let own = self.identifier.as_ref().is_some_and(|identifier| identifier.family() == Some(family));
-        own || self.mac.is_some()
     }
 
     /// One for each family that it is answered in.
