@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::FlockOperation;
 
@@ -116,10 +117,14 @@ pub(super) fn find_dnsmasq() -> Result<(PathBuf, FileId), Error> {
     find_program("dnsmasq").ok_or(Error::NoDnsmasq)
 }
 
-/// The version of dnsmasq, such as 2.90, if it says one.
+/// The version of dnsmasq, such as 2.90, if it says one. It is asked once.
 pub fn dnsmasq_version() -> Option<String> {
-    let said = version_of("dnsmasq")?;
-    Some(said.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?.to_owned())
+    static VERSION: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let said = version_of("dnsmasq")?;
+        Some(said.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?.to_owned())
+    };
+    VERSION.get_or_init(ask).clone()
 }
 
 /// The version of iptables and which of the kernel's two firewalls it is for, such as `1.8.9 (nf_tables)`.
