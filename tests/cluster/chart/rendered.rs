@@ -166,8 +166,52 @@ fn values_that_make_no_sense_are_refused() {
     }
 }
 
+/// Texts that YAML would take for something else: numbers, truth, maps, comments.
+const ODD: &str = r#"{"nodeGroups": {"1": {"nodeSelector": {"role": "1"}}, "true": {"nodeSelector": {"role": "true"}}},
+    "commonLabels": {"team": "1"}, "image": {"repository": "1", "tag": "2", "pullSecrets": [{"name": "1"}]},
+    "agent": {"physicalNetworks": {"san": "ovs:br-int"}, "ovsSocket": "/run/a: b/c #d", "dnsForwarders": ["fd00::"],
+        "metadataUpstream": "unix:/run/a: b #c", "stateDir": "/srv/a: b #c", "priorityClassName": "1", "logFilter": "1",
+        "extraArgs": ["--a: b"], "podLabels": {"a": "1"}, "podAnnotations": {"a": "true"}},
+    "controller": {"priorityClassName": "true", "podLabels": {"a": "1"}, "nodeSelector": {"a": "1"}}}"#;
+
+#[test]
+fn a_text_stays_what_it_is_whatever_it_looks_like() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), ODD).unwrap();
+    let objects = objects(&rendered(&["--values", file.path().to_str().unwrap()]).unwrap());
+    for group in ["1", "true"] {
+        let name = format!("agent-{group}");
+        let given = arguments(&objects, "DaemonSet", &name);
+        for flag in [
+            "--ovs-socket=/run/a: b/c #d",
+            "--dns-forwarder=fd00::",
+            "--metadata-upstream=unix:/run/a: b #c",
+            "--state-dir=/srv/a: b #c",
+            "--a: b",
+        ] {
+            assert!(given.iter().any(|argument| argument == flag), "{flag}: {given:?}");
+        }
+        let agent = &objects[&("DaemonSet".to_owned(), "kube-dhcp-system".to_owned(), name)];
+        let selected = agent.pointer("/spec/selector/matchLabels/kube-dhcp.io~1node-group");
+        assert_eq!(selected, Some(&Value::from(group)));
+        let class = agent.pointer("/spec/template/spec/priorityClassName");
+        assert_eq!(class, Some(&Value::from("1")));
+    }
+}
+
+#[test]
+fn everything_is_in_the_namespace_that_is_named() {
+    let all = [&PLAIN[..], &["--set", OPTIONS]].concat();
+    let here = objects(&rendered(&all).unwrap());
+    let there = objects(&rendered(&[&all[..], &["--namespace", "1"]].concat()).unwrap());
+    assert_eq!(here.len(), there.len());
+    for (here, there) in here.values().zip(there.values()) {
+        assert_eq!(there.to_string(), here.to_string().replace("kube-dhcp-system", "1"));
+    }
+}
+
 /// Sets of values that have all parts of the chart in them.
-const VARIANTS: [&str; 3] = [
+const VARIANTS: [&str; 4] = [
     "{}",
     r#"{"networkPolicy": {"enabled": true, "metricsFrom": [{"namespaceSelector": {}}]},
         "dashboard": {"enabled": true, "annotations": {"grafana_folder": "DHCP"}},
@@ -180,6 +224,7 @@ const VARIANTS: [&str; 3] = [
         "controller": {"replicas": 1, "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"}, "logFilter": "debug",
             "tolerations": [{"operator": "Exists"}], "nodeSelector": {"e": "f"}, "affinity": {"nodeAffinity": {}}}}"#,
     r#"{"nodeGroups": {"a": {"nodeSelector": {"role": "a"}}, "b": {"affinity": {"nodeAffinity": {}}}}}"#,
+    ODD,
 ];
 
 #[test]
@@ -201,10 +246,13 @@ fn the_api_server_takes_all_that_it_can_render() {
     });
 }
 
+/// What is not there by itself.
+const OPTIONS: &str =
+    "networkPolicy.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true";
+
 #[test]
 fn components_are_what_the_charts_options_add() {
-    let options = "networkPolicy.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true";
-    let mut added = objects(&rendered(&[&PLAIN[..], &["--set", options]].concat()).unwrap());
+    let mut added = objects(&rendered(&[&PLAIN[..], &["--set", OPTIONS]].concat()).unwrap());
     let plain = objects(&rendered(&PLAIN).unwrap());
     added.retain(|name, _| !plain.contains_key(name));
     let production = kustomized("examples/gitops/kustomize");
