@@ -42,7 +42,7 @@ build: ## The program: target/release/kube-dhcp
 image: ## The image, from the Dockerfile (buildah, podman or docker)
 	@hack/image.sh
 
-crds: ## Write crds/ anew from the types
+crds: ## Write crds/ and the chart's copy anew from the types; make manifests is needed after
 	$(CARGO) run --locked --quiet -- crds --out crds
 	cp crds/*s.yaml deploy/helm/kube-dhcp/files/crds
 

@@ -9,7 +9,10 @@ cd "$(dirname "$0")/.."
 
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 commit=$(git rev-parse HEAD 2>/dev/null || echo unknown)
-[ -z "$(git status --porcelain -- Cargo.toml Cargo.lock src benches 2>/dev/null)" ] || commit=$commit-changed
+# Whatever the image is made of.
+made_of="Dockerfile .dockerignore Cargo.toml Cargo.lock src benches hack/image-root.sh"
+# shellcheck disable=SC2086
+[ -z "$(git status --porcelain -- $made_of 2>/dev/null)" ] || commit=$commit-changed
 # All times in the image are the commit's.
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct 2>/dev/null || echo 0)
 export SOURCE_DATE_EPOCH

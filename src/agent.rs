@@ -8,6 +8,7 @@ mod beacon;
 mod context;
 mod crashes;
 mod declined;
+mod ear;
 mod execute;
 mod foreigners;
 mod hearing;

@@ -49,6 +49,8 @@ pub mod controller;
 pub mod desired;
 pub mod dhcp_options;
 pub mod dnsmasq;
+#[cfg(test)]
+mod docs;
 pub mod durable;
 pub mod explain;
 pub mod fair;

@@ -170,14 +170,14 @@ impl Sysctl {
         Self::OwnAddressInArp,
     ];
 
-    /// Path below `/proc/sys/net`.
+    /// Path below `/proc/sys`.
     pub fn path(self) -> &'static str {
         match self {
-            Self::PromoteSecondaries => "ipv4/conf/all/promote_secondaries",
-            Self::NonlocalBind => "ipv4/ip_nonlocal_bind",
-            Self::NoRouterAdvertisements => "ipv6/conf/default/accept_ra",
-            Self::NoDuplicateAddressDetection => "ipv6/conf/default/accept_dad",
-            Self::OwnAddressInArp => "ipv4/conf/all/arp_announce",
+            Self::PromoteSecondaries => "net/ipv4/conf/all/promote_secondaries",
+            Self::NonlocalBind => "net/ipv4/ip_nonlocal_bind",
+            Self::NoRouterAdvertisements => "net/ipv6/conf/default/accept_ra",
+            Self::NoDuplicateAddressDetection => "net/ipv6/conf/default/accept_dad",
+            Self::OwnAddressInArp => "net/ipv4/conf/all/arp_announce",
         }
     }
 

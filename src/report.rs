@@ -9,7 +9,8 @@ use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 
-use crate::api::{NetworkStatus, PhysicalNetworkStatus, PortStatus, SubnetStatus};
+use crate::api::{NetworkStatus, PhysicalNetworkStatus, Port, PortStatus, SubnetStatus};
+use crate::desired::identifier_of;
 use crate::node::Newcomer;
 use crate::plain::{cut, plain};
 use crate::source::{self, Origin};
@@ -70,6 +71,21 @@ pub struct ObjectReport<S> {
     pub identity: Option<Identity>,
     /// The object's status.
     pub status: S,
+}
+
+impl<S> ObjectReport<S> {
+    /// Of an object that is no Port.
+    pub fn new(namespace: String, name: String, status: S) -> Self {
+        Self { namespace, name, mac_address: None, identity: None, status }
+    }
+}
+
+impl ObjectReport<PortStatus> {
+    /// Of a Port.
+    pub fn of_port(namespace: String, name: String, port: &Port, status: PortStatus) -> Self {
+        let (mac_address, identity) = (port.spec.mac_address.clone(), identifier_of(port));
+        Self { namespace, name, mac_address, identity, status }
+    }
 }
 
 /// What belongs to no network.

@@ -16,9 +16,9 @@ use tokio_util::sync::CancellationToken;
 #[error("cannot listen on {0}")]
 pub struct ListenError(SocketAddr, #[source] std::io::Error);
 
-/// Takes the address; requests are answered from when the returned future runs until `stop`. `alive`
-/// says whether only a new process would help, `ready` why not yet, `metrics` is in the `OpenMetrics` text
-/// format.
+/// Takes the address; requests are answered from when the returned future runs until `stop`. `alive` is
+/// false when only a new process would help, `ready` says why not yet, `metrics` is in the `OpenMetrics`
+/// text format.
 pub async fn serve<Alive: Future<Output = bool> + Send + 'static>(
     address: SocketAddr,
     alive: impl Fn() -> Alive + Clone + Send + Sync + 'static,

@@ -41,6 +41,12 @@ impl fmt::Display for Hex<'_> {
     }
 }
 
+/// An octet as [`Hex`] prints it, in either case.
+fn octet(text: &str) -> Option<u8> {
+    let is_hex = text.len() == 2 && text.bytes().all(|b| b.is_ascii_hexdigit());
+    u8::from_str_radix(text, 16).ok().filter(|_| is_hex)
+}
+
 /// A unicast Ethernet address, printed in lower case with colons.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -96,9 +102,8 @@ impl FromStr for MacAddr {
         let wanted = "a unicast MAC address like 02:00:00:00:00:01";
         let mut octets = [0; 6];
         let mut parts = text.split(':');
-        for octet in &mut octets {
-            let part = parts.next().filter(|p| p.len() == 2 && p.bytes().all(|b| b.is_ascii_hexdigit()));
-            *octet = part.and_then(|p| u8::from_str_radix(p, 16).ok()).ok_or_else(|| bad(text, wanted))?;
+        for own in &mut octets {
+            *own = parts.next().and_then(octet).ok_or_else(|| bad(text, wanted))?;
         }
         if parts.next().is_some() {
             return Err(bad(text, wanted));

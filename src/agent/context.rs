@@ -18,7 +18,7 @@ use super::signal::Readiness;
 use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subnet, SubnetStatus};
 use crate::cluster::client::Connection;
 use crate::conditions::{self, AllDone};
-use crate::desired::{Inputs, NodeConfig, SegmentId, identifier_of, lost};
+use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
 use crate::durable::{self, Survives};
 use crate::fair::Gate;
 use crate::host::{Host, bridge_filter_active};
@@ -304,7 +304,7 @@ impl<H> Context<H> {
             let mapped = self.config.node.attachments.contains_key(&name);
             let generation = physical.metadata.generation.unwrap_or(0);
             let status = conditions::physical_network(&name, networks, mapped, generation, now, old);
-            ObjectReport { namespace, name, mac_address: None, identity: None, status }
+            ObjectReport::new(namespace, name, status)
         };
         store.physical_networks().map(report).collect()
     }
@@ -316,7 +316,7 @@ fn lost_subnet(subnet: &Subnet, before: &NodeReport, now: Timestamp) -> ObjectRe
     let old = conditions_of(&before.subnets, &namespace, &name, |s| &s.conditions);
     let generation = subnet.metadata.generation.unwrap_or(0);
     let status = conditions::subnet(&name, &view, &AllDone, generation, now, old);
-    ObjectReport { namespace, name, mac_address: None, identity: None, status }
+    ObjectReport::new(namespace, name, status)
 }
 
 fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<PortStatus> {
@@ -325,8 +325,7 @@ fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<P
     let old = conditions_of(&before.ports, &namespace, &name, |s| &s.conditions);
     let generation = port.metadata.generation.unwrap_or(0);
     let status = conditions::port(&name, &view, &AllDone, generation, now, old);
-    let (mac_address, identity) = (port.spec.mac_address.clone(), identifier_of(port));
-    ObjectReport { namespace, name, mac_address, identity, status }
+    ObjectReport::of_port(namespace, name, port, status)
 }
 
 /// Namespace and name of an object.

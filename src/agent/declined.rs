@@ -242,7 +242,11 @@ mod tests {
         let offer = Offer { ip: IP, more: vec![], name: "vm1".parse().unwrap() };
         let line = Line { offer: Some(offer), tag: "p".into() };
         let hosts = Hosts::fresh(BTreeMap::from([((owner().into(), Family::V4), line)]));
-        Server { hosts, leases: [(IP, Lease::of(owner()))].into(), ..Server::default() }
+        Server {
+            hosts,
+            leases: [(IP, Lease::V4 { mac: owner(), client_id: None })].into(),
+            ..Server::default()
+        }
     }
 
     fn declined(server: &mut Server) -> Declined {
@@ -271,7 +275,7 @@ mod tests {
         declined.begin_anew();
         declined.settle(Some(&server));
         assert_eq!((said(&declined), declined.ask_at), (vec![None], None), "until its guest has it");
-        server.leases.insert(IP, Lease::of(owner()));
+        server.leases.insert(IP, Lease::V4 { mac: owner(), client_id: None });
         declined.settle(Some(&server));
         assert!(said(&declined).is_empty());
     }

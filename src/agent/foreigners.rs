@@ -3,22 +3,21 @@
 //! Used by the network's worker. Nothing is sent for it: it begins some time after the device is there, so
 //! that it delays nobody's start.
 
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::context::Context;
-use super::next::{RETRY, until};
+use super::ear::Ear;
+use super::next::until;
 use crate::api::{RouterAdvertisements, Subnet};
 use crate::backoff::jittered;
 use crate::desired::{Desired, Inputs, server_mac};
 use crate::dnsmasq::server_duid;
 use crate::foreign::{Foreign, Heard, Kind, Ours};
-use crate::host::Host;
+use crate::host::{Error, Host};
 use crate::metrics::Metrics;
 use crate::node::Segment;
 use crate::reason::Problem;
@@ -31,10 +30,7 @@ const SOON: Duration = Duration::from_secs(5);
 #[derive(Default)]
 pub(super) struct Foreigners {
     foreign: Foreign,
-    ear: Option<mpsc::Receiver<Heard>>,
-    /// When to begin to listen; `None`: there is nothing to listen at.
-    next: Option<Instant>,
-    failures: u32,
+    ear: Ear<Heard>,
     there: Vec<(Kind, Problem)>,
     counted: [i64; 2],
 }
@@ -46,7 +42,7 @@ impl Foreigners {
         match ours.filter(|_| up) {
             Some(ours) => {
                 self.foreign.know(ours);
-                self.next = self.next.or_else(|| Some(Instant::now() + jittered(SOON)));
+                self.ear.next = self.ear.next.or_else(|| Some(Instant::now() + jittered(SOON)));
             }
             // Another device may be on another segment.
             None => *self = Self { counted: self.counted, ..Self::default() },
@@ -70,43 +66,21 @@ impl Foreigners {
 
     /// Returns when there is something else to say than before. Cancel-safe: what is heard waits.
     pub(super) async fn told<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
+        let failed = |e: &Error, _| {
+            context.metrics.failed("overhear");
+            warn!(error = e as &(dyn std::error::Error + 'static), "cannot listen at the segment");
+        };
         loop {
-            let Some(next) = self.next else { return pending().await };
-            let Some(ear) = &mut self.ear else {
-                sleep_until(next).await;
-                self.open(context, uid).await;
-                continue;
-            };
+            self.ear.open(SOON, || context.host.overhear(uid), failed).await;
             let forget = self.foreign.next().map(Instant::from_std);
             tokio::select! {
-                heard = ear.recv() => match heard {
-                    Some(heard) => if self.hear(heard) { return },
-                    // The device is gone, or another one.
-                    None => self.retry(),
-                },
+                heard = self.ear.heard(SOON) => if heard.is_some_and(|heard| self.hear(heard)) { return },
                 () = until(forget) => if self.foreign.forget(Instant::now().into_std()) {
                     info!("a foreign server or router was not heard for long");
                     return;
                 },
             }
         }
-    }
-
-    async fn open<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
-        match context.host.overhear(uid).await {
-            Ok(ear) => (self.ear, self.failures) = (Some(ear), 0),
-            Err(e) => {
-                context.metrics.failed("overhear");
-                warn!(error = &e as &(dyn std::error::Error + 'static), "cannot listen at the segment");
-                self.failures = self.failures.saturating_add(1);
-                self.retry();
-            }
-        }
-    }
-
-    fn retry(&mut self) {
-        self.ear = None;
-        self.next = Some(Instant::now() + SOON + RETRY.after(self.failures));
     }
 
     fn hear(&mut self, heard: Heard) -> bool {

@@ -215,7 +215,9 @@ mod tests {
     #[tokio::test]
     async fn the_same_leases_are_no_news() {
         let mut hearing = Hearing::new();
-        let leases = |n: u8| Leases::from([([10, 0, 0, n].into(), Lease::of(MacAddr::local([n; 5])))]);
+        let leases = |n: u8| {
+            Leases::from([([10, 0, 0, n].into(), Lease::V4 { mac: MacAddr::local([n; 5]), client_id: None })])
+        };
         assert!(hearing.learn(leases(1)));
         assert_eq!((hearing.leases.take(), hearing.leases.take()), (Some(leases(1)), None));
         assert!(!hearing.learn(leases(1)));

@@ -96,7 +96,11 @@ mod tests {
             ((mac(2).into(), Family::V6), host("2001:db8::6".parse().unwrap(), "b")),
         ]);
         let thief = Lease::V6 { duid: "00:04:01".into(), iaid: 1, name: "b".parse().ok() };
-        let held = BTreeMap::from([(ip(1), Lease::of(mac(1))), (ip(9), Lease::of(mac(9))), (six, thief)]);
+        let held = BTreeMap::from([
+            (ip(1), Lease::V4 { mac: mac(1), client_id: None }),
+            (ip(9), Lease::V4 { mac: mac(9), client_id: None }),
+            (six, thief),
+        ]);
         let server = Server { hosts: Hosts::fresh(hosts), leases: held, ..Server::default() };
         let segment = Segment { server: Some(server.clone()), ..Segment::default() };
         let view =
@@ -111,7 +115,7 @@ mod tests {
             duid: Some("00:04:01".into()),
         };
         assert_eq!(leased.foreign, [foreign], "nobody's address is nobody's to complain of");
-        let withheld = Leases::from([(ip(1), Lease::of(mac(7)))]);
+        let withheld = Leases::from([(ip(1), Lease::V4 { mac: mac(7), client_id: None })]);
         let segment = Segment { server: Some(Server { leases: Leases::new(), ..server }), ..segment };
         let leased = Leased::of(Some(&segment), &withheld, &Declined::default(), &desired);
         assert_eq!((leased.counts.ipv4, leased.foreign.len()), (1, 1));

@@ -5,17 +5,16 @@
 //! after a second (RFC 8415 §15). Nobody listens where no Port is known so.
 
 use std::collections::BTreeSet;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::context::Context;
-use super::next::{RETRY, until};
-use crate::host::Host;
+use super::ear::Ear;
+use super::next::until;
+use crate::host::{Error, Host};
 use crate::node::{Newcomer, Segment};
 use crate::types::{Identifier, MacAddr, NetworkUid};
 
@@ -36,10 +35,7 @@ pub(super) struct Newcomers {
     duids: BTreeSet<Identifier>,
     /// Who is let through anyway.
     known: BTreeSet<MacAddr>,
-    ear: Option<mpsc::Receiver<Newcomer>>,
-    /// When to begin to listen; `None`: there is nobody to listen for.
-    next: Option<Instant>,
-    failures: u32,
+    ear: Ear<Newcomer>,
     /// When to let those through that came.
     due: Option<Instant>,
     not_before: Option<Instant>,
@@ -61,8 +57,7 @@ impl Newcomers {
         let duids: BTreeSet<_> = segment.iter().flat_map(|segment| segment.duids()).cloned().collect();
         if duids != self.duids {
             // Whoever listens does so for the others.
-            self.ear = None;
-            self.next = (!duids.is_empty()).then(Instant::now);
+            self.ear.reopen((!duids.is_empty()).then(Instant::now));
             self.all.retain(|newcomer| duids.contains(&newcomer.duid));
             self.duids = duids;
         }
@@ -75,18 +70,18 @@ impl Newcomers {
 
     /// Returns when somebody is to be let through. Cancel-safe: what is heard waits.
     pub(super) async fn told<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
+        // Before there is a device there is nothing to hear.
+        let failed = |e: &Error, before| {
+            if before > 0 {
+                context.metrics.failed("listen");
+                warn!(error = e as &(dyn std::error::Error + 'static), "cannot listen for guests");
+            }
+        };
         loop {
-            let Some(next) = self.next else { return pending().await };
-            let Some(ear) = &mut self.ear else {
-                sleep_until(next).await;
-                self.listen(context, uid).await;
-                continue;
-            };
+            self.ear.open(PAUSE, || context.host.newcomers(uid, &self.duids), failed).await;
             tokio::select! {
-                newcomer = ear.recv() => match newcomer {
-                    Some(newcomer) => self.hear(newcomer),
-                    // The device is gone, or another one.
-                    None => self.retry(),
+                newcomer = self.ear.heard(PAUSE) => if let Some(newcomer) = newcomer {
+                    self.hear(newcomer);
                 },
                 () = until(self.due) => {
                     (self.due, self.not_before) = (None, Some(Instant::now() + EVERY));
@@ -94,26 +89,6 @@ impl Newcomers {
                 }
             }
         }
-    }
-
-    async fn listen<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) {
-        match context.host.newcomers(uid, &self.duids).await {
-            Ok(ear) => (self.ear, self.failures) = (Some(ear), 0),
-            Err(e) => {
-                // Before there is a device there is nothing to hear.
-                if self.failures > 0 {
-                    context.metrics.failed("listen");
-                    warn!(error = &e as &(dyn std::error::Error + 'static), "cannot listen for guests");
-                }
-                self.failures = self.failures.saturating_add(1);
-                self.retry();
-            }
-        }
-    }
-
-    fn retry(&mut self) {
-        self.ear = None;
-        self.next = Some(Instant::now() + PAUSE + RETRY.after(self.failures));
     }
 
     fn hear(&mut self, newcomer: Newcomer) {
@@ -184,9 +159,9 @@ mod tests {
         newcomers.remember([newcomer(1, 1)].iter());
         newcomers.duids.insert(newcomer(1, 1).duid);
         newcomers.welcome(Some(&mut Segment::default()));
-        assert!(newcomers.list().is_empty() && newcomers.next.is_none());
+        assert!(newcomers.list().is_empty() && newcomers.ear.next.is_none());
         newcomers.remember([newcomer(1, 1)].iter());
         newcomers.welcome(None);
-        assert!(newcomers.next.is_none());
+        assert!(newcomers.ear.next.is_none());
     }
 }

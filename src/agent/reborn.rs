@@ -13,7 +13,7 @@ use crate::dnsmasq::{Host, Lease, Server};
 use crate::host::Solicitor;
 use crate::node::Family;
 use crate::service::Offer;
-use crate::types::{Identity, MacAddr};
+use crate::types::Identity;
 
 /// A guest may change its identity so often. It harms only itself; but each change is work.
 const EVERY: Duration = Duration::from_secs(10);
@@ -22,7 +22,7 @@ const EVERY: Duration = Duration::from_secs(10);
 #[derive(Debug, Default)]
 pub(super) struct Reborn {
     /// When a guest had leases given back last.
-    done: BTreeMap<MacAddr, Instant>,
+    done: BTreeMap<Identity, Instant>,
 }
 
 impl Reborn {
@@ -36,12 +36,13 @@ impl Reborn {
         self.done.retain(|_, done| now.saturating_duration_since(*done) < EVERY);
         let mut all = Vec::new();
         for solicitor in asked {
-            if self.done.contains_key(&solicitor.mac) {
+            let Some((guest, host)) = line_of(solicitor, server) else { continue };
+            if self.done.contains_key(&guest) {
                 continue;
             }
-            let leases = in_the_way(solicitor, server);
+            let leases = in_the_way(solicitor, host, &server.leases);
             if !leases.is_empty() {
-                self.done.insert(solicitor.mac, now);
+                self.done.insert(guest, now);
                 all.extend(leases);
             }
         }
@@ -51,11 +52,9 @@ impl Reborn {
 
 /// All that other identities of the same guest hold. A client that has all its addresses, and asks for one
 /// more by a new association, gets the last one: of two it may have lost the first one, too.
-fn in_the_way(solicitor: &Solicitor, server: &Server) -> Vec<(IpAddr, Lease)> {
-    let Some(host) = line_of(solicitor, server) else { return Vec::new() };
+fn in_the_way(solicitor: &Solicitor, host: &Host, leases: &BTreeMap<IpAddr, Lease>) -> Vec<(IpAddr, Lease)> {
     let addresses = host.offer.iter().flat_map(Offer::ips);
-    let held: Option<Vec<_>> =
-        addresses.map(|ip| server.leases.get(&ip).map(|lease| (ip, lease.clone()))).collect();
+    let held: Option<Vec<_>> = addresses.map(|ip| leases.get(&ip).map(|lease| (ip, lease.clone()))).collect();
     // There is one left: that is not why it got none.
     let Some(held) = held else { return Vec::new() };
     let (own, others): (Vec<_>, Vec<_>) =
@@ -70,11 +69,14 @@ fn in_the_way(solicitor: &Solicitor, server: &Server) -> Vec<(IpAddr, Lease)> {
     own.into_iter().next_back().into_iter().collect()
 }
 
-/// As dnsmasq looks for it.
-fn line_of<'a>(solicitor: &Solicitor, server: &'a Server) -> Option<&'a Host> {
+/// By what the guest is known, and its line: as dnsmasq looks for it.
+fn line_of<'a>(solicitor: &Solicitor, server: &'a Server) -> Option<(Identity, &'a Host)> {
     let own = solicitor.duid.parse().ok().map(Identity::Duid);
     let all = own.into_iter().chain([Identity::Mac(solicitor.mac)]);
-    all.map(|identity| (identity, Family::V6)).find_map(|client| server.hosts.entries.get(&client))
+    all.map(|guest| (guest, Family::V6)).find_map(|client| {
+        let host = server.hosts.entries.get(&client)?;
+        Some((client.0, host))
+    })
 }
 
 fn duid(lease: &Lease) -> &str {
@@ -88,6 +90,7 @@ fn duid(lease: &Lease) -> &str {
 mod tests {
     use super::*;
     use crate::dnsmasq::Hosts;
+    use crate::types::MacAddr;
 
     const OLD: &str = "00:04:01";
     const NEW: &str = "00:04:02";
@@ -154,5 +157,22 @@ mod tests {
             assert_eq!(count(&format!("00:04:{n:02}:03"), now + EVERY / 2), 0);
         }
         assert_eq!(count(NEW, now + EVERY), 1);
+    }
+
+    #[test]
+    fn many_devices_of_one_duid_are_one_guest() {
+        let (mut server, mut reborn) = (server(&[1], &[(1, OLD, 1)]), Reborn::default());
+        let (_, host) = server.hosts.entries.pop_first().unwrap();
+        server.hosts.entries.insert((Identity::duid(OLD).unwrap(), Family::V6), host);
+        let mut count = |n: u8, now| {
+            let device = Solicitor { mac: MacAddr::local([n; 5]), ..asks(OLD, &[n.into()]) };
+            reborn.in_the_way(&[device], &server, now).len()
+        };
+        let now = Instant::now();
+        assert_eq!(count(2, now), 1);
+        for n in 3..100 {
+            assert_eq!(count(n, now + EVERY / 2), 0);
+        }
+        assert_eq!(count(2, now + EVERY), 1);
     }
 }

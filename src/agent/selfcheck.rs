@@ -164,7 +164,8 @@ mod tests {
 
     fn server(ip: impl Into<IpAddr>) -> Asked {
         let asker = Asker { mac: MacAddr::local([1; 5]), device: MacAddr::local([2; 5]) };
-        Asked { asker, attached: Attached::Bridge("br0".into()), servers: [ip.into()].into() }
+        let attached = Attached::Bridge { bridge: "br0".into(), vlan: None };
+        Asked { asker, attached, servers: [ip.into()].into() }
     }
 
     fn asking() -> Selfcheck {

@@ -9,7 +9,7 @@ use super::context::{conditions_of, names};
 use super::progress::Reached;
 use crate::api::{Port, PortStatus, Subnet, SubnetStatus};
 use crate::conditions;
-use crate::desired::{Inputs, identifier_of};
+use crate::desired::Inputs;
 use crate::host;
 use crate::node::{Action, Attached, INNER_DEVICE, Newcomer, Segment, namespace_name, outer_device};
 use crate::reason::{Problem, Reason};
@@ -53,7 +53,7 @@ impl Voice<'_> {
         let view = self.reached.desired.subnets.get(&name).cloned().unwrap_or_default();
         let status =
             conditions::subnet(&name, &view, &self.reached, generation(&subnet.metadata), self.now, old);
-        ObjectReport { namespace, name, mac_address: None, identity: None, status }
+        ObjectReport::new(namespace, name, status)
     }
 
     fn port(&self, port: &Port) -> ObjectReport<PortStatus> {
@@ -62,8 +62,7 @@ impl Voice<'_> {
             self.said.map_or(&[][..], |r| conditions_of(&r.ports, &namespace, &name, |s| &s.conditions));
         let view = self.reached.desired.ports.get(&name).cloned().unwrap_or_default();
         let status = conditions::port(&name, &view, &self.reached, generation(&port.metadata), self.now, old);
-        let (mac_address, identity) = (port.spec.mac_address.clone(), identifier_of(port));
-        ObjectReport { namespace, name, mac_address, identity, status }
+        ObjectReport::of_port(namespace, name, port, status)
     }
 }
 

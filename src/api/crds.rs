@@ -82,7 +82,7 @@ mod tests {
         let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("crds");
         for (name, text) in crds_yaml().unwrap() {
             let file = std::fs::read_to_string(dir.join(&name)).unwrap_or_default();
-            assert!(file == text, "crds/{name} is out of date; run: kube-dhcp crds --out crds");
+            assert!(file == text, "crds/{name} is out of date; run: make crds");
         }
     }
 

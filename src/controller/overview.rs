@@ -141,8 +141,8 @@ fn few<T>(all: Vec<(ObjectName, T)>) -> Vec<(ObjectName, T)> {
 fn count(counts: &mut BTreeMap<&'static str, i64>, object: &impl Conditioned) -> &'static str {
     let ready = object.condition("Ready");
     // Somebody may have written what he likes. What nobody has looked at yet is under way.
-    let known = |name: &str| Reason::ALL.iter().map(|reason| reason.as_str()).find(|known| *known == name);
-    let reason = ready.map_or(Reason::Progressing.as_str(), |c| known(&c.reason).unwrap_or("Other"));
+    let known = |name: &str| Reason::named(name).map_or("Other", Reason::as_str);
+    let reason = ready.map_or(Reason::Progressing.as_str(), |c| known(&c.reason));
     *counts.entry(reason).or_default() += 1;
     reason
 }

@@ -98,7 +98,7 @@ impl Attachment {
     pub fn common(&self) -> Option<Attached> {
         match self {
             Self::Bridge(name) | Self::Macvlan(name) if name.is_template() => None,
-            Self::Bridge(Interface(name)) => Some(Attached::Bridge(name.clone())),
+            Self::Bridge(Interface(name)) => Some(Attached::Bridge { bridge: name.clone(), vlan: None }),
             Self::Macvlan(Interface(name)) => Some(Attached::Macvlan(name.clone())),
             Self::Ovs(Interface(name)) => Some(Attached::Ovs { bridge: name.clone(), vlan: None }),
         }
@@ -107,11 +107,13 @@ impl Attachment {
     /// What a Network of this VLAN is attached to. `physical` is for the message.
     pub(super) fn carry(&self, physical: &str, vlan: Option<u16>) -> Result<Attached, Problem> {
         match (vlan, self) {
-            (Some(vlan), Self::Bridge(name)) if name.is_template() => Ok(Attached::Bridge(name.of(vlan))),
+            (Some(vlan), Self::Bridge(name)) if name.is_template() => {
+                Ok(Attached::Bridge { bridge: name.of(vlan), vlan: None })
+            }
             (Some(vlan), Self::Macvlan(name)) if name.is_template() => Ok(Attached::Macvlan(name.of(vlan))),
             // Whether it filters is the node's to say.
             (Some(vlan), Self::Bridge(Interface(name))) => {
-                Ok(Attached::BridgeVlan { bridge: name.clone(), vlan })
+                Ok(Attached::Bridge { bridge: name.clone(), vlan: Some(vlan) })
             }
             (Some(vlan), Self::Macvlan(Interface(name))) => Err(refuses(vlan, physical, name)),
             (vlan, Self::Ovs(Interface(name))) => Ok(Attached::Ovs { bridge: name.clone(), vlan }),

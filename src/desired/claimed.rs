@@ -26,6 +26,16 @@ pub fn identifier_of(port: &Port) -> Option<Identity> {
     identifier(&port.spec.identity).ok().flatten()
 }
 
+/// By what a guest is known in one protocol: its identifier there, else its MAC address.
+pub(super) fn known_by(
+    identifier: Option<&Identity>,
+    mac: Option<MacAddr>,
+    family: Family,
+) -> Option<Identity> {
+    let own = identifier.filter(|identifier| identifier.family() == Some(family));
+    own.cloned().or(mac.map(Identity::Mac))
+}
+
 fn missing(field: &str, kind: &str) -> Problem {
     Problem::new(Reason::InvalidValue, format!("spec.identity.{field}: must be set if type is {kind}"))
 }

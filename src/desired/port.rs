@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::claimed::{claimed, claimed_by_default, default_of, identifier};
+use super::claimed::{claimed, claimed_by_default, default_of, identifier, known_by};
 use super::subnet::{Served, formed, key};
 use super::{Inputs, PortView};
 use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
@@ -49,7 +49,7 @@ pub(super) struct Ports {
     pub(super) holding: Vec<Claim>,
 }
 
-/// Those that hold addresses go first, then by name: a new one with the same MAC harms no old one.
+/// Those that hold addresses go first, then by name: a new one that is known by the same harms no old one.
 pub(super) fn admit(inputs: &Inputs, domain: Option<&DomainName>, ledger: &Ledger) -> Ports {
     let mut ports = Ports { guests: Vec::new(), views: BTreeMap::new(), holding: Vec::new() };
     let formed = formed(inputs);
@@ -77,13 +77,14 @@ impl Ports {
     /// Guests with a MAC address of the network's server or of who asks it.
     pub(super) fn refuse(&mut self, own: &[MacAddr], ledger: &Ledger) {
         let own: Vec<_> = own.iter().flat_map(|mac| claimed_by_default(*mac)).collect();
-        let theirs = |guest: &mut Guest| guest.claims(false).any(|claim| own.contains(&claim));
-        for guest in self.guests.extract_if(.., theirs).collect::<Vec<_>>() {
-            let is_mac = guest.claims(false).any(|claim| claim.mac().is_some() && own.contains(&claim));
-            let (reason, field) = if is_mac {
-                (Reason::DuplicateMAC, "spec.macAddress")
-            } else {
-                (Reason::DuplicateIdentity, "spec.identity")
+        for guest in std::mem::take(&mut self.guests) {
+            let Some(claim) = guest.claims(false).find(|claim| own.contains(claim)) else {
+                self.guests.push(guest);
+                continue;
+            };
+            let (reason, field) = match claim {
+                Identity::Mac(_) => (Reason::DuplicateMAC, "spec.macAddress"),
+                Identity::ClientId(_) | Identity::Duid(_) => (Reason::DuplicateIdentity, "spec.identity"),
             };
             let message = format!("{field}: it is one of the Network's own server");
             self.reject(guest.name, Problem::new(reason, message), ledger);
@@ -92,13 +93,8 @@ impl Ports {
 
     fn sort(&mut self, ledger: &Ledger) {
         let held = ledger.iter().filter(|(_, held)| held.released.is_none());
-        let holders: BTreeSet<_> = held
-            .filter_map(|(_, held)| match &held.holder {
-                Holder::Port { name, mac_address, .. } => Some((name.as_str(), *mac_address)),
-                Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => None,
-            })
-            .collect();
-        let new = |guest: &Guest| !holders.contains(&(guest.name.as_str(), guest.mac));
+        let holders: BTreeSet<_> = held.map(|(_, held)| &held.holder).collect();
+        let new = |guest: &Guest| !holders.contains(&guest.claim.holder);
         self.guests.sort_by_cached_key(|guest| (guest.doubt, new(guest), guest.name.clone()));
     }
 
@@ -197,8 +193,7 @@ impl Guest {
 
     /// By what DHCP knows it in one protocol, if it shall answer it there.
     pub(super) fn known_by(&self, family: Family) -> Option<Identity> {
-        let own = self.identifier.clone().filter(|identifier| identifier.family() == Some(family));
-        own.or(self.mac.map(Identity::Mac)).filter(|_| self.dhcp)
+        known_by(self.identifier.as_ref(), self.mac, family).filter(|_| self.dhcp)
     }
 
     /// What no other guest may be known by; `all`: what it calls itself by default as well.
@@ -214,13 +209,9 @@ impl Guest {
     /// Its addresses in subnets with a server that knows it, and those.
     fn served<'a>(&'a self, subnets: &'a [Served]) -> impl Iterator<Item = (IpAddr, &'a Served)> {
         let subnet = |name: &str| subnets.iter().find(|s| s.pool.subnet_name == name && s.server.is_some());
-        let known = self.given.addresses.iter().filter(|(ip, _)| self.is_known(Family::of(*ip)));
+        let is_known = |ip| known_by(self.identifier.as_ref(), self.mac, Family::of(ip)).is_some();
+        let known = self.given.addresses.iter().filter(move |(ip, _)| is_known(*ip));
         known.filter_map(move |(ip, name)| Some((*ip, subnet(name)?)))
-    }
-
-    fn is_known(&self, family: Family) -> bool {
-        let own = self.identifier.as_ref().is_some_and(|identifier| identifier.family() == Some(family));
-        own || self.mac.is_some()
     }
 
     /// One for each family that it is answered in.
@@ -310,7 +301,7 @@ fn duplicate(claim: &Identity, other: &str) -> Problem {
 }
 
 /// Whoever was accepted as it is now goes before one that changed since, that before one that was
-/// refused: so that all nodes and the controller prefer the same one of two with the same MAC address.
+/// refused: so that all nodes and the controller prefer the same one of two that are known by the same.
 fn doubt(port: &Port) -> u8 {
     let Some(accepted) = port.condition("Accepted") else { return 1 };
     match (accepted.status.as_str(), accepted.observed_generation == port.metadata.generation) {

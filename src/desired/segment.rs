@@ -52,10 +52,10 @@ pub(super) fn segment(
 /// What must be there before the device is.
 fn bridge(node: &NodeConfig, attached: &Attached) -> Option<Bridge> {
     match attached {
-        Attached::Bridge(name) => Some(Bridge { name: name.clone(), ours: node.create_bridges, vlan: None }),
-        // One that we made would filter nothing, and nothing on the node would be in its VLANs.
-        Attached::BridgeVlan { bridge, vlan } => {
-            Some(Bridge { name: bridge.clone(), ours: false, vlan: Some(*vlan) })
+        Attached::Bridge { bridge, vlan } => {
+            // One that we made would filter nothing, and nothing on the node would be in its VLANs.
+            let ours = node.create_bridges && vlan.is_none();
+            Some(Bridge { name: bridge.clone(), ours, vlan: *vlan })
         }
         Attached::Macvlan(_) | Attached::Ovs { .. } => None,
     }

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::claimed::{claimed, claimed_by_default, identifier_of};
+use super::claimed::{claimed, claimed_by_default, identifier_of, known_by};
 use super::subnet::Served;
 use super::{Inputs, port};
 use crate::allocate::Ledger;
@@ -72,6 +72,6 @@ fn claims(identity: &Identity) -> Vec<Identity> {
 
 /// By what DHCPv4 would know it.
 fn identity(port: &Port) -> Option<Identity> {
-    let own = identifier_of(port).filter(|identifier| identifier.family() == Some(Family::V4));
-    own.or_else(|| port.spec.mac_address.as_ref()?.parse().ok().map(Identity::Mac))
+    let mac = port.spec.mac_address.as_ref().and_then(|mac| mac.parse().ok());
+    known_by(identifier_of(port).as_ref(), mac, Family::V4)
 }

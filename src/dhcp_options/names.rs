@@ -125,15 +125,9 @@ mod tests {
 
     #[test]
     fn the_table_of_names_in_the_docs_is_current() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/options.md");
-        let text = std::fs::read_to_string(path).unwrap_or_default();
+        let text = std::fs::read_to_string(crate::docs::path("options.md")).unwrap();
         let (before, _) = text.split_once("\n## Names\n").unwrap();
-        let wanted = format!("{before}\n## Names\n\n{}", table());
-        if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {
-            std::fs::write(path, &wanted).unwrap();
-        }
-        let text = std::fs::read_to_string(path).unwrap_or_default();
-        assert!(text == wanted, "docs/options.md is old: run make docs");
+        crate::docs::assert_says("options.md", &format!("{before}\n## Names\n\n{}", table()));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::node::Family;
 use crate::service::Offer;
 use crate::types::{DomainName, Identity};
 
-/// Whom a host's line is about: dnsmasq knows a MAC address in each protocol by itself.
+/// Whom a host's line is about: dnsmasq knows a guest in each protocol by itself.
 pub type Client = (Identity, Family);
 
 /// A port as dnsmasq knows it, in one protocol.

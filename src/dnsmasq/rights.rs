@@ -95,7 +95,7 @@ mod tests {
         let line = Host { offer: Some(offer), tag: "p".into() };
         let hosts = BTreeMap::from([((mac(1).into(), Family::V4), line)]);
         let rights = Rights::new(&hosts, vec![IpRange { first: ip(100), last: ip(110) }]);
-        let has = |n, m| rights.has(ip(n), &Lease::of(mac(m)));
+        let has = |n, m| rights.has(ip(n), &Lease::V4 { mac: mac(m), client_id: None });
         assert!(has(100, 9) && has(110, 9) && has(101, 1));
         assert!(has(100, 1), "until it asks again");
         assert!(!has(101, 9), "it is a Port's");

@@ -103,10 +103,8 @@ impl Hosts {
         let mut changes: Vec<_> = gone.iter().cloned().map(HostChange::Gone).collect();
         // Who is a stranger now cannot be told apart from who is not answered; and whoever calls himself as
         // one that is not answered is not looked for by his MAC address.
-        let hidden = gone.iter().chain(&self.silent).any(|client| {
-            let is_in_the_way = (open && client.1 == Family::V4) || client.0.mac().is_none();
-            is_in_the_way && !wanted.silent.contains(client) && !wanted.entries.contains_key(client)
-        });
+        let is_in_the_way = |client: &Client| (open && client.1 == Family::V4) || client.0.mac().is_none();
+        let hidden = self.left(wanted).any(is_in_the_way);
         let lines = wanted.entries.len() + wanted.silent.len();
         let wanted = &wanted.entries;
         let mut stuck = self.foreign || self.lines > 2 * lines + Self::SPARE_LINES || hidden;
@@ -124,6 +122,12 @@ impl Hosts {
             }
         }
         (changes, stuck)
+    }
+
+    /// Whom a line is about, and none of what is `wanted`.
+    pub fn left(&self, wanted: &Self) -> impl Iterator<Item = &Client> {
+        let all = self.entries.keys().chain(&self.silent);
+        all.filter(|client| !wanted.entries.contains_key(client) && !wanted.silent.contains(client))
     }
 
     fn is_taken(&self, ip: IpAddr, names: &BTreeMap<IpAddr, Vec<DomainName>>) -> bool {
@@ -155,13 +159,6 @@ pub enum Lease {
         /// The name of the host's line that it was given by.
         name: Option<HostName>,
     },
-}
-
-impl Lease {
-    /// One of DHCPv4, whose holder did not call itself anything.
-    pub fn of(mac: MacAddr) -> Self {
-        Self::V4 { mac, client_id: None }
-    }
 }
 
 /// The files that a process reads when it starts.

@@ -1,5 +1,5 @@
 //! The links of others that networks stand on, and which networks are to hear when one of them comes,
-//! goes or lets less through.
+//! goes, lets less through or filters VLANs otherwise.
 //!
 //! Used by `monitor`. No I/O.
 

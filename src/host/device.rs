@@ -76,7 +76,7 @@ impl Devices {
     /// The parent of a macvlan takes it along when it goes, in a namespace whose links nobody watches; and
     /// a bridge may cease to filter VLANs.
     pub(super) async fn stand(&self, uid: NetworkUid, wanted: Option<&Attached>) -> Result<(), Error> {
-        let Some(Attached::Macvlan(base) | Attached::BridgeVlan { bridge: base, .. }) = wanted else {
+        let Some(Attached::Macvlan(base) | Attached::Bridge { bridge: base, vlan: Some(_) }) = wanted else {
             self.monitor.leave(uid);
             return Ok(());
         };
@@ -91,10 +91,7 @@ impl Devices {
     pub(super) async fn create(&self, wanted: Wanted<'_>, attached: &Attached) -> Result<(), Error> {
         let netns = netns::open(wanted.uid)?;
         match attached {
-            Attached::Bridge(name) => self.create_pair(&netns, wanted, name, None).await,
-            Attached::BridgeVlan { bridge, vlan } => {
-                self.create_pair(&netns, wanted, bridge, Some(*vlan)).await
-            }
+            Attached::Bridge { bridge, vlan } => self.create_pair(&netns, wanted, bridge, *vlan).await,
             Attached::Macvlan(parent) => self.create_macvlan(&netns, wanted, parent).await,
             Attached::Ovs { bridge, vlan } => self.create_plugged(&netns, wanted, bridge, *vlan).await,
         }
@@ -197,8 +194,7 @@ impl Devices {
     pub(super) async fn attach(&self, uid: NetworkUid, attached: &Attached) -> Result<(), Error> {
         self.monitor.forget(&outer_device(uid));
         match attached {
-            Attached::Bridge(bridge) => self.attach_to_bridge(uid, bridge, None).await,
-            Attached::BridgeVlan { bridge, vlan } => self.attach_to_bridge(uid, bridge, Some(*vlan)).await,
+            Attached::Bridge { bridge, vlan } => self.attach_to_bridge(uid, bridge, *vlan).await,
             Attached::Macvlan(_) => Ok(()),
             Attached::Ovs { bridge, vlan } => self.attach_to_ovs(uid, bridge, *vlan).await,
         }
@@ -267,9 +263,9 @@ impl Devices {
 
     pub(super) async fn node_link(&self, attached: &Attached) -> Result<Option<NodeLink>, Error> {
         let found = match attached {
-            Attached::Bridge(name) | Attached::BridgeVlan { bridge: name, .. } => {
-                self.monitor.heed(name);
-                match link::bridge(&self.handle, name).await {
+            Attached::Bridge { bridge, .. } => {
+                self.monitor.heed(bridge);
+                match link::bridge(&self.handle, bridge).await {
                     Err(Error::BridgeMissing(_)) => return Ok(None),
                     found => found?,
                 }

@@ -59,7 +59,7 @@ pub enum Error {
     /// By its name.
     #[error("network namespace {0} does not exist")]
     NoNamespace(String),
-    /// Setting below `/proc/sys/net`.
+    /// Setting below `/proc/sys`.
     #[error("cannot set {0}")]
     SetSysctl(String, #[source] io::Error),
     /// All interfaces, addresses, routes or neighbours.

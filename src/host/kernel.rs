@@ -1,4 +1,4 @@
-//! Writing settings of the kernel, below `/proc/sys`.
+//! Settings of the kernel, below `/proc/sys`: where they are, and writing them.
 //!
 //! A container's `/proc/sys` is read-only. There a proc of our own is opened, which is mounted nowhere:
 //! whoever may make namespaces may do that.
@@ -6,7 +6,7 @@
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rustix::fs::{Mode, OFlags, openat};
@@ -15,17 +15,22 @@ use rustix::mount::{FsMountFlags, FsOpenFlags, MountAttrFlags, fsconfig_create, 
 /// Where the settings are.
 const DIR: &str = "/proc/sys";
 
-/// Sets `path` below `/proc/sys`; what is below its `net/` is of the calling thread's namespace.
-pub(super) fn set(path: impl AsRef<Path>, value: &str) -> io::Result<()> {
-    match fs::write(Path::new(DIR).join(&path), value) {
-        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => set_in(own()?, path.as_ref(), value),
+/// Where a setting is; what is below `net/` is of the calling thread's namespace.
+pub(super) fn path(setting: &str) -> PathBuf {
+    [DIR, setting].iter().collect()
+}
+
+/// Gives a setting this value.
+pub(super) fn set(setting: &str, value: &str) -> io::Result<()> {
+    match fs::write(path(setting), value) {
+        Err(e) if e.kind() == io::ErrorKind::ReadOnlyFilesystem => set_in(own()?, setting, value),
         written => written,
     }
 }
 
-fn set_in(proc: &OwnedFd, path: &Path, value: &str) -> io::Result<()> {
+fn set_in(proc: &OwnedFd, setting: &str, value: &str) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::TRUNC | OFlags::CLOEXEC;
-    let file = openat(proc, Path::new("sys").join(path), flags, Mode::empty())?;
+    let file = openat(proc, Path::new("sys").join(setting), flags, Mode::empty())?;
     File::from(file).write_all(value.as_bytes())
 }
 

@@ -129,26 +129,20 @@ impl LinuxHost {
         wanted: Option<&Attached>,
         port_of: Option<&link::Link>,
     ) -> Result<Option<Bridge>, Error> {
-        let Some((wanted, name)) = wanted.and_then(|wanted| Some((wanted, wanted.bridge()?))) else {
-            return Ok(None);
-        };
+        let Some(Attached::Bridge { bridge: name, vlan }) = wanted else { return Ok(None) };
         let found = match port_of {
-            Some(bridge) if bridge.name == name => Some(bridge.clone()),
+            Some(bridge) if bridge.name == *name => Some(bridge.clone()),
             _ => link::get(&self.devices.handle, name).await?,
         };
         let bridge = found.filter(|link| link.is_bridge);
-        let vlan = |link: &link::Link| match wanted {
-            Attached::BridgeVlan { vlan, .. } => vlan::suits(link, *vlan).ok().map(|()| *vlan),
-            _ => None,
-        };
+        let vlan = |link: &link::Link| vlan.filter(|vlan| vlan::suits(link, *vlan).is_ok());
         Ok(bridge.map(|link| Bridge { vlan: vlan(&link), name: link.name, ours: link.ours }))
     }
 
     async fn set_sysctl(uid: NetworkUid, sysctl: Sysctl) -> Result<(), Error> {
         let write = move || {
-            let path = format!("net/{}", sysctl.path());
-            let written = kernel::set(&path, sysctl.value()).or_else(files::absent_is_fine);
-            written.map_err(|e| Error::SetSysctl(path, e))
+            let written = kernel::set(sysctl.path(), sysctl.value()).or_else(files::absent_is_fine);
+            written.map_err(|e| Error::SetSysctl(sysctl.path().to_owned(), e))
         };
         netns::open(uid)?.run(write).await?
     }
@@ -251,7 +245,7 @@ impl Host for LinuxHost {
         let device = observe::device(&inside, outer_end.as_ref(), &place);
         if device.as_ref().is_some_and(|device| device.up) && (port_of.is_some() || port.is_some()) {
             let vlan = match device.as_ref().and_then(|device| device.attached.as_ref()) {
-                Some(Attached::BridgeVlan { vlan, .. }) => Some(*vlan),
+                Some(Attached::Bridge { vlan, .. }) => *vlan,
                 _ => None,
             };
             let bridge = port_of.as_ref().map(|bridge| bridge.index);

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use rustix::fs::FlockOperation;
 
@@ -11,8 +12,7 @@ use super::netns::FileId;
 use super::{Error, kernel};
 
 const LOCK: &str = "/run/kube-dhcp/agent.lock";
-const INOTIFY_INSTANCES: &str = "/proc/sys/fs/inotify/max_user_instances";
-const IPV6: &str = "/proc/sys/net/ipv6";
+const INOTIFY_INSTANCES: &str = "fs/inotify/max_user_instances";
 
 /// Enough for more networks than a node can have.
 const DESCRIPTORS: u64 = 65_536;
@@ -52,7 +52,7 @@ impl AgentLock {
 
 /// Whether the node's firewall sees what bridges forward, and so may drop DHCP between their ports.
 pub fn bridge_filter_active() -> bool {
-    let setting = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    let setting = fs::read_to_string(kernel::path("net/bridge/bridge-nf-call-iptables"));
     setting.is_ok_and(|value| value.trim() == "1")
 }
 
@@ -63,7 +63,7 @@ pub fn ensure_inotify_instances(networks: usize) -> Result<(), Error> {
     if limit >= wanted {
         return Ok(());
     }
-    let raised = kernel::set("fs/inotify/max_user_instances", &wanted.next_power_of_two().to_string());
+    let raised = kernel::set(INOTIFY_INSTANCES, &wanted.next_power_of_two().to_string());
     raised.map_err(|source| Error::InotifyLimit { limit, wanted, source })
 }
 
@@ -79,8 +79,8 @@ pub fn raise_descriptor_limit() {
 
 /// How many inotify instances a user may have.
 pub(super) fn inotify_instances() -> Result<usize, Error> {
-    let path = Path::new(INOTIFY_INSTANCES);
-    Ok(super::files::read(path)?.trim().parse().unwrap_or(usize::MAX))
+    let path = kernel::path(INOTIFY_INSTANCES);
+    Ok(super::files::read(&path)?.trim().parse().unwrap_or(usize::MAX))
 }
 
 /// Makes the state directory, and checks that dnsmasq's user can get there.
@@ -100,7 +100,7 @@ pub(super) fn state_directory(path: &Path) -> Result<PathBuf, Error> {
 
 /// Whether the kernel has IPv6 at all.
 pub fn has_ipv6() -> bool {
-    Path::new(IPV6).exists()
+    kernel::path("net/ipv6").exists()
 }
 
 /// Keeps an interface of the node without an IPv6 address.
@@ -117,10 +117,14 @@ pub(super) fn find_dnsmasq() -> Result<(PathBuf, FileId), Error> {
     find_program("dnsmasq").ok_or(Error::NoDnsmasq)
 }
 
-/// The version of dnsmasq, such as 2.90, if it says one.
+/// The version of dnsmasq, such as 2.90, if it says one. It is asked once.
 pub fn dnsmasq_version() -> Option<String> {
-    let said = version_of("dnsmasq")?;
-    Some(said.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?.to_owned())
+    static VERSION: OnceLock<Option<String>> = OnceLock::new();
+    let ask = || {
+        let said = version_of("dnsmasq")?;
+        Some(said.strip_prefix("Dnsmasq version ")?.split_whitespace().next()?.to_owned())
+    };
+    VERSION.get_or_init(ask).clone()
 }
 
 /// The version of iptables and which of the kernel's two firewalls it is for, such as `1.8.9 (nf_tables)`.

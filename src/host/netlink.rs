@@ -1,7 +1,8 @@
-//! Netlink by hand, for what `rtnetlink` does not do: many requests in one packet, and nftables.
+//! Netlink by hand, for what `rtnetlink` does not do: many requests in one packet, and what it does not
+//! speak of: nftables, a device's offloads, one port's VLANs.
 //!
-//! Called by `nft` and `neighbour` on a thread in the namespace in question; it waits for the kernel's
-//! answers there.
+//! Called by `nft`, `neighbour` and `ethtool` on a thread in a network's namespace, by `vlan` in the node's
+//! own; it waits for the kernel's answers there.
 
 use std::io;
 

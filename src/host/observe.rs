@@ -17,7 +17,7 @@ use super::netns::{self, LOOPBACK, Netns};
 use super::ovs::Port;
 use super::process::Process;
 use super::vlan::{self, Vlans};
-use super::{Error, files, firewall, machine, metadata, neighbour, nft, route};
+use super::{Error, files, firewall, kernel, machine, metadata, neighbour, nft, route};
 use crate::dnsmasq::{self, Hosts, Layout, Server};
 use crate::node::{Attached, Device, Family, INNER_DEVICE, Namespace, Sysctl};
 use crate::types::{DomainName, MacAddr};
@@ -69,19 +69,14 @@ pub(super) async fn inside(netns: &Netns, looker: firewall::Looker) -> Result<In
 fn sysctls() -> Result<BTreeSet<Sysctl>, Error> {
     let mut set = BTreeSet::new();
     for sysctl in Sysctl::ALL {
-        let path = sysctl_path(sysctl);
-        let value = machine::setting(path.as_ref()).map_err(Error::read(path.as_ref()))?;
+        let path = kernel::path(sysctl.path());
+        let value = machine::setting(&path).map_err(Error::read(&path))?;
         // A kernel without IPv6 does not have its settings, and needs none.
         if value.is_none_or(|value| value == sysctl.value()) {
             set.insert(sysctl);
         }
     }
     Ok(set)
-}
-
-/// Where the setting is.
-pub(super) fn sysctl_path(sysctl: Sysctl) -> String {
-    format!("/proc/sys/net/{}", sysctl.path())
 }
 
 /// What is there on the node of a device.

@@ -1,12 +1,18 @@
 //! What dnsmasq leaves behind while it makes itself a daemon: processes that have ended, until somebody asks
-//! how. That is for the first process to do; in a container the agent is that.
+//! how. That is for the first process to do; in a container the agent is that. Elsewhere, also in a container
+//! that shares the node's processes or its pod's, the first process is another, and does it.
 
 use std::fs;
 
 use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 
+use super::process::proc;
+
 /// After a start that succeeded: the process that began the daemon's session, and ended.
 pub(super) fn of_daemon(pid: i32) {
+    if !getpid().is_init() {
+        return;
+    }
     let leader = Stat::of(pid).map(|stat| stat.session).filter(|leader| *leader != pid);
     leader.and_then(Pid::from_raw).into_iter().for_each(bury);
 }
@@ -33,7 +39,7 @@ struct Stat {
 
 impl Stat {
     fn of(pid: i32) -> Option<Self> {
-        let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        let text = fs::read_to_string(proc(pid, "stat")).ok()?;
         let (name, rest) = text.rsplit_once(") ")?;
         let fields: Vec<_> = rest.split(' ').collect();
         let is_dead_dnsmasq = name.ends_with("(dnsmasq") && fields.first() == Some(&"Z");

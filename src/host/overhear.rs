@@ -4,76 +4,30 @@
 //! servers and routers say and nothing else, so that guests' traffic wakes nobody; and whatever they say,
 //! and however often, this looks once a second.
 
-use std::io;
 use std::time::Duration;
 
-use socket2::{SockFilter, SockRef};
-use tokio::net::UdpSocket;
+use socket2::SockFilter;
 use tokio::sync::mpsc;
-use tokio::time::sleep;
 
+use super::Error;
 use super::netns::Netns;
-use super::{Error, packet};
+use super::packet::bpf::{ANY_BIT, BYTE, BYTE_BEHIND, EQUAL, HALF, HALF_BEHIND, HEADER_LENGTH, RETURN, WORD};
+use super::packet::{self, LONGEST, Pace};
 use crate::foreign::{Heard, frame};
 
-/// Between two looks.
-const PACE: Duration = Duration::from_secs(1);
-/// So many frames are looked at each time; what has no room meanwhile is lost.
-const AT_ONCE: usize = 16;
-const ROOM: usize = 32 * 1024;
-/// The longest frame of which all is of interest.
-const LONGEST: u16 = 1_536;
+const PACE: Pace = Pace { rest: Duration::from_secs(1), at_once: 16, room: 32 * 1024 };
 
 /// What is heard from now on. It ends when the device does, or when nobody takes it.
 pub(super) async fn overhear(netns: &Netns) -> Result<mpsc::Receiver<Heard>, Error> {
-    let socket = packet::inside(netns, packet::ALL, filter()).await?;
-    SockRef::from(&socket).set_recv_buffer_size(ROOM).map_err(packet::failed)?;
-    let (sender, receiver) = mpsc::channel(AT_ONCE);
-    tokio::spawn(async move {
-        tokio::select! {
-            // Nobody waits for how it ended: the device is gone.
-            _ = listen(&socket, &sender) => {}
-            () = sender.closed() => {}
-        }
-    });
-    Ok(receiver)
-}
-
-async fn listen(socket: &UdpSocket, sender: &mpsc::Sender<Heard>) -> io::Result<()> {
-    let mut bytes = [0; LONGEST as usize];
-    loop {
-        let mut length = socket.recv(&mut bytes).await?;
-        for _ in 0..AT_ONCE {
-            if let Some(heard) = frame::heard(&bytes[..length])
-                && sender.send(heard).await.is_err()
-            {
-                return Ok(());
-            }
-            match socket.try_recv(&mut bytes) {
-                Ok(more) => length = more,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
-                Err(e) => return Err(e),
-            }
-        }
-        sleep(PACE).await;
-    }
+    packet::hear(netns, packet::ALL, filter(), PACE, frame::heard).await
 }
 
 /// What others send: a BOOTREPLY from UDP port 67 over IPv4, and over IPv6 anything from UDP port 547 and
-/// router advertisements. Numbers of `linux/bpf_common.h` and `linux/filter.h`.
+/// router advertisements. `PACKET_TYPE` is of `linux/filter.h`, `OUTGOING` of `linux/if_packet.h`.
 fn filter() -> [SockFilter; 23] {
-    const WORD: u16 = 0x20;
-    const HALF: u16 = 0x28;
-    const BYTE: u16 = 0x30;
-    const HALF_BEHIND: u16 = 0x48;
-    const BYTE_BEHIND: u16 = 0x50;
-    const HEADER_LENGTH: u16 = 0xb1;
-    const EQUAL: u16 = 0x15;
-    const ANY_BIT: u16 = 0x45;
-    const RETURN: u16 = 0x06;
     const PACKET_TYPE: u32 = 0xffff_f004;
     const OUTGOING: u32 = 4;
-    let program = [
+    packet::filter([
         (WORD, 0, 0, PACKET_TYPE),
         (EQUAL, 20, 0, OUTGOING),
         (HALF, 0, 0, 12),
@@ -99,6 +53,5 @@ fn filter() -> [SockFilter; 23] {
         (EQUAL, 0, 1, 134),
         (RETURN, 0, 0, LONGEST.into()),
         (RETURN, 0, 0, 0),
-    ];
-    program.map(|(code, yes, no, value)| SockFilter::new(code, yes, no, value))
+    ])
 }

@@ -4,10 +4,13 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::time::Duration;
 
 use nix::ifaddrs::getifaddrs;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use super::Error;
 use super::machine::blocking;
@@ -18,6 +21,83 @@ use crate::node::INNER_DEVICE;
 pub(super) const ALL: u16 = 3;
 /// None: a socket that only sends.
 pub(super) const NONE: u16 = 0;
+/// The longest frame of which all is of interest to those who hear.
+pub(super) const LONGEST: u16 = 1_536;
+
+/// Codes of a filter's instructions: numbers of `linux/bpf_common.h` and `linux/filter.h`.
+pub(super) mod bpf {
+    pub(in crate::host) const WORD: u16 = 0x20;
+    pub(in crate::host) const HALF: u16 = 0x28;
+    pub(in crate::host) const BYTE: u16 = 0x30;
+    pub(in crate::host) const HALF_BEHIND: u16 = 0x48;
+    pub(in crate::host) const BYTE_BEHIND: u16 = 0x50;
+    pub(in crate::host) const HEADER_LENGTH: u16 = 0xb1;
+    pub(in crate::host) const EQUAL: u16 = 0x15;
+    pub(in crate::host) const ANY_BIT: u16 = 0x45;
+    pub(in crate::host) const RETURN: u16 = 0x06;
+}
+
+/// A filter of instructions: code, how many to skip if so and if not, operand.
+pub(super) fn filter<const N: usize>(instructions: [(u16, u8, u8, u32); N]) -> [SockFilter; N] {
+    instructions.map(|(code, yes, no, value)| SockFilter::new(code, yes, no, value))
+}
+
+/// How much is heard of a flood.
+pub(super) struct Pace {
+    /// Between two looks.
+    pub(super) rest: Duration,
+    /// So many frames are looked at each time.
+    pub(super) at_once: usize,
+    /// Octets of those that come meanwhile; what has no room is lost.
+    pub(super) room: usize,
+}
+
+/// What `read` finds, from now on, in frames that `filter` lets through. It ends when the device does, or
+/// when nobody takes it.
+pub(super) async fn hear<T: Send + 'static>(
+    netns: &Netns,
+    ethertype: u16,
+    filter: impl AsRef<[SockFilter]> + Send + 'static,
+    pace: Pace,
+    read: impl Fn(&[u8]) -> Option<T> + Send + 'static,
+) -> Result<mpsc::Receiver<T>, Error> {
+    let socket = inside(netns, ethertype, filter).await?;
+    SockRef::from(&socket).set_recv_buffer_size(pace.room).map_err(failed)?;
+    let (sender, receiver) = mpsc::channel(pace.at_once);
+    tokio::spawn(async move {
+        tokio::select! {
+            // Nobody waits for how it ended: the device is gone.
+            _ = listen(&socket, &pace, read, &sender) => {}
+            () = sender.closed() => {}
+        }
+    });
+    Ok(receiver)
+}
+
+async fn listen<T>(
+    socket: &UdpSocket,
+    pace: &Pace,
+    read: impl Fn(&[u8]) -> Option<T>,
+    sender: &mpsc::Sender<T>,
+) -> io::Result<()> {
+    let mut frame = [0; LONGEST as usize];
+    loop {
+        let mut length = socket.recv(&mut frame).await?;
+        for _ in 0..pace.at_once {
+            if let Some(heard) = read(&frame[..length])
+                && sender.send(heard).await.is_err()
+            {
+                return Ok(());
+            }
+            match socket.try_recv(&mut frame) {
+                Ok(more) => length = more,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
+                Err(e) => return Err(e),
+            }
+        }
+        sleep(pace.rest).await;
+    }
+}
 
 /// One for frames of a protocol that `filter` lets through (empty: all), at a network's device.
 pub(super) async fn inside(

@@ -1,18 +1,22 @@
 //! Listening for who asks for an address by DHCPv6: dnsmasq's log names a guest by an identifier that any
 //! guest can have, the frame by its MAC address.
 //!
-//! Called by `linux`, from inside a network's namespace. It hears only and says nothing.
+//! Called by `linux`, and by `newcomers` for what a client says. It hears only, at a network's device, and
+//! says nothing.
 
 use std::collections::BTreeSet;
 use std::io;
 use std::net::Ipv6Addr;
 use std::time::Duration;
 
+use socket2::SockFilter;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use super::netns::Netns;
-use super::{Error, Solicitor, packet};
+use super::packet::bpf::{BYTE, EQUAL, HALF, RETURN};
+use super::packet::{self, LONGEST};
+use super::{Error, Solicitor};
 use crate::types::{Hex, MacAddr};
 use crate::wire::{self, dhcpv6};
 
@@ -23,7 +27,7 @@ const FRAMES: usize = 1_024;
 
 /// Until all of these were heard, or for some time.
 pub(super) async fn listen(netns: &Netns, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
-    let socket = packet::inside(netns, wire::ETHERTYPE_IPV6, []).await?;
+    let socket = packet::inside(netns, wire::ETHERTYPE_IPV6, filter()).await?;
     let mut found = Vec::new();
     // Those that were heard until then count.
     match timeout(PATIENCE, hear(&socket, duids, &mut found)).await {
@@ -33,7 +37,7 @@ pub(super) async fn listen(netns: &Netns, duids: &BTreeSet<String>) -> Result<Ve
 }
 
 async fn hear(socket: &UdpSocket, duids: &BTreeSet<String>, found: &mut Vec<Solicitor>) -> io::Result<()> {
-    let mut frame = [0; 2_048];
+    let mut frame = [0; LONGEST as usize];
     for _ in 0..FRAMES {
         let length = socket.recv(&mut frame).await?;
         let Some(solicitor) = solicitor(&frame[..length]) else { continue };
@@ -55,6 +59,20 @@ pub(super) struct Message<'a> {
     pub(super) from: Ipv6Addr,
     pub(super) kind: u8,
     pub(super) options: dhcpv6::Options<'a>,
+}
+
+/// What can be one: UDP over IPv6, with no extension headers, to the port of servers.
+pub(super) fn filter() -> [SockFilter; 6] {
+    const NEXT_HEADER: u32 = 14 + 6;
+    const DESTINATION_PORT: u32 = 14 + 40 + 2;
+    packet::filter([
+        (BYTE, 0, 0, NEXT_HEADER),
+        (EQUAL, 0, 3, wire::PROTOCOL_UDP.into()),
+        (HALF, 0, 0, DESTINATION_PORT),
+        (EQUAL, 0, 1, dhcpv6::SERVER_PORT.into()),
+        (RETURN, 0, 0, LONGEST.into()),
+        (RETURN, 0, 0, 0),
+    ])
 }
 
 /// What a frame says to servers; `None`: it is no client's message.

@@ -48,14 +48,15 @@ pub(super) fn suits(bridge: &Link, vlan: u16) -> Result<(), Error> {
 
 /// Where a port is, by the VLANs that it has; `None`: nowhere that we would put it.
 pub(super) fn attached(bridge: &Link, vlans: &Vlans) -> Option<Attached> {
-    let Some(default) = bridge.default_vlan else { return Some(Attached::Bridge(bridge.name.clone())) };
+    let within = |vlan| Some(Attached::Bridge { bridge: bridge.name.clone(), vlan });
+    let Some(default) = bridge.default_vlan else { return within(None) };
     let untouched: Vlans = (default != 0).then_some((default, true)).into_iter().collect();
     if *vlans == untouched {
-        return Some(Attached::Bridge(bridge.name.clone()));
+        return within(None);
     }
     let mut all = vlans.iter();
     match (all.next(), all.next()) {
-        (Some((vlan, true)), None) => Some(Attached::BridgeVlan { bridge: bridge.name.clone(), vlan: *vlan }),
+        (Some((vlan, true)), None) => within(Some(*vlan)),
         _ => None,
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::cluster::failures::Failure;
+use crate::host::Reply;
 use crate::reason::Reason;
 
 /// With all that there can be in it.
@@ -13,8 +14,8 @@ fn example() -> String {
     for family in node::Family::ALL {
         metrics.leases.get_or_create(&family.into()).set(1);
     }
-    for result in ["right", "wrong", "silence"] {
-        metrics.replied(result);
+    for reply in [Reply::Right, Reply::Wrong(String::new()), Reply::Silence] {
+        metrics.replied(reply.kind());
     }
     for result in MetadataResult::ALL {
         metrics.metadata(result);
@@ -117,16 +118,11 @@ The chart brings PodMonitors, these alerts and a dashboard (`podMonitor.enabled`
 
 #[test]
 fn the_tables_of_metrics_in_the_docs_are_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
     let (agent, controller) =
         (table(&rows(&example())), table(&rows(&crate::controller::Metrics::example())));
     let alerts = alerts_table();
     let wanted = format!("{HEAD}## Agent\n\n{agent}\n## Controller\n\n{controller}\n## Alerts\n\n{alerts}");
-    if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {
-        std::fs::write(path, &wanted).unwrap();
-    }
-    let found = std::fs::read_to_string(path).unwrap_or_default();
-    assert!(found == wanted, "docs/metrics.md is old: run make docs");
+    crate::docs::assert_says("metrics.md", &wanted);
 }
 
 #[test]

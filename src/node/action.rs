@@ -108,7 +108,7 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::CreateNamespace => write!(f, "create the network namespace"),
-            Self::SetSysctl(sysctl) => write!(f, "set net/{} to {}", sysctl.path(), sysctl.value()),
+            Self::SetSysctl(sysctl) => write!(f, "set {} to {}", sysctl.path(), sysctl.value()),
             Self::AddRule(Rule::SelectedOther) => {
                 write!(f, "add the rule that drops NAKs to guests of another server")
             }

@@ -6,13 +6,11 @@ use std::fmt;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attached {
     /// A veth whose outer end is a port of this Linux bridge.
-    Bridge(String),
-    /// The same where the bridge filters VLANs: the port is in one, untagged.
-    BridgeVlan {
+    Bridge {
         /// By its name.
         bridge: String,
-        /// Which.
-        vlan: u16,
+        /// Of a bridge that filters VLANs: the one that the port is in, untagged.
+        vlan: Option<u16>,
     },
     /// A macvlan of this interface.
     Macvlan(String),
@@ -29,7 +27,7 @@ impl Attached {
     /// Whether a veth that is attached to nothing can be attached to this as it is.
     pub fn takes_a_veth(&self) -> bool {
         match self {
-            Self::Bridge(_) | Self::BridgeVlan { .. } | Self::Ovs { .. } => true,
+            Self::Bridge { .. } | Self::Ovs { .. } => true,
             Self::Macvlan(_) => false,
         }
     }
@@ -45,7 +43,7 @@ impl Attached {
     /// The Linux bridge.
     pub fn bridge(&self) -> Option<&str> {
         match self {
-            Self::Bridge(bridge) | Self::BridgeVlan { bridge, .. } => Some(bridge),
+            Self::Bridge { bridge, .. } => Some(bridge),
             Self::Macvlan(_) | Self::Ovs { .. } => None,
         }
     }
@@ -53,8 +51,8 @@ impl Attached {
     /// Where a device of it is, in words.
     pub fn place(&self) -> String {
         match self {
-            Self::Bridge(name) => format!("in bridge {name}"),
-            Self::BridgeVlan { bridge, vlan } => format!("in bridge {bridge}, VLAN {vlan}"),
+            Self::Bridge { bridge, vlan: None } => format!("in bridge {bridge}"),
+            Self::Bridge { bridge, vlan: Some(vlan) } => format!("in bridge {bridge}, VLAN {vlan}"),
             Self::Macvlan(parent) => format!("as a macvlan of {parent}"),
             Self::Ovs { bridge, vlan: None } => format!("in bridge {bridge} of Open vSwitch, untagged"),
             Self::Ovs { bridge, vlan: Some(vlan) } => {
@@ -68,7 +66,7 @@ impl Attached {
 impl fmt::Display for Attached {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bridge(bridge) | Self::BridgeVlan { bridge, .. } => write!(f, "bridge:{bridge}"),
+            Self::Bridge { bridge, .. } => write!(f, "bridge:{bridge}"),
             Self::Macvlan(parent) => write!(f, "macvlan:{parent}"),
             Self::Ovs { bridge, .. } => write!(f, "ovs:{bridge}"),
         }

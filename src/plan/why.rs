@@ -92,20 +92,11 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
     };
     match wanted.hosts.entries.iter().find_map(spent) {
         Some((who, ip)) => format!("it has read {ip} before, and takes no new line for it ({who})"),
-        None if is_hidden(wanted, known) => {
+        None if known.hosts.left(&wanted.hosts).any(|client| client.0.mac().is_none()) => {
             "a line that takes an identifier away is in the way of who calls himself so".to_owned()
         }
         None => "an option is withdrawn, or too many old lines are in memory".to_owned(),
     }
-}
-
-/// Whether somebody is to be told no longer, or never was, by what he calls himself.
-fn is_hidden(wanted: &Server, known: &Server) -> bool {
-    let mut all = known.hosts.entries.keys().chain(&known.hosts.silent);
-    all.any(|client| {
-        let hosts = &wanted.hosts;
-        client.0.mac().is_none() && !hosts.entries.contains_key(client) && !hosts.silent.contains(client)
-    })
 }
 
 fn whom(changes: &[HostChange]) -> String {

@@ -14,18 +14,10 @@ fn reasons_table() -> String {
 
 #[test]
 fn the_table_of_reasons_in_the_docs_is_current() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/reasons.md");
     let head = "# Reasons\n\nThe reasons of the conditions `Ready`, `Accepted`, `Allocated`, `OptionsFit`, `AddressConflict`, `ForeignDHCPServer` \
                 and `ForeignRouter`. *Stalled*: only a change of the \
                 object itself helps. *Reconciling*: something else may help, and the agent tries again by itself.\n\n";
-    let wanted = format!("{head}{}", reasons_table());
-    if std::env::var_os("KUBE_DHCP_WRITE_DOCS").is_some() {
-        std::fs::write(path, &wanted).unwrap();
-    }
-    assert!(
-        std::fs::read_to_string(path).unwrap_or_default() == wanted,
-        "docs/reasons.md is old: run make docs"
-    );
+    crate::docs::assert_says("reasons.md", &format!("{head}{}", reasons_table()));
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Hex, MacAddr, ParseError, bad};
+use super::{Hex, MacAddr, ParseError, bad, octet};
 use crate::node::Family;
 
 /// What a client calls itself: 1 to 255 octets, printed in hex, in lower case, with colons.
@@ -49,10 +49,6 @@ impl FromStr for Identifier {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let octet = |part: &str| {
-            let is_hex = part.len() == 2 && part.bytes().all(|b| b.is_ascii_hexdigit());
-            u8::from_str_radix(part, 16).ok().filter(|_| is_hex)
-        };
         let octets: Option<Vec<u8>> = text.split(':').map(octet).collect();
         let wanted = "1 to 255 octets in hexadecimal with colons";
         octets.and_then(|octets| Self::new(&octets)).ok_or_else(|| bad(text, wanted))

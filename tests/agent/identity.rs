@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde_json::{Value, json};
 
-use crate::lab::{Answer, DhcpOption, Guest, Mac, MessageType, PATIENCE, eventually};
+use crate::lab::{Answer, DhcpOption, Guest, Mac, MessageType, PATIENCE, eventually, hex};
 use crate::manifests::{fixed, lan, lan_v4, network, object, subnet};
 use crate::site::{Site, patiently};
 use crate::six::until_nothing_to_do;
@@ -14,10 +14,6 @@ const OTHER: &[u8] = &[0xff, 1, 2, 3, 4, 5];
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 const NEIGHBOUR: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 21);
 const SERVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 10);
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
 
 /// Port `vm1`, 10.0.0.20, that is known by this.
 fn vm1(id: &[u8], more: &str) -> String {
@@ -38,17 +34,12 @@ fn calling_itself<'s>(site: &'s Site, n: u32, id: &[u8]) -> Guest<'s> {
     site.guest(n).with_client_id(id)
 }
 
-fn leases(site: &Site) -> Vec<Value> {
-    let text = site.run(&["leases", "-o", "json", "--state-dir", site.state.to_str().unwrap()]);
-    serde_json::from_str::<Value>(&text).unwrap()["leases"].as_array().unwrap().clone()
-}
-
 /// The file is written after the answer is sent.
 fn until_leases(site: &Site, ips: &[Ipv4Addr]) -> Vec<Value> {
     let ips: Vec<_> = ips.iter().map(|ip| json!(ip.to_string())).collect();
     let all = |leases: &Vec<Value>| leases.iter().map(|lease| lease["ip"].clone()).collect::<Vec<_>>() == ips;
     patiently(&format!("there are just the leases of {ips:?}"), |instead| {
-        let leases = leases(site);
+        let leases = site.leases(&[]);
         *instead = format!("{leases:?}");
         Some(leases).filter(all)
     })
@@ -225,5 +216,5 @@ fn dhclient_has_its_address_by_its_identifier_on_any_device() {
     assert!(other.dhclient().calling_itself("ab:cd:ee").start().is_none());
     let asked = DhcpOption::RequestedIpAddress(ADDRESS);
     assert!(other.discover(&[asked]).is_none());
-    eventually("no lease is left", PATIENCE, || leases(&site).is_empty().then_some(()));
+    eventually("no lease is left", PATIENCE, || site.leases(&[]).is_empty().then_some(()));
 }

@@ -12,13 +12,6 @@ use crate::site::{LONG, Site};
 
 const ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 
-fn told(site: &Site, more: &[&str]) -> Vec<Value> {
-    let state = site.state.to_str().unwrap();
-    let text = site.run(&[&["leases", "-o", "json", "--state-dir", state], more].concat());
-    let all: Value = serde_json::from_str(&text).unwrap();
-    all["leases"].as_array().unwrap().clone()
-}
-
 fn table(site: &Site) -> String {
     site.run(&["leases", "--state-dir", site.state.to_str().unwrap()])
 }
@@ -26,7 +19,7 @@ fn table(site: &Site) -> String {
 /// The file is written after the answer is sent.
 fn until_told(site: &Site, count: usize) -> Vec<Value> {
     eventually("the leases are there", PATIENCE, || {
-        Some(told(site, &[])).filter(|leases| leases.len() == count)
+        Some(site.leases(&[])).filter(|leases| leases.len() == count)
     })
 }
 
@@ -70,10 +63,10 @@ fn they_are_told_with_an_agent_and_without_one() {
     let day = time(v4, "expires").duration_since(time(v4, "renewed"));
     assert_eq!(day.as_secs(), 86_400);
     agent.kill9();
-    assert_eq!(told(&site, &[]), leases);
+    assert_eq!(site.leases(&[]), leases);
     site.lab.signal("KILL", site.dnsmasq_pids()[0]);
     eventually("dnsmasq is gone", PATIENCE, || site.dnsmasq_pids().is_empty().then_some(()));
-    let without = told(&site, &[]);
+    let without = site.leases(&[]);
     assert_eq!((without.len(), &without[0]["renewed"]), (2, &Value::Null), "its lease time is not known");
     assert_eq!(without[0]["expires"], v4["expires"]);
 }
@@ -94,7 +87,7 @@ fn another_holder_is_marked_and_a_damaged_line_hides_none() {
     let site = left();
     damage(&site, b"rubbish\n\xff\xfe \x1b[2J\n0 zz:00:00:00:00:01 10.0.0.21 * *\n");
     damage(&site, b"0 02:00:00:00:00:09 10.0.0.20 * 01:02:03\n0 02:00:00:00:00:08 10.0.0.99 * *\n4102444");
-    let leases = told(&site, &[]);
+    let leases = site.leases(&[]);
     let others: Vec<_> = leases.iter().filter(|lease| lease["heldByOther"] == json!(true)).collect();
     let [other] = &others[..] else { panic!("{leases:?}") };
     assert_eq!(
@@ -115,7 +108,7 @@ fn a_file_cut_anywhere_is_no_mistake() {
     let whole = std::fs::read(&path).unwrap();
     for length in (0..whole.len()).step_by(7) {
         std::fs::write(&path, &whole[..length]).unwrap();
-        assert!(told(&site, &[]).len() <= 1, "{length}");
+        assert!(site.leases(&[]).len() <= 1, "{length}");
     }
     std::fs::remove_file(&path).unwrap();
     assert_eq!(table(&site), "No leases.\n");
@@ -139,7 +132,7 @@ fn they_are_chosen_by_namespace_network_and_port() {
         (&["--namespace", "team-b"], &[]),
     ] {
         let found: Vec<_> =
-            told(&site, filter).iter().map(|l| l["port"]["name"].as_str().unwrap().to_owned()).collect();
+            site.leases(filter).iter().map(|l| l["port"]["name"].as_str().unwrap().to_owned()).collect();
         assert_eq!(found, ports, "{filter:?}");
     }
 }

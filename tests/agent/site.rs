@@ -71,6 +71,14 @@ impl Site {
         Status(serde_json::from_str(&self.run(&["status", "-o", "json", "--state-dir", state])).unwrap())
     }
 
+    /// What `kube-dhcp leases` tells, with further arguments.
+    pub fn leases(&self, more: &[&str]) -> Vec<Value> {
+        let state = self.state.to_str().unwrap();
+        let text = self.run(&[&["leases", "-o", "json", "--state-dir", state], more].concat());
+        let all: Value = serde_json::from_str(&text).unwrap();
+        all["leases"].as_array().unwrap().clone()
+    }
+
     /// The lines of `kube-dhcp plan`'s table of actions; none if there is nothing to do.
     pub fn plan(&self) -> Vec<String> {
         let text = self.run(&self.launch().arguments("plan"));

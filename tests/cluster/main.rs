@@ -53,10 +53,15 @@ mod traffic;
 mod uninstall;
 mod watches;
 
-/// A control plane with our definitions and rights, in the test's own `/run`: memory that goes with it.
-async fn installed() -> ControlPlane {
+/// A control plane in the test's own `/run`: memory that goes with it.
+async fn plane() -> ControlPlane {
     let settings = Settings { parent: PathBuf::from("/run"), ..Settings::default() };
-    let plane = ControlPlane::start_with(settings).await;
+    ControlPlane::start_with(settings).await
+}
+
+/// The same with our definitions and rights.
+async fn installed() -> ControlPlane {
+    let plane = plane().await;
     plane.install().await;
     plane
 }

@@ -23,8 +23,8 @@ async fn until_served(site: &Site, namespace: &str) {
     until(site, "the network is served by two nodes", || {
         let ready = "-o=jsonpath={.status.servers.ready}";
         let port = "-o=jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-        kubectl(site, &["get", "dnet", "a", "-n", namespace, ready]) == "2"
-            && kubectl(site, &["get", "dport", "p1", "-n", namespace, port]) == "True"
+        says(site, &["get", "dnet", "a", "-n", namespace, ready], "2")
+            && says(site, &["get", "dport", "p1", "-n", namespace, port], "True")
     })
     .await;
 }
@@ -111,7 +111,8 @@ fn an_agent_that_was_away_learns_that_the_definitions_are_gone() {
         let living: Vec<_> =
             site.nodes.iter().map(|node| format!("dhcpagent.kube-dhcp.io/{}", node.name)).collect();
         until(&site, "the living agents are back", || {
-            kubectl(&site, &["get", "dagent", "--output=name"]).lines().eq(living.iter())
+            let agents = site.plane.try_kubectl(&["get", "dagent", "--output=name"]);
+            agents.is_ok_and(|agents| agents.lines().eq(living.iter()))
         })
         .await;
     });
@@ -144,9 +145,7 @@ fn everything_goes_at_once_with_networks_still_there() {
         let began = Instant::now();
         site.plane.kubectl(&["delete", "-k", deploy, "--wait=true", "--timeout=60s"]);
         println!("deleted after {:?}", began.elapsed());
-        let kinds = "crd,ns,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding";
-        let left = kubectl(&site, &["get", kinds, "--output=name"]);
-        assert!(!left.contains("kube-dhcp"), "{left}");
+        site.plane.assert_uninstalled();
         // Nobody ended because the rights went first. What agents serve ends with their pods.
         assert!(site.controller(0).try_wait().unwrap().is_none(), "{}", site.logs());
         for node in &site.nodes {
@@ -164,7 +163,7 @@ async fn nothing_is_left(site: &Site) {
     nodes_are_empty(site).await;
     until(site, "nothing is left in the API", || {
         let kinds = "dnet,dsub,dport,dsrv,dip";
-        kubectl(site, &["get", kinds, "--all-namespaces", "--output=name"]).is_empty()
+        says(site, &["get", kinds, "--all-namespaces", "--output=name"], "")
     })
     .await;
 }
@@ -184,16 +183,15 @@ async fn nodes_are_empty(site: &Site) {
     }
 }
 
-/// What kubectl prints, whether it succeeds or not.
-fn kubectl(site: &Site, arguments: &[&str]) -> String {
-    let done = crate::lab::output(site.plane.kubectl_command().args(arguments));
-    String::from_utf8_lossy(&done.stdout).into_owned()
+/// Whether kubectl succeeds with these words.
+fn says(site: &Site, arguments: &[&str], words: &str) -> bool {
+    site.plane.try_kubectl(arguments).is_ok_and(|said| said == words)
 }
 
 async fn until(site: &Site, what: &str, wanted: impl Fn() -> bool) {
     let look = async || {
-        let objects = || kubectl(site, &["get", "dnet,dport,dsrv,dip,dagent", "-A"]);
-        if wanted() { Ok(()) } else { Err(format!("{what}\n{}", objects())) }
+        let objects = || site.plane.try_kubectl(&["get", "dnet,dport,dsrv,dip,dagent", "-A"]);
+        if wanted() { Ok(()) } else { Err(format!("{what}\n{}", objects().unwrap_or_else(|why| why))) }
     };
     site.eventually(crate::site::LONG * 2, look).await;
 }

@@ -1,13 +1,9 @@
 //! Guests known by a client identifier instead of a MAC address.
 
-use crate::lab::{Dnsmasq, Guest, Lab, Mac, MessageType, Setup};
+use crate::lab::{Dnsmasq, Guest, Lab, Mac, MessageType, Setup, hex};
 use crate::{guest, host, ip, machine, offered};
 
 const ID: &[u8] = &[0xab, 0xcd, 0xef];
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
 
 /// The line of a port with this identifier, as the driver writes it.
 fn known_by(id: &[u8], n: u32, last: u8) -> String {
@@ -159,12 +155,7 @@ fn a_lease_of_the_same_identifier_behind_a_zero_is_anothers() {
 #[test]
 fn one_that_is_known_by_its_identifier_is_no_stranger() {
     let lab = machine();
-    let setup =
-        Setup { usual: false, ..Setup::default() }.more(&["--dhcp-authoritative", "--no-ping"]).ranges(&[
-            "set:s1,tag:known,10.0.0.0,static,255.255.255.0,86400",
-            "set:s1,tag:!known,10.0.0.200,10.0.0.203,255.255.255.0,600",
-        ]);
-    let _dnsmasq = Dnsmasq::with_hosts(&lab, setup, &(known_by(ID, 1, 11) + &gone_by(&[5, 5])));
+    let _dnsmasq = Dnsmasq::with_hosts(&lab, open(), &(known_by(ID, 1, 11) + &gone_by(&[5, 5])));
     assert_eq!(calling_itself(&lab, 7, ID).dora().yiaddr(), ip(11));
     assert!(calling_itself(&lab, 7, &[6, 6]).dora().yiaddr() >= ip(200));
     assert!(guest(&lab, 8).dora().yiaddr() >= ip(200));

@@ -1,6 +1,6 @@
 //! Options by tag in a watched directory: which value wins, and when a change takes effect.
 
-use crate::lab::{Ask, Dnsmasq, Guest, Lab, MessageType, Setup, raw};
+use crate::lab::{Ask, Dnsmasq, Guest, Lab, MessageType, Setup, hex, raw};
 use crate::{guest, host, machine};
 
 fn one_port(lab: &Lab) -> (Dnsmasq<'_>, Guest<'_>) {
@@ -115,7 +115,7 @@ fn an_off_link_gateway_is_delivered_byte_by_byte() {
     let ack = guest.dora();
     assert_eq!(ack.option(121), Some(bytes.as_slice()));
     assert_eq!(ack.option(3).unwrap(), [192, 168, 99, 1]);
-    let hex = bytes.map(|b| format!("{b:02x}")).join(":");
+    let hex = hex(&bytes);
     dnsmasq.apply("options", "s1", &format!("tag:s1,121,{hex}\ntag:s1,249,{hex}\n"));
     let offer = guest.ask(&Ask::new(MessageType::Discover).want(&[121, 249])).unwrap();
     assert_eq!((offer.option(121), offer.option(249)), (Some(&bytes[..]), Some(&bytes[..])));

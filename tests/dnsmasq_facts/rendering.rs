@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use crate::lab::{Answer, Ask, Dnsmasq, Guest, Lab, MessageType, Setup, raw};
+use crate::lab::{Answer, Ask, Dnsmasq, Guest, Lab, MessageType, Setup, hex, raw};
 use crate::{guest, host, machine};
 
 /// Numbers for which dnsmasq takes dotted addresses only.
@@ -27,7 +27,7 @@ fn bytes_form(bytes: &[u8]) -> String {
     match bytes {
         // With a single byte there is no colon to tell hex from decimal.
         [byte] => format!("{byte}b"),
-        _ => bytes.iter().map(|b| format!("{b:02x}")).collect::<Vec<_>>().join(":"),
+        _ => hex(bytes),
     }
 }
 

@@ -16,6 +16,7 @@ mod random;
 mod corpus;
 mod court;
 mod door;
+mod identity;
 mod log;
 mod model;
 mod model_options;

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv6Addr};
 
+use crate::identity::is_identifier;
 use crate::model_options::option;
 
 /// An option's number in its protocol.
@@ -120,13 +121,6 @@ pub fn is_mac(text: &str) -> bool {
     let octets: Vec<_> = text.split(':').collect();
     let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     octets.len() == 6 && octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex))
-}
-
-/// `id:01:02`, at least two octets.
-pub fn is_identifier(text: &str) -> bool {
-    let octets: Vec<_> = text.strip_prefix("id:").unwrap_or_default().split(':').collect();
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    (2..=255).contains(&octets.len()) && octets.iter().all(|octet| octet.len() == 2 && octet.bytes().all(hex))
 }
 
 /// `10.0.0.5 name.of.it`

@@ -7,7 +7,8 @@ use kube_dhcp::desired::Desired;
 use serde_json::Value;
 
 use crate::court::is_in_network;
-use crate::model::{Code, Host, Model, Options, is_identifier, is_mac};
+use crate::identity::{calls_itself, known_by};
+use crate::model::{Code, Host, Model, Options, is_mac};
 use crate::model_options::ADVERTISED;
 use crate::net::{Net, octets};
 use crate::scene::{STATE, Scene, Subject, UID};
@@ -105,26 +106,6 @@ pub fn wanted(scene: &Scene, desired: &Desired) -> Model {
     }
     before_dhcpv6(scene, desired, &subnets, &mut model);
     model
-}
-
-/// Who is asked for in one protocol: a MAC address, or what a guest calls itself.
-fn known_by(spec: &Value, six: bool) -> Option<String> {
-    let (identity, mac) = (&spec["identity"], spec["macAddress"].as_str().map(str::to_lowercase));
-    let (field, most) = if six { ("duid", 3..=130) } else { ("clientID", 2..=255) };
-    let is_by_it = identity["type"] == if six { "DUID" } else { "ClientID" };
-    let id = identity[field].as_str().filter(|_| is_by_it).map(|id| format!("id:{}", id.to_lowercase()));
-    let is_id = |id: &String| is_identifier(id) && most.contains(&id[3..].split(':').count());
-    let is_one = |mac: &String| is_mac(mac) && u8::from_str_radix(&mac[..2], 16).unwrap() & 1 == 0;
-    id.filter(is_id).or(mac.filter(is_one))
-}
-
-/// What dnsmasq could take for it in DHCPv4: a zero before an identifier is nothing to it.
-fn calls_itself(who: &str) -> Vec<String> {
-    let Some(mut id) = who.strip_prefix("id:") else { return vec![who.to_owned(), format!("id:01:{who}")] };
-    while let Some(rest) = id.strip_prefix("00:") {
-        id = rest;
-    }
-    vec![format!("id:{id}")]
 }
 
 /// What all advertised subnets tell, once each, as far as 255 bytes hold it.

@@ -84,7 +84,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules, known: None };
     let [a, b, c, d, ..] = uid.bytes();
     let device = Device {
-        attached: Some(Attached::Bridge(BRIDGE.into())),
+        attached: Some(Attached::Bridge { bridge: BRIDGE.into(), vlan: None }),
         addresses: BTreeSet::from(["10.0.0.250/16".parse().unwrap(), "10.9.0.2/24".parse().unwrap()]),
         gateways: [(Family::V4, [10, 0, 0, 1].into())].into(),
         ..Device::bare(MacAddr::local([1, a, b, c, d]), 1400)
@@ -102,7 +102,7 @@ pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {
 
 /// As one who wants `desired`.
 pub async fn observe_as(host: &LinuxHost, uid: NetworkUid, desired: Option<&Segment>) -> Segment {
-    let bridge = Attached::Bridge(BRIDGE.into());
+    let bridge = Attached::Bridge { bridge: BRIDGE.into(), vlan: None };
     let wanted = desired.and_then(Segment::attached).unwrap_or(&bridge);
     host.observe(uid, Some(wanted)).await.unwrap()
 }

@@ -161,7 +161,8 @@ fn a_bridge_keeps_its_mtu() {
         settle(&host, uid(1), &wanted).await;
         // As when it is moved from a bridge with a small MTU.
         sh(&format!("ip link set {0} nomaster mtu 1400", outer_device(uid(1))));
-        apply(&host, uid(1), &Action::AttachDevice(Attached::Bridge("br1".into()))).await;
+        apply(&host, uid(1), &Action::AttachDevice(Attached::Bridge { bridge: "br1".into(), vlan: None }))
+            .await;
         assert_eq!(mtu_of("br1"), "4000");
     });
 }

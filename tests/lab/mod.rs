@@ -32,7 +32,7 @@ pub use dnsmasq::{Dnsmasq, Exit, Setup};
 pub use guest::{Ask, Guest};
 pub use guest6::{Ask6, Guest6};
 pub use machine::Lab;
-pub use wire::{Datagram, Mac, Wire};
+pub use wire::{Datagram, Mac, Wire, hex};
 pub use wire6::{ALL_DHCP, ALL_NODES, ALL_ROUTERS, Body, Packet6};
 
 pub use dhcproto::v4::{DhcpOption, MessageType, OptionCode};

@@ -32,10 +32,14 @@ impl Mac {
     }
 }
 
+/// With colons.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
+}
+
 impl fmt::Display for Mac {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let hex = self.0.map(|byte| format!("{byte:02x}"));
-        f.write_str(&hex.join(":"))
+        f.write_str(&hex(&self.0))
     }
 }
 

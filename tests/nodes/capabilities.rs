@@ -37,7 +37,7 @@ const STANDS: Duration = Duration::from_secs(5);
 #[ignore = "real nodes: make test-cluster"]
 fn none_of_the_agents_capabilities_is_too_much() {
     on_nodes("capabilities::none_of_the_agents_capabilities_is_too_much", 1, async |site| {
-        site.install("");
+        site.install();
         site.until_rolled_out();
         site.apply(LAN);
         let all = capabilities(site);

@@ -10,8 +10,8 @@ use crate::inside::sh;
 use crate::lab::{Lab, eventually, output};
 use crate::programs::{images, programs};
 
-/// What must happen on a busy machine.
-const LONG: Duration = Duration::from_secs(120);
+/// How long a test waits for what must happen. Only ever reached by a failure.
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// What a kubelet would set for the whole machine: it is shown files of the node's own.
 const SYSCTLS: [(&str, &str); 6] = [

@@ -1,4 +1,4 @@
-//! Where the programs of a node and the images are; `hack/nodes.sh` and `hack/node-image.sh` make them.
+//! Where the programs of a node and the images are; `hack/nodes.sh` and `hack/node-images.sh` make them.
 
 use std::path::{Path, PathBuf};
 

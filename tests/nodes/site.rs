@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use crate::cgroups::Sweeper;
 use crate::control_plane::{ControlPlane, Daemon, Settings};
 use crate::inside::{inside_with, is_outside, sh};
-use crate::lab::{Lab, output};
-use crate::machine::Machine;
+use crate::lab::Lab;
+use crate::machine::{LONG, Machine};
 use crate::programs::programs;
 
 /// Tells the test's machine what its cgroups are called.
@@ -97,7 +97,7 @@ impl Site {
     }
 
     /// Our own installation, as the README has it: a kustomization on top of `deploy/`.
-    pub fn install(&self, patches: &str) {
+    pub fn install(&self) {
         let overlay = self.overlay();
         std::fs::create_dir_all(&overlay).unwrap();
         let up = "../".repeat(overlay.components().count() - 1);
@@ -106,7 +106,7 @@ impl Site {
 - target: {{kind: DaemonSet, name: agent}}
   patch: |
     - {{op: add, path: /spec/template/spec/containers/0/args/-, value: --physical-network=lan=bridge:br0}}
-{patches}",
+",
             Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").strip_prefix("/").unwrap().display()
         );
         std::fs::write(overlay.join("kustomization.yaml"), text).unwrap();
@@ -137,9 +137,7 @@ impl Site {
     }
 
     pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
-        let done = output(self.plane.kubectl_command().args(arguments));
-        let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
-        if done.status.success() { Ok(text(done.stdout)) } else { Err(text(done.stderr)) }
+        self.plane.try_kubectl(arguments)
     }
 
     /// Applies YAML.
@@ -194,9 +192,6 @@ fn scheduler(plane: &ControlPlane) -> Daemon {
     command.args(["--leader-elect=false", "--secure-port=0"]);
     Daemon::start(&mut command, &plane.directory().join("kube-scheduler.log"))
 }
-
-/// How long a test waits for what must happen. Only ever reached by a failure.
-const LONG: Duration = Duration::from_secs(120);
 
 /// What `traffic` calls the physical network of the bridge of this number.
 pub fn lan_name(lan: usize) -> String {

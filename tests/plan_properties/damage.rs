@@ -150,7 +150,7 @@ fn suffer_server(server: Option<&mut Server>, damage: Damage) {
         Damage::Names => server.names.clear(),
         Damage::ForeignLease => {
             let stranger = MacAddr::local([9; 5]);
-            server.leases.insert([10, 0, 0, 99].into(), Lease::of(stranger));
+            server.leases.insert([10, 0, 0, 99].into(), Lease::V4 { mac: stranger, client_id: None });
             server.leases.insert(Ipv6Addr::LOCALHOST.into(), lease6(stranger, None));
         }
         Damage::Leases => {
@@ -172,7 +172,7 @@ fn suffer_server(server: Option<&mut Server>, damage: Damage) {
 fn leases((identity, family): &Client, host: &Host) -> Vec<(IpAddr, Lease)> {
     let (Some(offer), Some(mac)) = (&host.offer, identity.mac()) else { return Vec::new() };
     let lease = |ip| match family {
-        Family::V4 => (ip, Lease::of(mac)),
+        Family::V4 => (ip, Lease::V4 { mac, client_id: None }),
         Family::V6 => (ip, lease6(mac, Some(&offer.name))),
     };
     offer.ips().map(lease).collect()

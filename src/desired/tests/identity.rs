@@ -63,6 +63,17 @@ fn no_two_ports_are_known_by_the_same() {
 }
 
 #[test]
+fn whoever_is_known_by_it_already_keeps_it_from_one_that_changes() {
+    let mut ledger = Ledger::default();
+    let mut with = |first: &str| {
+        let ports = [("aaa", id(first)), ("vm1", id("0a:0b"))];
+        desired(&node(), uid(), &inputs(&json!({}), &[v4()], &ports), &mut ledger)
+    };
+    assert_eq!(reasons(&with("0a:0c"), ["aaa", "vm1"]), ["", ""]);
+    assert_eq!(reasons(&with("0a:0b"), ["aaa", "vm1"]), ["DuplicateIdentity", ""]);
+}
+
+#[test]
 fn what_a_guest_calls_itself_by_default_is_its_own() {
     let (first, own) = (id("01:02:00:00:00:00:01"), with_mac(id("01:02:00:00:00:00:02"), 2));
     let ports = [("a", mac(1)), ("b", first.clone()), ("c", own)];

@@ -26,9 +26,7 @@ impl Wires {
         attached: &Attached,
     ) -> Result<Arc<UdpSocket>, Error> {
         match attached {
-            Attached::Bridge(_) | Attached::BridgeVlan { .. } | Attached::Ovs { .. } => {
-                self.at(&outer_device(uid)).await
-            }
+            Attached::Bridge { .. } | Attached::Ovs { .. } => self.at(&outer_device(uid)).await,
             Attached::Macvlan(_) => Ok(Arc::new(packet::inside(netns, packet::NONE, []).await?)),
         }
     }

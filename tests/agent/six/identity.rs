@@ -2,18 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use crate::lab::{Ask6, Guest6, Kind6, Mac};
+use crate::lab::{Ask6, Guest6, Kind6, Mac, hex};
 use crate::manifests::{object, port};
 use crate::site::{Site, patiently};
 
-use super::{Both, dual, ip4, ip6, lan46, leases, until_leases, until_nothing_to_do};
+use super::{Both, dual, ip4, ip6, lan46, leases, served_after, until_leases, until_nothing_to_do};
 
 const ID: &[u8] = &[0, 4, 0xab, 0xcd, 0xef];
 const OTHER: &[u8] = &[0, 2, 0, 0, 9, 9, 1, 2, 3];
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
 
 /// Port `vm1`, `2001:db8::20` and 10.0.0.32, that is known by this.
 fn vm1(duid: &[u8], more: &str) -> String {
@@ -34,17 +30,9 @@ fn calling_itself<'s>(site: &'s Site, n: u32, duid: &[u8]) -> Guest6<'s> {
     site.lab.guest6("br0", Mac::nth(n)).with_duid(duid)
 }
 
-/// A client that is not answered asks again after a second, then after two (RFC 8415 §15).
+/// How often.
 fn asked_until_served(guest: &Guest6<'_>) -> usize {
-    for (tries, wait) in [(1, 1_000), (2, 2_000), (3, 4_000), (4, 4_000)] {
-        let sent = Instant::now();
-        if guest.solicit().is_some_and(|advertise| advertise.addresses() == [ip6(0x20)]) {
-            assert_eq!(guest.sarr().addresses(), [ip6(0x20)]);
-            return tries;
-        }
-        std::thread::sleep(Duration::from_millis(wait).saturating_sub(sent.elapsed()));
-    }
-    panic!("it is never answered");
+    served_after(guest, 0x20, 4).0
 }
 
 fn newcomers(site: &Site) -> Vec<String> {

@@ -15,6 +15,7 @@ mod reborn;
 mod strangers;
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::time::{Duration, Instant};
 
 use crate::agent::Agent;
 use crate::lab::{Answer6, Guest, Guest6, Mac, PATIENCE, eventually};
@@ -79,6 +80,21 @@ fn leased(site: &Site) -> (Agent<'_>, Both<'_>, Answer6) {
     let guest = Both::new(site, 1);
     let reply = guest.until_leased(site, 0x20);
     (agent, guest, reply)
+}
+
+/// After how many questions, of at most so many, and how long it is served. A client that is answered nothing
+/// useful asks again after a second, then after two (RFC 8415 §15).
+fn served_after(guest: &Guest6<'_>, last: u8, most: usize) -> (usize, Duration) {
+    let began = Instant::now();
+    for (tries, wait) in (1..=most).zip([1_000, 2_000, 4_000, 4_000]) {
+        let sent = Instant::now();
+        if guest.solicit().is_some_and(|advertise| advertise.addresses() == [ip6(last)]) {
+            assert_eq!(guest.sarr().addresses(), [ip6(last)]);
+            return (tries, began.elapsed());
+        }
+        std::thread::sleep(Duration::from_millis(wait).saturating_sub(sent.elapsed()));
+    }
+    panic!("not served after {:?}", began.elapsed());
 }
 
 /// The lines of the one network's lease file that have this text.

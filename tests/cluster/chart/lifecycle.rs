@@ -5,37 +5,30 @@ use std::time::{Duration, Instant};
 use super::{chart, helm, ours, run};
 use crate::control_plane::ControlPlane;
 use crate::inside::inside;
-
-const NAMESPACE: &str = "kube-dhcp-system";
+use crate::lab::eventually;
+use crate::plane;
+use crate::site::{LONG, SYSTEM};
 
 /// Helm against the API server; it has to come to an end soon.
 fn helms(plane: &ControlPlane, arguments: &[&str]) -> Result<String, String> {
     let began = Instant::now();
     let mut command = helm(plane.directory());
-    command.env("KUBECONFIG", plane.admin_kubeconfig()).args(["--namespace", NAMESPACE]).args(arguments);
+    command.env("KUBECONFIG", plane.admin_kubeconfig()).args(["--namespace", SYSTEM]).args(arguments);
     let done = run(&mut command);
     println!("helm {arguments:?}: {:?}", began.elapsed());
     assert!(began.elapsed() < Duration::from_secs(60), "{arguments:?}: {done:?}");
     done
 }
 
-async fn plane() -> ControlPlane {
-    let settings = crate::Settings { parent: "/run".into(), ..Default::default() };
-    ControlPlane::start_with(settings).await
-}
-
 /// The objects of examples/cluster, in force: their UIDs.
 async fn users(plane: &ControlPlane) -> String {
     plane.until_all_served().await;
     plane.kubectl(&["apply", "--server-side", "-f", &ours("examples/cluster/admin.yaml")]);
-    let deadline = Instant::now() + Duration::from_secs(60);
-    let apply =
-        || run(plane.kubectl_command().args(["apply", "--server-side", "-f", &ours("examples/cluster")]));
     // A definition that is new is not in force at once.
-    while let Err(error) = apply() {
-        assert!(Instant::now() < deadline, "{error}");
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
+    eventually("the objects are taken", LONG, || {
+        let applied = plane.try_kubectl(&["apply", "--server-side", "-f", &ours("examples/cluster")]);
+        applied.inspect_err(|why| println!("{why}")).ok()
+    });
     let name = ["get", "dport", "vm1-eth0", "-n", "team-a", "-o=jsonpath={.spec.hostname}"];
     assert_eq!(plane.kubectl(&name), "vm1");
     uids(plane)
@@ -53,7 +46,7 @@ fn left(plane: &ControlPlane) -> String {
     let all = plane.kubectl(&["get", kinds, "--output=name"]);
     let ours: Vec<_> = all.lines().filter(|line| line.contains("kube-dhcp")).collect();
     let kinds = "ds,deploy,pdb,sa,role,rolebinding,netpol,cm";
-    let named = plane.kubectl(&["get", kinds, "-n", NAMESPACE, "--output=name"]);
+    let named = plane.kubectl(&["get", kinds, "-n", SYSTEM, "--output=name"]);
     let named: Vec<_> =
         named.lines().filter(|line| !line.contains("default") && !line.contains("kube-root-ca")).collect();
     [ours, named].concat().join(" ")
@@ -92,9 +85,9 @@ fn an_upgrade_brings_new_definitions_and_touches_no_object() {
         helms(&plane, &[&["upgrade", "kube-dhcp", &chart()][..], &set].concat()).unwrap();
         assert_eq!(uids(&plane), before);
         let argument = "-o=jsonpath={.spec.template.spec.containers[0].args[2]}";
-        let argument = plane.kubectl(&["get", "ds", "agent", "-n", NAMESPACE, argument]);
+        let argument = plane.kubectl(&["get", "ds", "agent", "-n", SYSTEM, argument]);
         assert_eq!(argument, "--physical-network=datacentre=bridge:br0");
-        let replicas = ["get", "deploy", "controller", "-n", NAMESPACE, "-o=jsonpath={.spec.replicas}"];
+        let replicas = ["get", "deploy", "controller", "-n", SYSTEM, "-o=jsonpath={.spec.replicas}"];
         assert_eq!(plane.kubectl(&replicas), "3");
         helms(&plane, &["rollback", "kube-dhcp", "2"]).unwrap();
         assert_eq!(uids(&plane), before);
@@ -128,7 +121,7 @@ fn where_it_is_wanted_everything_goes_with_the_chart() {
         helms(&plane, &["upgrade", "kube-dhcp", &chart(), "--set", "crds.keep=false"]).unwrap();
         helms(&plane, &["uninstall", "kube-dhcp", "--wait", "--timeout=50s"]).unwrap();
         assert_eq!(left(&plane), "");
-        plane.kubectl(&["delete", "namespace", NAMESPACE, "team-a", "--wait=true", "--timeout=60s"]);
+        plane.kubectl(&["delete", "namespace", SYSTEM, "team-a", "--wait=true", "--timeout=60s"]);
     });
 }
 

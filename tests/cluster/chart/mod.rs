@@ -12,6 +12,7 @@ use serde_json::Value;
 
 use crate::control_plane::binaries::find;
 use crate::lab::output;
+use crate::site::SYSTEM;
 
 /// A file or directory of ours.
 fn ours(path: &str) -> String {
@@ -41,7 +42,7 @@ fn run(command: &mut Command) -> Result<String, String> {
 fn rendered(values: &[&str]) -> Result<String, String> {
     let home = tempfile::tempdir().unwrap();
     let mut helm = helm(home.path());
-    helm.args(["template", "kube-dhcp", &chart(), "--namespace", "kube-dhcp-system"]);
+    helm.args(["template", "kube-dhcp", &chart(), "--namespace", SYSTEM]);
     run(helm.args(values))
 }
 
@@ -59,4 +60,9 @@ fn objects(yaml: &str) -> Objects {
         assert!(objects.insert(key.clone(), object).is_none(), "{key:?} is there twice");
     }
     objects
+}
+
+/// The one of this name in our namespace.
+fn of<'a>(objects: &'a Objects, kind: &str, name: &str) -> &'a Value {
+    &objects[&(kind.to_owned(), SYSTEM.to_owned(), name.to_owned())]
 }

@@ -1,15 +1,16 @@
 //! What the chart renders. No API server is needed but where it is asked whether it would take that.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::CommandFactory;
 use kube_dhcp::cli::Cli;
 use serde_json::Value;
 
-use super::{Objects, PLAIN, chart, helm, objects, ours, rendered, run};
+use super::{Objects, PLAIN, chart, helm, objects, of, ours, rendered, run};
 use crate::control_plane::binaries::find;
 use crate::inside::inside;
 use crate::installed;
+use crate::site::SYSTEM;
 
 #[test]
 fn chart_kustomization_and_install_yaml_are_the_same_objects() {
@@ -40,14 +41,10 @@ fn the_charts_definitions_are_ours() {
         let files = std::fs::read_dir(ours(directory)).unwrap().map(|entry| entry.unwrap().path());
         let named =
             files.map(|path| (path.file_name().unwrap().to_owned(), std::fs::read_to_string(path).unwrap()));
-        named.filter(|(name, _)| name != "kustomization.yaml").collect::<Vec<_>>()
+        named.filter(|(name, _)| name != "kustomization.yaml").collect::<BTreeMap<_, _>>()
     };
-    let sorted = |mut files: Vec<_>| {
-        files.sort();
-        files
-    };
-    let chart = sorted(files("deploy/helm/kube-dhcp/files/crds"));
-    assert!(sorted(files("crds")) == chart, "the chart's copy is old: run make crds");
+    let chart = files("deploy/helm/kube-dhcp/files/crds");
+    assert!(files("crds") == chart, "the chart's copy is old: run make crds");
 }
 
 #[test]
@@ -78,8 +75,7 @@ fn each_flag_of_agent_and_controller_is_a_value() {
 
 /// What the containers of a workload are started with.
 fn arguments(objects: &Objects, kind: &str, name: &str) -> Vec<String> {
-    let key = (kind.to_owned(), "kube-dhcp-system".to_owned(), name.to_owned());
-    let arguments = objects[&key].pointer("/spec/template/spec/containers/0/args").unwrap();
+    let arguments = of(objects, kind, name).pointer("/spec/template/spec/containers/0/args").unwrap();
     arguments.as_array().unwrap().iter().map(|argument| argument.as_str().unwrap().to_owned()).collect()
 }
 
@@ -107,8 +103,8 @@ fn values_become_flags_that_the_program_takes() {
 fn a_digest_stands_over_a_tag_and_a_tag_over_the_version() {
     let image = |set: &str| {
         let objects = objects(&rendered(&["--set", set]).unwrap());
-        let key = ("Deployment".to_owned(), "kube-dhcp-system".to_owned(), "controller".to_owned());
-        let image = objects[&key].pointer("/spec/template/spec/containers/0/image").unwrap();
+        let controller = of(&objects, "Deployment", "controller");
+        let image = controller.pointer("/spec/template/spec/containers/0/image").unwrap();
         image.as_str().unwrap().to_owned()
     };
     let digest = format!("sha256:{}", "0".repeat(64));
@@ -136,7 +132,7 @@ fn a_group_of_nodes_says_what_is_different_there() {
         [&first[..], &[lan, "--create-bridges"]].concat()
     );
     assert_eq!(arguments(&objects, "DaemonSet", "agent-b"), [&first[..], &[lan, san]].concat());
-    let b = &objects[&("DaemonSet".to_owned(), "kube-dhcp-system".to_owned(), "agent-b".to_owned())];
+    let b = of(&objects, "DaemonSet", "agent-b");
     assert_eq!(b.pointer("/spec/template/spec/tolerations"), None);
     let selector = serde_json::json!({"kubernetes.io/os": "linux", "role": "b", "x": "y"});
     assert_eq!(b.pointer("/spec/template/spec/nodeSelector"), Some(&selector));
@@ -166,8 +162,52 @@ fn values_that_make_no_sense_are_refused() {
     }
 }
 
+/// Texts that YAML would take for something else: numbers, truth, maps, comments.
+const ODD: &str = r#"{"nodeGroups": {"1": {"nodeSelector": {"role": "1"}}, "true": {"nodeSelector": {"role": "true"}}},
+    "commonLabels": {"team": "1"}, "image": {"repository": "1", "tag": "2", "pullSecrets": [{"name": "1"}]},
+    "agent": {"physicalNetworks": {"san": "ovs:br-int"}, "ovsSocket": "/run/a: b/c #d", "dnsForwarders": ["fd00::"],
+        "metadataUpstream": "unix:/run/a: b #c", "stateDir": "/srv/a: b #c", "priorityClassName": "1", "logFilter": "1",
+        "extraArgs": ["--a: b"], "podLabels": {"a": "1"}, "podAnnotations": {"a": "true"}},
+    "controller": {"priorityClassName": "true", "podLabels": {"a": "1"}, "nodeSelector": {"a": "1"}}}"#;
+
+#[test]
+fn a_text_stays_what_it_is_whatever_it_looks_like() {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), ODD).unwrap();
+    let objects = objects(&rendered(&["--values", file.path().to_str().unwrap()]).unwrap());
+    for group in ["1", "true"] {
+        let name = format!("agent-{group}");
+        let given = arguments(&objects, "DaemonSet", &name);
+        for flag in [
+            "--ovs-socket=/run/a: b/c #d",
+            "--dns-forwarder=fd00::",
+            "--metadata-upstream=unix:/run/a: b #c",
+            "--state-dir=/srv/a: b #c",
+            "--a: b",
+        ] {
+            assert!(given.iter().any(|argument| argument == flag), "{flag}: {given:?}");
+        }
+        let agent = of(&objects, "DaemonSet", &name);
+        let selected = agent.pointer("/spec/selector/matchLabels/kube-dhcp.io~1node-group");
+        assert_eq!(selected, Some(&Value::from(group)));
+        let class = agent.pointer("/spec/template/spec/priorityClassName");
+        assert_eq!(class, Some(&Value::from("1")));
+    }
+}
+
+#[test]
+fn everything_is_in_the_namespace_that_is_named() {
+    let all = [&PLAIN[..], &["--set", OPTIONS]].concat();
+    let here = objects(&rendered(&all).unwrap());
+    let there = objects(&rendered(&[&all[..], &["--namespace", "1"]].concat()).unwrap());
+    assert_eq!(here.len(), there.len());
+    for (here, there) in here.values().zip(there.values()) {
+        assert_eq!(there.to_string(), here.to_string().replace(SYSTEM, "1"));
+    }
+}
+
 /// Sets of values that have all parts of the chart in them.
-const VARIANTS: [&str; 3] = [
+const VARIANTS: [&str; 4] = [
     "{}",
     r#"{"networkPolicy": {"enabled": true, "metricsFrom": [{"namespaceSelector": {}}]},
         "dashboard": {"enabled": true, "annotations": {"grafana_folder": "DHCP"}},
@@ -180,6 +220,7 @@ const VARIANTS: [&str; 3] = [
         "controller": {"replicas": 1, "podLabels": {"a": "b"}, "podAnnotations": {"c": "d"}, "logFilter": "debug",
             "tolerations": [{"operator": "Exists"}], "nodeSelector": {"e": "f"}, "affinity": {"nodeAffinity": {}}}}"#,
     r#"{"nodeGroups": {"a": {"nodeSelector": {"role": "a"}}, "b": {"affinity": {"nodeAffinity": {}}}}}"#,
+    ODD,
 ];
 
 #[test]
@@ -201,10 +242,13 @@ fn the_api_server_takes_all_that_it_can_render() {
     });
 }
 
+/// What is not there by itself.
+const OPTIONS: &str =
+    "networkPolicy.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true";
+
 #[test]
 fn components_are_what_the_charts_options_add() {
-    let options = "networkPolicy.enabled=true,podMonitor.enabled=true,prometheusRule.enabled=true,dashboard.enabled=true";
-    let mut added = objects(&rendered(&[&PLAIN[..], &["--set", options]].concat()).unwrap());
+    let mut added = objects(&rendered(&[&PLAIN[..], &["--set", OPTIONS]].concat()).unwrap());
     let plain = objects(&rendered(&PLAIN).unwrap());
     added.retain(|name, _| !plain.contains_key(name));
     let production = kustomized("examples/gitops/kustomize");

@@ -170,13 +170,17 @@ impl ControlPlane {
 
     /// Runs kubectl as the administrator; it must succeed. Gives what it printed.
     pub fn kubectl(&self, arguments: &[&str]) -> String {
-        let output = self.kubectl_command().args(arguments).output().unwrap();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "kubectl {arguments:?}: {stderr}");
-        String::from_utf8(output.stdout).unwrap()
+        self.try_kubectl(arguments).unwrap_or_else(|why| panic!("kubectl {arguments:?}: {why}"))
     }
 
-    /// The same, not yet started.
+    /// The same; or what it complained of.
+    pub fn try_kubectl(&self, arguments: &[&str]) -> Result<String, String> {
+        let done = self.kubectl_command().args(arguments).output().unwrap();
+        let complaint = || String::from_utf8_lossy(&done.stderr).into_owned();
+        done.status.success().then(|| String::from_utf8(done.stdout).unwrap()).ok_or_else(complaint)
+    }
+
+    /// The same, not yet started; for whoever wants more of it.
     pub fn kubectl_command(&self) -> Command {
         let mut command = self.program("kubectl");
         command.env("KUBECONFIG", &self.admin_config).env("HOME", self.directory.path());

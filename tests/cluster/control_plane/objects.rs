@@ -25,6 +25,13 @@ impl ControlPlane {
         self.until_all_served().await;
     }
 
+    /// Of `deploy/` nothing is left: neither what is in no namespace, nor our own namespace.
+    pub fn assert_uninstalled(&self) {
+        let kinds = "crd,ns,clusterrole,clusterrolebinding,validatingadmissionpolicy,validatingadmissionpolicybinding";
+        let left = self.kubectl(&["get", kinds, "--output=name"]);
+        assert!(!left.contains("kube-dhcp"), "{left}");
+    }
+
     /// Waits until the API serves all kinds that are defined.
     pub async fn until_all_served(&self) {
         let crds: Api<CustomResourceDefinition> = Api::all(self.admin());

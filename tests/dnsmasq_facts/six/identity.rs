@@ -1,15 +1,11 @@
 //! Guests known by a DUID instead of a MAC address.
 
-use crate::lab::{Dnsmasq, Guest6, Lab, status};
+use crate::lab::{Dnsmasq, Guest6, Lab, hex, status};
 use crate::{guest, machine};
 
 use super::{SERVER, advertised, guest6, host4, host6, ip6, leases, with_hosts};
 
 const ID: &[u8] = &[0, 4, 1, 2, 3, 4];
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect::<Vec<_>>().join(":")
-}
 
 /// The line of a port with this DUID, as the driver writes it.
 fn known_by(id: &[u8], n: u32, last: u16) -> String {

@@ -2,7 +2,7 @@
 
 use std::net::Ipv6Addr;
 
-use crate::lab::{Ask6, Dnsmasq, Guest6, Kind6, Lab, Mac};
+use crate::lab::{Ask6, Dnsmasq, Guest6, Kind6, Lab, Mac, hex};
 use crate::machine;
 
 use super::{STATEFUL, guest6, host6, one_port, setup};
@@ -120,8 +120,7 @@ fn a_value_of_more_than_255_bytes_is_delivered() {
     let lab = machine();
     let (dnsmasq, guest) = one_port(&lab);
     let bytes: Vec<u8> = (0..=u8::MAX).chain(0..60).collect();
-    let hex: Vec<_> = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    dnsmasq.apply("options", "p1", &format!("tag:p1,option6:224,{}\n", hex.join(":")));
+    dnsmasq.apply("options", "p1", &format!("tag:p1,option6:224,{}\n", hex(&bytes)));
     assert_eq!(got(&guest, 224), Some(bytes));
 }
 

@@ -1,3 +1,5 @@
+{{- /* A text of a value or of whoever installs is put through quote, or through toYaml, which quotes only what YAML
+would take for a number, a map or the like: what is in deploy/ stays plain. */ -}}
 {{- define "kube-dhcp.labels" -}}
 app.kubernetes.io/name: kube-dhcp
 app.kubernetes.io/part-of: kube-dhcp
