@@ -182,7 +182,8 @@ impl<'lab> Guest<'lab> {
         let again = || self.ask_for(&Ask::new(MessageType::Discover), PATIENCE / 5);
         let offer = super::eventually("an OFFER", PATIENCE, again);
         let take = selecting(offer.yiaddr(), offer.server());
-        let ack = self.ask_for(&take, PATIENCE).expect("no answer to the REQUEST");
+        let again = || self.ask_for(&take, PATIENCE / 5);
+        let ack = super::eventually("an answer to the REQUEST", PATIENCE, again);
         assert_eq!(ack.kind(), MessageType::Ack, "{}", ack.reason());
         self.holds(ack.yiaddr());
         ack

@@ -207,7 +207,8 @@ impl<'lab> Guest6<'lab> {
     /// server that finds no neighbour entry takes no notice.
     pub fn sarr(&self) -> Answer6 {
         let advertise = (0..5).find_map(|_| self.solicit()).expect("no ADVERTISE");
-        let reply = self.ask_for(&taking(&advertise), PATIENCE).expect("no answer to the REQUEST");
+        let take = taking(&advertise);
+        let reply = (0..5).find_map(|_| self.ask_for(&take, PATIENCE / 5)).expect("no answer to the REQUEST");
         assert!(!reply.addresses().is_empty(), "{reply:?}");
         reply
     }
