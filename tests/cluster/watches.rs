@@ -89,12 +89,12 @@ fn children_faults(node: &crate::site::Node) -> String {
     fields[8].to_owned()
 }
 
-/// Waits until nothing was written for a while.
+/// Waits until nothing was written for a while: longer than the controller gathers changes of numbers (5 s).
 async fn quiet(site: &Site) -> BTreeMap<String, i64> {
     let deadline = Instant::now() + LONG;
     let mut before = writes(site).await;
     loop {
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        tokio::time::sleep(Duration::from_secs(8)).await;
         let now = writes(site).await;
         if now == before {
             return now;
