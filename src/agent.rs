@@ -132,8 +132,7 @@ impl<H: Host> Agent<H> {
     ) -> Result<(), Error> {
         let mut events = self.context.host.events();
         let mut writes = self.context.host.writes();
-        let mut left_over = self.context.host.networks().await?;
-        left_over.extend(self.context.remembered());
+        let left_over = self.found().await?;
         let (first, learnt) = tokio::select! {
             both = async { tokio::join!(source.next(), self.context.learn_rules()) } => both,
             () = stop.cancelled() => return Ok(()),
@@ -163,6 +162,22 @@ impl<H: Host> Agent<H> {
         }
         self.stop(exit).await;
         Ok(())
+    }
+
+    /// Takes down all that is there instead of serving; addresses stay allocated. Whether nothing is left.
+    pub async fn take_down(mut self) -> Result<bool, Error> {
+        let found = self.found().await?;
+        self.context.learn_rules().await?;
+        // Before a worker begins: a network that only nobody wants gives its addresses back.
+        self.context.take_down();
+        self.start(Batch::default(), found);
+        Ok(self.stop(Exit::TakeDown).await)
+    }
+
+    async fn found(&self) -> Result<BTreeSet<NetworkUid>, Error> {
+        let mut found = self.context.host.networks().await?;
+        found.extend(self.context.remembered());
+        Ok(found)
     }
 
     /// The networks that are wanted, and those that are there and no longer wanted.
@@ -351,13 +366,16 @@ impl<H: Host> Agent<H> {
         }
     }
 
-    async fn stop(&mut self, exit: Exit) {
+    /// Whether it came to the end that was asked for.
+    async fn stop(&mut self, exit: Exit) -> bool {
+        let mut done = true;
         if exit == Exit::TakeDown {
             info!("taking everything down");
             self.context.take_down();
             self.workers.values().for_each(|signal| signal.change());
             let all = async { while self.tasks.join_next().await.is_some() {} };
-            if tokio::time::timeout(TAKE_DOWN, all).await.is_err() {
+            done = tokio::time::timeout(TAKE_DOWN, all).await.is_ok();
+            if !done {
                 warn!("some networks could not be taken down");
             }
             self.sweep().await;
@@ -368,6 +386,7 @@ impl<H: Host> Agent<H> {
             warn!("some actions do not end; the next start sees what came of them");
         }
         info!("stopped");
+        done
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flags and environment → typed configuration. What each subcommand does is in `command`.
 
+mod cleanup;
 mod drain;
 mod explain;
 mod import;
@@ -21,6 +22,7 @@ use crate::host::{Attaching, OVS_SOCKET};
 use crate::metadata::Upstream;
 use crate::types::ObjectName;
 
+pub use cleanup::CleanupArgs;
 pub use drain::{DrainArgs, UncordonArgs};
 pub use explain::{ExplainArgs, Explained, PortArgs};
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
@@ -54,6 +56,8 @@ pub enum Command {
     /// Show who holds which address of the networks of this machine, which needs no agent that runs, or of
     /// a cluster. The exit code is 3 where a part could not be read.
     Leases(LeasesArgs),
+    /// Take down everything that an agent left serving on this machine; addresses stay allocated.
+    Cleanup(CleanupArgs),
     /// Move all servers of a node elsewhere, and wait until that is done; it stays empty until `uncordon`.
     Drain(DrainArgs),
     /// Let a node that was drained have servers again.

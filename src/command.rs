@@ -3,6 +3,7 @@
 //! Called by `main` only.
 
 mod agent;
+mod cleanup;
 mod controller;
 mod crds;
 mod drain;
@@ -20,6 +21,7 @@ mod table;
 mod version;
 
 pub use agent::agent;
+pub use cleanup::cleanup;
 pub use controller::controller;
 pub use crds::crds;
 pub use drain::{drain, uncordon};

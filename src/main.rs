@@ -43,6 +43,7 @@ fn run(command: Command, plugin: bool) -> anyhow::Result<ExitCode> {
     match command {
         Command::Agent(args) => serve(args.log_format, command::agent(args)),
         Command::Controller(args) => serve(args.log_format, command::controller(args)),
+        Command::Cleanup(args) => serve(args.log_format, command::cleanup(args)),
         Command::Plan(args) => runtime()?.block_on(command::plan(args)),
         Command::Status(args) => runtime()?.block_on(command::status(args, plugin)),
         Command::Leases(args) => runtime()?.block_on(command::leases(args, plugin)),

@@ -85,20 +85,23 @@ pub(super) fn reports(state: &Path) -> Result<Vec<NetworkReport>> {
 }
 
 fn table(status: &Status) -> String {
-    let parts = [
-        problems(&status.node),
+    let problems = problems(&status.node);
+    let objects = [
         physical_networks(&status.node),
         networks(&status.networks),
         foreign(&status.networks),
         subnets(status),
         ports(status),
     ];
-    let parts: Vec<_> = parts.into_iter().filter(|part| !part.is_empty()).collect();
-    match (parts.is_empty(), status.node.source) {
-        (false, _) => parts.join("\n"),
-        (true, Origin::Directory) => "Nothing is declared.\n".to_owned(),
-        (true, _) => "The controller gives this node no network to serve.\n".to_owned(),
-    }
+    // What is said of the node alone says nothing of objects.
+    let nothing = status.node.problems.is_empty() && objects.iter().all(String::is_empty);
+    let nothing = match status.node.source {
+        _ if !nothing => "",
+        Origin::Directory => "Nothing is declared.\n",
+        _ => "The controller gives this node no network to serve.\n",
+    };
+    let parts = std::iter::once(problems).chain(objects).chain([nothing.to_owned()]);
+    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn problems(node: &NodeReport) -> String {
@@ -249,6 +252,16 @@ pub(super) fn age(now: Timestamp, then: Timestamp) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_there_is_nothing_that_is_said_whatever_else_is() {
+        let of = |bridge_filter_active| {
+            let node = NodeReport { bridge_filter_active, ..NodeReport::default() };
+            table(&Status { node, networks: Vec::new() })
+        };
+        assert_eq!(of(false), "Nothing is declared.\n");
+        assert!(of(true).ends_with("ports.\n\nNothing is declared.\n"), "{}", of(true));
+    }
 
     #[test]
     fn ages_are_short() {

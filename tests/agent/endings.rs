@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::lab::{Mac, MessageType, eventually};
 use crate::manifests::{fixed, lan, port};
-use crate::site::{LONG, Site};
+use crate::site::{BIN, LONG, Site};
 
 const VM1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
 
@@ -56,6 +56,32 @@ fn stop_serving_on_exit_takes_all_down_but_what_was_allocated() {
     let status = site.status();
     assert_eq!((status.addresses("vm-a"), status.addresses("vm-b"), status.server("lan")), before);
     site.until_leased(&site.guest(1), before.0[0]);
+}
+
+#[test]
+fn cleanup_takes_down_what_an_agent_left_and_nothing_where_one_runs() {
+    let site = Site::new();
+    site.write("a.yaml", &declared());
+    let agent = site.start();
+    site.until_ready("Port", "vm1");
+    let cleanup = || {
+        let state = ["cleanup", "--state-dir", site.state.to_str().unwrap()];
+        let done = crate::lab::output(site.lab.command(BIN).args(state));
+        (done.status.success(), String::from_utf8_lossy(&done.stderr).into_owned())
+    };
+    let (done, why) = cleanup();
+    assert!(!done && why.contains("another agent"), "{why}");
+    site.assert_nothing_to_do();
+    agent.kill9();
+    for _ in 0..2 {
+        let (done, why) = cleanup();
+        assert!(done, "{why}");
+        assert_eq!(site.remains(false), [] as [String; 0]);
+    }
+    let allocated = site.remains(true);
+    assert!(allocated.iter().any(|path| path.contains("allocations")), "{allocated:?}");
+    let _agent = site.start();
+    site.until_leased(&site.guest(1), VM1);
 }
 
 #[test]
