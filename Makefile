@@ -3,8 +3,8 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test test-vm test-cluster soak bench bench-cluster build image crds manifests docs lint deny \
-	packages test-packages controlplane nodes
+.PHONY: help demo cluster-demo test test-vm test-cluster test-deb soak bench bench-cluster build deb image crds manifests \
+	docs lint deny packages test-packages controlplane nodes
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,11 @@ test-vm: test-packages ## What this machine's kernel may not have, in another on
 test-cluster: test-packages controlplane nodes ## The image and deploy/ on real nodes, kubelet and containerd (root, Go)
 	$(CARGO) test --locked --test nodes -- --ignored --nocapture --test-threads=1
 
+test-deb: ## The Debian package in a Debian that systemd boots: installed, upgraded, removed (root)
+	@hack/packages.sh deb
+	KUBE_DHCP_DEB=$$(hack/deb.sh) KUBE_DHCP_DEBIAN=$$(hack/debian.sh) \
+		$(CARGO) test --locked --test package -- --ignored --nocapture
+
 soak: test-packages controlplane ## Random faults for KUBE_DHCP_SOAK_MINUTES (30) in a cluster; KUBE_DHCP_TEST_SEED repeats them (root)
 	$(CARGO) test --locked --test cluster chaos::soak -- --ignored --exact --nocapture
 
@@ -38,6 +43,9 @@ bench-cluster: packages controlplane ## Many Ports through a real API server (ro
 
 build: ## The program: target/release/kube-dhcp
 	$(CARGO) build --locked --release
+
+deb: ## A Debian package with a systemd unit: target/debian/kube-dhcp_VERSION-1_ARCHITECTURE.deb
+	@hack/deb.sh
 
 image: ## The image, from the Dockerfile (buildah, podman or docker)
 	@hack/image.sh

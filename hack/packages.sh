@@ -1,6 +1,6 @@
 #!/bin/sh
-# Installs what the demo needs, with the argument `test` what the tests need besides, and with `nodes` what real
-# nodes of tests need; or says what is missing.
+# Installs what the demo needs, with the argument `test` what the tests need besides, with `nodes` what real
+# nodes of tests need, and with `deb` what the test of the Debian package needs; or says what is missing.
 set -eu
 
 # command:Debian package
@@ -11,6 +11,7 @@ test) needed="$needed ovs-vswitchd:openvswitch-switch promtool:prometheus lua5.4
 qemu-system-x86_64:qemu-system-x86 busybox:busybox-static depmod:kmod strip:binutils" ;;
 nodes) needed="runc:runc /usr/lib/cni/ptp:containernetworking-plugins buildah:buildah mmdebstrap:mmdebstrap
 busybox:busybox-static ps:procps strip:binutils" ;;
+deb) needed="mmdebstrap:mmdebstrap systemd-nspawn:systemd-container xz:xz-utils" ;;
 esac
 
 missing=""
