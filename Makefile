@@ -15,10 +15,8 @@ demo: packages ## Serve a real guest on this machine, and clean up (root; ten to
 cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a node that dies (root, Go; eight minutes more the first time)
 	@hack/cluster-demo.sh
 
-test: test-packages controlplane lint ## All checks and tests (root)
-	$(CARGO) test --locked
-	$(CARGO) test --locked --release --test fuzz -- --nocapture
-	@$(MAKE) --no-print-directory test-vm
+test: ## All checks and tests, with a summary (root, Go; an hour the first time)
+	@CARGO="$(CARGO)" hack/test.sh
 
 test-vm: test-packages ## What this machine's kernel may not have, in another one: VLANs (root, x86-64)
 	$(CARGO) test --locked --test agent vlans:: -- --include-ignored --nocapture

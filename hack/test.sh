@@ -1,0 +1,38 @@
+#!/bin/bash
+# All that CI runs, step by step; ends with what each step took, and which failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+cargo=${CARGO:-cargo}
+summary="" failed=0
+
+# step NAME COMMAND...
+step() {
+    local name=$1 began=$SECONDS result=ok
+    shift
+    echo "== $name"
+    "$@" || result=FAILED failed=1
+    summary+=$(printf '%6d s  %-6s  %s' $((SECONDS - began)) $result "$name")$'\n'
+    [ $result = ok ]
+}
+
+finish() {
+    echo "== summary"
+    printf '%s%6d s  all\n' "$summary" $SECONDS
+    exit $failed
+}
+
+# Without these the rest says nothing.
+step "packages" hack/packages.sh test || finish
+step "control plane" hack/controlplane.sh || finish
+step "format and lints" make --no-print-directory lint || finish
+step "build" "$cargo" test --locked --no-run || finish
+
+step "units" "$cargo" test --locked --quiet --lib --bins
+for suite in tests/*/main.rs tests/*.rs; do
+    suite=${suite#tests/} suite=${suite%/main.rs} suite=${suite%.rs}
+    step "$suite" "$cargo" test --locked --test "$suite"
+done
+step "fuzz, as it is shipped" "$cargo" test --locked --release --test fuzz -- --nocapture
+step "in another kernel" make --no-print-directory test-vm
+finish
