@@ -8,9 +8,9 @@ use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Lab, Mac, MessageType, raw, rt
 use crate::manifests::{fixed, lan_v4, network, port, subnet};
 use crate::site::{Site, patiently};
 
-const UPSTREAM: &str = "10.0.0.53";
+pub const UPSTREAM: &str = "10.0.0.53";
 /// What the upstream server says to every question.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
 
 fn declared(forwarding: &str) -> String {
     let dns = format!("dns: {{domain: vm.example.org, forwarding: {forwarding}}}");
@@ -40,10 +40,10 @@ fn asker(site: &Site) -> (Guest<'_>, DnsSocket) {
 }
 
 /// A DNS server elsewhere: what it was asked, in order.
-struct Upstream(Arc<Mutex<Vec<String>>>);
+pub struct Upstream(Arc<Mutex<Vec<String>>>);
 
 impl Upstream {
-    fn start(lab: &Lab) -> Self {
+    pub fn start(lab: &Lab) -> Self {
         lab.plug("br0", "upstream", "up0", Mac::nth(53));
         lab.address("upstream", "up0", &format!("{UPSTREAM}/24"));
         let socket = lab.in_netns(Some("upstream"), || UdpSocket::bind((UPSTREAM, 53)).unwrap());
@@ -61,7 +61,7 @@ impl Upstream {
         Self(asked)
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
