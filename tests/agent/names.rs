@@ -144,6 +144,42 @@ fn own_names_are_answered_and_others_refused() {
 }
 
 #[test]
+fn ports_that_dhcp_does_not_answer_have_names() {
+    let site = Site::new();
+    let six = "ipv6: {addressMode: DHCPv6Stateful}\ndhcp: {mode: Disabled}";
+    let addresses = "addresses: [{ip: 10.1.0.20}, {ip: '2001:db8::20'}]";
+    let parts = [
+        network("lan", "dns: {domain: vm.example.org}"),
+        lan_v4(""),
+        subnet("static", "lan", "10.1.0.0/24", "dhcp: {mode: Disabled}"),
+        subnet("static-six", "lan", "2001:db8::/64", six),
+        fixed("vm1", Mac::nth(1), "10.0.0.20", "hostname: vm1"),
+        port("db", "lan", Mac::nth(2), &format!("hostname: db\n{addresses}")),
+        fixed("web", Mac::nth(3), "10.0.0.30", "hostname: web\ndhcp: Disabled"),
+    ];
+    site.write("a.yaml", &parts.concat());
+    let _agent = site.start();
+    let (guest, dns) = asker(&site);
+    for (name, rtype, address) in [
+        ("db", rtype::A, "10.1.0.20"),
+        ("db.vm.example.org", rtype::A, "10.1.0.20"),
+        ("db.vm.example.org", rtype::AAAA, "2001:db8::20"),
+        ("web.vm.example.org", rtype::A, "10.0.0.30"),
+    ] {
+        assert_eq!(dns.ask(name, rtype), DnsReply::found(&[address]), "{name}");
+    }
+    let db = DnsReply::found(&["db.vm.example.org"]);
+    assert_eq!(dns.reverse([10, 1, 0, 20].into()), db);
+    assert_eq!(dns.reverse6("2001:db8::20".parse().unwrap()), db);
+    assert_eq!(dns.reverse([10, 0, 0, 30].into()), DnsReply::found(&["web.vm.example.org"]));
+    assert_eq!(dns.reverse([10, 1, 0, 21].into()), DnsReply::nxdomain());
+    for silent in [2, 3] {
+        assert!(site.lab.twin(&guest, Mac::nth(silent)).silent(), "{silent}");
+    }
+    guest.dora();
+}
+
+#[test]
 fn other_names_are_asked_of_the_networks_servers() {
     let site = Site::new();
     site.write("a.yaml", &declared(&format!("{{type: Addresses, addresses: [{UPSTREAM}]}}")));
