@@ -6,20 +6,17 @@ mod explain;
 mod import;
 mod leases;
 mod look;
+mod node;
 mod physical_network;
 mod shell;
 
-use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::desired::NodeConfig;
-use crate::host::{Attaching, OVS_SOCKET};
-use crate::metadata::Upstream;
 use crate::types::ObjectName;
 
 pub use cleanup::CleanupArgs;
@@ -28,6 +25,7 @@ pub use explain::{ExplainArgs, Explained, PortArgs};
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 pub use leases::LeasesArgs;
 pub use look::{Look, LookArgs, PLUGIN, is_plugin};
+pub use node::{GivenTwice, NodeArgs};
 pub use physical_network::PhysicalNetworkArg;
 pub use shell::{CompletionsArgs, ManArgs};
 
@@ -72,45 +70,6 @@ pub enum Command {
     Man(ManArgs),
     /// Print the version of this program, and of those that it runs.
     Version(VersionArgs),
-}
-
-/// Where things are, for every subcommand that looks at a node.
-#[derive(Debug, Clone, Args)]
-pub struct NodeArgs {
-    /// Directory for everything that must survive a restart.
-    #[arg(long, value_name = "DIR", default_value = STATE_DIR, env = "KUBE_DHCP_STATE_DIR")]
-    pub state_dir: PathBuf,
-
-    /// What a physical network is on this machine: bridge:BRIDGE, macvlan:INTERFACE, or
-    /// ovs:BRIDGE of Open vSwitch; may be repeated.
-    /// {vlan} in a name stands for a VLAN's number; a bridge that filters VLANs has all of them.
-    #[arg(long = "physical-network", value_name = "NAME=KIND:INTERFACE")]
-    pub physical_networks: Vec<PhysicalNetworkArg>,
-
-    /// Create bridges that do not exist.
-    #[arg(long)]
-    pub create_bridges: bool,
-
-    /// Allow macvlan: of an interface that carries the node's own address or a default route. The node
-    /// itself does not hear macvlans of its interfaces.
-    #[arg(long)]
-    pub macvlan_on_node_interfaces: bool,
-
-    /// Socket of Open vSwitch's database, for ovs:.
-    #[arg(long, value_name = "PATH", default_value = OVS_SOCKET)]
-    pub ovs_socket: PathBuf,
-
-    /// DNS server for questions about other names; may be repeated. None: they are refused.
-    #[arg(long = "dns-forwarder", value_name = "IP")]
-    pub dns_forwarders: Vec<IpAddr>,
-
-    /// Where guests' requests for metadata go; a Network asks for it by metadataService. None: nowhere.
-    #[arg(long, value_name = "http://HOST:PORT|unix:/PATH")]
-    pub metadata_upstream: Option<Upstream>,
-
-    /// The node's name, in a cluster that of its Node [default: the host name]
-    #[arg(long, value_name = "NAME", env = "NODE_NAME")]
-    pub node_name: Option<String>,
 }
 
 /// Flags of `agent`.
@@ -299,47 +258,6 @@ pub enum Output {
     Yaml,
 }
 
-/// A flag that contradicts another one.
-#[derive(Debug, thiserror::Error)]
-#[error("--physical-network {0} is given twice")]
-pub struct GivenTwice(String);
-
-impl NodeArgs {
-    /// What the pure core is told of the node.
-    pub fn config(&self) -> Result<NodeConfig, GivenTwice> {
-        let mut attachments = BTreeMap::new();
-        for PhysicalNetworkArg { name, attachment } in &self.physical_networks {
-            if attachments.insert(name.clone(), attachment.clone()).is_some() {
-                return Err(GivenTwice(name.clone()));
-            }
-        }
-        Ok(NodeConfig {
-            name: self.name(),
-            attachments,
-            create_bridges: self.create_bridges,
-            agent_forwarders: self.dns_forwarders.clone(),
-            node_forwarders: Vec::new(),
-            state: self.state_dir.clone(),
-            several_servers: true,
-            metadata: self.metadata_upstream.is_some(),
-        })
-    }
-
-    /// How devices are attached.
-    pub fn attaching(&self) -> Attaching {
-        Attaching {
-            macvlan_on_node_interfaces: self.macvlan_on_node_interfaces,
-            ovs_socket: self.ovs_socket.clone(),
-        }
-    }
-
-    /// The node's name.
-    pub fn name(&self) -> String {
-        let host = || rustix::system::uname().nodename().to_string_lossy().into_owned();
-        self.node_name.clone().unwrap_or_else(host)
-    }
-}
-
 impl AgentArgs {
     /// See `--resync-seconds`.
     pub fn resync(&self) -> Duration {
@@ -375,21 +293,5 @@ mod tests {
         };
         assert!(with(&["--namespace", "edge"]));
         assert!(!with(&["--kubeconfig", "/k"]));
-    }
-
-    #[test]
-    fn a_physical_network_is_given_once() {
-        let cli = Cli::try_parse_from([
-            "kube-dhcp",
-            "agent",
-            "--manifests",
-            "/m",
-            "--physical-network",
-            "a=bridge:b",
-            "--physical-network",
-            "a=bridge:c",
-        ]);
-        let Command::Agent(agent) = cli.unwrap().command else { panic!("not the agent") };
-        assert_eq!(agent.node.config().unwrap_err().to_string(), "--physical-network a is given twice");
     }
 }

@@ -33,7 +33,7 @@ use crate::metadata::Directory;
 use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::service::{Asker, Service};
-use crate::types::{MacAddr, NetworkUid, ObjectName};
+use crate::types::{MacAddr, NetworkUid, ObjectName, TxtRecord};
 
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
@@ -62,6 +62,8 @@ pub struct NodeConfig {
     pub agent_forwarders: Vec<IpAddr>,
     /// Where `forwarding: Node` sends questions.
     pub node_forwarders: Vec<IpAddr>,
+    /// TXT records of all networks.
+    pub txt_records: Vec<TxtRecord>,
     /// The state directory.
     pub state: PathBuf,
     /// Whether a server here can be told to keep still to guests that selected another one.
@@ -323,6 +325,7 @@ fn service(
         reservations: guests.iter().flat_map(|guest| guest.reservations(subnets)).collect(),
         names,
         domain: admitted.domain.clone(),
+        txt: admitted.txt.clone(),
         reverse: subnets.iter().map(|subnet| subnet.pool.cidr).collect(),
         forwarders: admitted.forwarders.clone(),
         identity: uid.bytes(),

@@ -11,7 +11,7 @@
 //! | [`wire`] | what DHCP and IPv6 packets are made of | none |
 //! | [`foreign`] | who else answers and routes on a segment | none |
 //! | [`reason`] | why an object is not as its owner wants it | none |
-//! | [`service`], [`dhcp_options`] | what the guests of a network shall get | none |
+//! | [`service`], [`dhcp_options`], [`txt`] | what the guests of a network shall get | none |
 //! | [`dnsmasq`] | the same in dnsmasq's words, and what dnsmasq makes of them | none |
 //! | [`metadata`] | which guest asks the metadata service, and what of its request is let through | none |
 //! | [`node`] | what a node holds, and what each action does to it | none |
@@ -74,6 +74,7 @@ pub mod service;
 pub mod source;
 pub mod store;
 pub mod telemetry;
+pub mod txt;
 pub mod types;
 pub mod validate;
 pub mod wire;

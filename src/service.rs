@@ -12,7 +12,7 @@ use std::ops::RangeInclusive;
 use ipnet::IpNet;
 
 use crate::node::Family;
-use crate::types::{DomainName, HostName, Identity, IpRange, MacAddr};
+use crate::types::{DomainName, HostName, Identity, IpRange, MacAddr, TxtRecord};
 
 pub use kinds::{Kind, Kinds, Machine};
 
@@ -119,6 +119,8 @@ pub struct Service {
     pub mtu: Option<u16>,
     /// The network's domain: names below it are never forwarded.
     pub domain: Option<DomainName>,
+    /// TXT records, whoever's name they have.
+    pub txt: BTreeSet<TxtRecord>,
     /// Prefixes whose reverse look-ups are never forwarded: all subnets of the network.
     pub reverse: Vec<IpNet>,
     /// Where all other questions go; none: they are refused.

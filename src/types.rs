@@ -5,6 +5,7 @@
 
 mod address;
 mod identity;
+mod txt;
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
@@ -15,6 +16,7 @@ use uuid::Uuid;
 
 pub use address::{IpRange, is_reserved, is_same, next_address, spelled_out};
 pub use identity::{Identifier, Identity};
+pub use txt::{MOST_TEXTS, RecordName, RecordNameError, RecordText, TxtRecord};
 
 /// Why a text is not a value of the wanted type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

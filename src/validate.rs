@@ -19,6 +19,7 @@ use crate::dnsmasq::render_option;
 use crate::node::Family;
 use crate::reason::{Problem, Reason};
 use crate::service::Code;
+use crate::txt;
 use crate::types::{DomainName, IpRange, is_reserved};
 
 /// A Network's own faults; each message begins with the field.
@@ -57,7 +58,7 @@ fn dns(network: &Network) -> Vec<Problem> {
     let forwarder = |(i, text): (usize, &String)| {
         unparsed::<IpAddr>(format_args!("spec.dns.forwarding.addresses[{i}]"), text)
     };
-    domain.chain(forwarders.filter_map(forwarder)).collect()
+    domain.chain(forwarders.filter_map(forwarder)).chain(txt::records(dns).1).collect()
 }
 
 /// A Subnet's own faults; each message begins with the field.

@@ -192,7 +192,8 @@ fn features(several_servers: bool, metadata: bool) -> Vec<String> {
     let advertisements = ipv6.map(|_| Feature::RouterAdvertisements);
     let metadata = metadata.then_some(Feature::Metadata);
     let more = [ipv6, advertisements, metadata, several].into_iter().flatten();
-    let all = [Feature::IPv4, Feature::Dynamic, Feature::Identities].into_iter().chain(more);
+    let always = [Feature::IPv4, Feature::Dynamic, Feature::Identities, Feature::TxtRecords];
+    let all = always.into_iter().chain(more);
     all.map(|feature| feature.as_str().to_owned()).collect()
 }
 

@@ -4,7 +4,9 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::common::{Conditions, DNS_NAME, LabelSelector, PhysicalNetworkRef, conditions_schema, unseen};
+use super::common::{
+    Conditions, DNS_NAME, LabelSelector, PhysicalNetworkRef, RECORD_NAME, conditions_schema, unseen,
+};
 use super::options::DhcpOption;
 
 /// What the user wants of a Network.
@@ -100,7 +102,10 @@ pub struct Vlan {
 }
 
 /// DNS of a Network.
-#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Serialize, Deserialize, KubeSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[x_kube(validation = crate::api::rules::domain_follows())]
+#[x_kube(validation = crate::api::rules::domain_once())]
+#[x_kube(validation = crate::api::rules::domain_has_room())]
 #[serde(rename_all = "camelCase")]
 pub struct NetworkDns {
     /// Domain of the guests, lower case, at most 253 characters. Unset: guests are told no domain,
@@ -112,6 +117,26 @@ pub struct NetworkDns {
     /// Where names that are not of this network are looked up.
     #[serde(default)]
     pub forwarding: Forwarding,
+
+    /// TXT records that its guests are told, besides those of the agents' flags; at most 16. Several may have
+    /// one name, which may also be a Port's. A change restarts its servers' dnsmasq once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub txt_records: Vec<NetworkTxtRecord>,
+}
+
+/// A TXT record.
+#[derive(Serialize, Deserialize, JsonSchema, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct NetworkTxtRecord {
+    /// Its name, lower case; underscores are allowed. With a dot at its end it is the whole name; without
+    /// one the Network's domain follows.
+    #[schemars(length(min = 1, max = 254), regex(pattern = RECORD_NAME))]
+    pub name: String,
+
+    /// Its texts, in order; 1 to 8 of 1 to 255 characters, printable ASCII, which are told as they are.
+    #[schemars(length(min = 1, max = 8), inner(length(min = 1, max = 255), regex(pattern = r"^[ -~]+$")))]
+    pub texts: Vec<String>,
 }
 
 /// Where names of elsewhere are looked up.

@@ -46,6 +46,24 @@ pub(crate) fn ordered_range() -> Rule {
     Rule::new("self.first <= self.last").message("first must not be greater than last")
 }
 
+/// A record's name without a dot at its end is completed: there is something to complete it with.
+pub(crate) fn domain_follows() -> Rule {
+    Rule::new("!has(self.txtRecords) || has(self.domain) || self.txtRecords.all(r, r.name.endsWith('.'))")
+        .message("without domain each name of txtRecords must end with a dot")
+}
+
+/// Whoever writes a whole name and forgets the dot is told, instead of having the domain in it twice.
+pub(crate) fn domain_once() -> Rule {
+    Rule::new("!has(self.txtRecords) || !has(self.domain) || !self.txtRecords.exists(r, ('.' + r.name).endsWith('.' + self.domain))")
+        .message("a name of txtRecords that has the domain already must end with a dot")
+}
+
+/// The longest name that DNS has.
+pub(crate) fn domain_has_room() -> Rule {
+    Rule::new("!has(self.txtRecords) || !has(self.domain) || self.txtRecords.all(r, r.name.endsWith('.') || r.name.size() + self.domain.size() < 253)")
+        .message("a name of txtRecords must have at most 253 characters with the domain")
+}
+
 /// An option without a family, where the object has both, would mean two different things.
 pub(crate) fn code_needs_family() -> Rule {
     Rule::new("self.all(o, !has(o.code) || (has(o.family) && (o.family == 'IPv6' || o.code <= 254)))")

@@ -1,6 +1,6 @@
 //! Whether a network may be on its segment, and what holds for all of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 use std::net::IpAddr;
 use std::str::FromStr;
@@ -12,7 +12,8 @@ use crate::node::Attached;
 use crate::reason::{Problem, Reason};
 use crate::selector::{labels_of_namespace, selects};
 use crate::service::OptionList;
-use crate::types::DomainName;
+use crate::txt;
+use crate::types::{DomainName, TxtRecord};
 use crate::validate::{self, parsed};
 
 /// A physical network and a VLAN of it, or none.
@@ -40,6 +41,7 @@ pub(super) struct Admitted {
     pub(super) attached: Option<Attached>,
     pub(super) mtu: Option<u16>,
     pub(super) domain: Option<DomainName>,
+    pub(super) txt: BTreeSet<TxtRecord>,
     pub(super) forwarders: Vec<IpAddr>,
     pub(super) options: OptionList,
 }
@@ -71,6 +73,7 @@ fn admitted(node: &NodeConfig, inputs: &Inputs, attached: Option<Attached>) -> R
         attached,
         mtu: policy.mtu,
         domain: policy.domain,
+        txt: txt::records(&network.spec.dns).0.into_iter().chain(node.txt_records.iter().cloned()).collect(),
         forwarders: forwarders(node, network)?,
         options: options(&network.spec.options, "spec.options", None).0,
     })

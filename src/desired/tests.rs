@@ -104,6 +104,28 @@ fn a_subnet_tells_its_guests_what_its_fields_say() {
 }
 
 #[test]
+fn txt_records_of_agent_and_network_are_told_in_whatever_order_they_stand() {
+    let node = NodeConfig { txt_records: vec!["all.test,x".parse().unwrap()], ..node() };
+    let (one, two) =
+        (json!({"name": "_a", "texts": ["y"]}), json!({"name": "all.test.", "texts": ["z", "y"]}));
+    let told = |records: Value| {
+        let network = json!({"dns": {"domain": "in.test", "txtRecords": records}});
+        let found = desired(&node, uid(), &inputs(&network, &[v4()], &[]), &mut Ledger::default());
+        let argv = found.segment.unwrap().server.unwrap().process.unwrap().argv;
+        argv.into_iter().filter(|argument| argument.contains("-txt-")).collect::<Vec<_>>()
+    };
+    let all = ["_a.in.test,y", "all.test,x", "all.test,z,y"].map(|record| format!("--txt-record={record}"));
+    assert_eq!(told(json!([one, two])), all);
+    assert_eq!(told(json!([two, one, one])), all);
+    assert_eq!(told(json!([])), all[1..2]);
+    let bad =
+        json!({"dns": {"domain": "in.test", "txtRecords": [one, {"name": "b", "texts": ["x", "y\n"]}]}});
+    let found = run(&inputs(&bad, &[v4()], &[]));
+    assert_eq!(reason(found.problem.as_ref()), "InvalidValue");
+    assert!(found.problem.unwrap().message.starts_with("spec.dns.txtRecords[1].texts[1]: "));
+}
+
+#[test]
 fn without_gateway_and_dns_guests_are_told_none() {
     let subnet = json!({"cidr": "10.0.0.0/24", "gateway": {"type": "None"}, "dns": {"type": "None"}});
     let found = run(&inputs(&json!({}), &[("v4", subnet)], &[]));

@@ -1,5 +1,5 @@
 //! dnsmasq's command line: what belongs to the network and its subnets, and nothing a tenant wrote
-//! but names and numbers that were parsed.
+//! but names, numbers and texts that were parsed, each as the value of an option.
 //!
 //! The line of a running process is its observed state: as long as it is equal, the process stays.
 
@@ -10,6 +10,7 @@ use ipnet::IpNet;
 
 use super::kinds::{IPXE, matches4, matches6};
 use super::render::{DHCPV4, DHCPV6, GONE};
+use super::txt;
 use crate::node::INNER_DEVICE;
 use crate::service::{Addressing, Advertisement, Asker, Scope, Service};
 use crate::types::{Hex, IpRange, NetworkUid};
@@ -93,6 +94,7 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
         argv.push(format!("--domain={domain}"));
         argv.push(format!("--local=/{domain}/"));
     }
+    argv.extend(service.txt.iter().map(txt::argument));
     // Without a server behind it: reverse look-ups of the subnet stay here.
     argv.extend(service.reverse.iter().map(|net| format!("--rev-server={net}")));
     argv.extend(service.forwarders.iter().map(|ip| format!("--server={ip}")));
@@ -269,6 +271,7 @@ mod tests {
             ],
             mtu: Some(1400),
             domain: Some("vm.example.org".parse().unwrap()),
+            txt: ["b,c".parse().unwrap(), "_a.b,--x,y".parse().unwrap()].into(),
             reverse: vec!["10.0.0.0/24".parse().unwrap(), "2001:db8::/64".parse().unwrap()],
             forwarders: vec!["192.0.2.53".parse().unwrap()],
             asker: Some(Asker { mac: MacAddr::local([1; 5]), device: MacAddr::local([2; 5]) }),
@@ -319,6 +322,8 @@ mod tests {
         --quiet-dhcp6
         --domain=vm.example.org
         --local=/vm.example.org/
+        --txt-record=_a.b,--x,y
+        --txt-record=b,c
         --rev-server=10.0.0.0/24
         --rev-server=2001:db8::/64
         --server=192.0.2.53

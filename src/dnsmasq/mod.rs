@@ -17,6 +17,7 @@ mod plan;
 mod render;
 mod rights;
 mod state;
+mod txt;
 
 pub use argv::{Layout, argv, dynamic_ranges, lease_seconds, same_range, server_duid};
 pub use host::{Client, Host, HostChange};

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::fields::Fields;
 use super::report::{Entry, Notes, Subject};
 use crate::api::{Forwarding, ForwardingType, MetadataService, MetadataServiceType, SubnetDhcp};
-use crate::types::DomainName;
+use crate::types::{DomainName, TxtRecord};
 
 /// Neutron's own default.
 const DOMAIN: &str = "openstacklocal";
@@ -38,6 +38,7 @@ pub(super) fn read(mut fields: Fields) -> (Config, Vec<Entry>) {
         metadata: metadata(&mut fields),
         times: times(&mut fields, &mut notes),
     };
+    txt_record(&mut fields, &mut notes);
     fields.report_rest(&mut notes);
     (config, notes.into_entries())
 }
@@ -67,6 +68,22 @@ fn forwarding(fields: &mut Fields, notes: &mut Notes) -> Forwarding {
         (false, _) => Forwarding { r#type: ForwardingType::Addresses, addresses: Some(addresses) },
         (true, true) => Forwarding { r#type: ForwardingType::Node, addresses: None },
         (true, false) => Forwarding { r#type: ForwardingType::None, addresses: None },
+    }
+}
+
+/// It is of no network, so it stays the agents'.
+fn txt_record(fields: &mut Fields, notes: &mut Notes) {
+    const FIELD: &str = "dnsmasq_txt_record";
+    let text = fields.text(FIELD);
+    if text.is_empty() {
+        return;
+    }
+    match text.parse::<TxtRecord>() {
+        Ok(_) => {
+            let message = format!("start the agents with --dns-txt-record '{}'", text.replace('\'', r"'\''"));
+            notes.changed(FIELD, &text.into(), message);
+        }
+        Err(error) => notes.lost(FIELD, &text.into(), error.to_string()),
     }
 }
 
@@ -115,6 +132,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::import::report::Effect;
 
     fn of(value: Value) -> (Config, Vec<Entry>) {
         let Value::Object(map) = value else { panic!("no object") };
@@ -145,5 +163,21 @@ mod tests {
         assert_eq!(times.renewal_seconds, None);
         let fields: Vec<_> = entries.iter().map(|entry| entry.field.as_str()).collect();
         assert_eq!(fields, ["dnsmasq_dns_servers", "dhcp_renewal_time", "dnsmasq_txt_record"]);
+    }
+
+    #[test]
+    fn a_txt_record_is_said_in_the_words_of_the_agents_flag() {
+        let said = |text: &str| {
+            let (_, entries) = of(json!({"dnsmasq_txt_record": text}));
+            let [entry] = &entries[..] else { panic!("{text}: {entries:?}") };
+            (entry.effect, entry.message.clone())
+        };
+        let (effect, message) = said("info.example.org,it's,$HOME");
+        assert_eq!(effect, Effect::Changed);
+        assert_eq!(message, r"start the agents with --dns-txt-record 'info.example.org,it'\''s,$HOME'");
+        for bad in ["info.example.org", "info.example.org,a\nb", "a b,c"] {
+            assert_eq!(said(bad).0, Effect::Lost, "{bad}");
+        }
+        assert!(of(json!({"dnsmasq_txt_record": ""})).1.is_empty());
     }
 }

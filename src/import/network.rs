@@ -66,7 +66,7 @@ pub(super) fn network(
         physical_network_ref: PhysicalNetworkRef { name: segment.physical },
         segmentation,
         mtu: mtu(fields, notes),
-        dns: NetworkDns { domain, forwarding: config.forwarding.clone() },
+        dns: NetworkDns { domain, forwarding: config.forwarding.clone(), ..NetworkDns::default() },
         ..NetworkSpec::default()
     };
     // Subnets say which network they are on.

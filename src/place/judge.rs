@@ -23,19 +23,22 @@ pub enum Feature {
     Dynamic,
     /// Guests that are known by what they call themselves.
     Identities,
+    /// TXT records.
+    TxtRecords,
     /// A server beside others of the same network.
     SeveralServers,
 }
 
 impl Feature {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::IPv4,
         Self::IPv6,
         Self::RouterAdvertisements,
         Self::Metadata,
         Self::Dynamic,
         Self::Identities,
+        Self::TxtRecords,
         Self::SeveralServers,
     ];
 
@@ -48,6 +51,7 @@ impl Feature {
             Self::Metadata => "Metadata",
             Self::Dynamic => "Dynamic",
             Self::Identities => "Identities",
+            Self::TxtRecords => "TXTRecords",
             Self::SeveralServers => "SeveralServers",
         }
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::dnsmasq::{self, Client, Host, HostChange, Server};
 use crate::node::{Action, Attached, Segment};
+use crate::plain::plain;
 
 /// Why `action` leads from `observed` to `desired`.
 pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> String {
@@ -81,7 +82,7 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
     let differing: Vec<_> =
         argv.symmetric_difference(&process.argv.iter().collect()).copied().cloned().collect();
     if !differing.is_empty() {
-        return format!("its command line differs: {}", differing.join(" "));
+        return format!("its command line differs: {}", plain(&differing.join(" ")));
     }
     if known.hosts.foreign || known.options.foreign {
         return "its files are not as they were written".to_owned();

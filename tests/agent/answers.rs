@@ -2,7 +2,7 @@
 
 use std::net::Ipv4Addr;
 
-use crate::lab::{Answer, Ask, Guest, Mac, MessageType, PATIENCE, eventually};
+use crate::lab::{Answer, Ask, DhcpOption, Guest, Mac, MessageType, PATIENCE, eventually};
 use crate::manifests::{fixed, lan, network, object, port, subnet};
 use crate::site::Site;
 
@@ -143,6 +143,34 @@ fn nothing_that_was_not_declared_is_sent() {
     for code in [3, 6, 7, 15, 42, 67, 119, 121, 249] {
         assert_eq!(ack.option(code), None, "option {code}");
     }
+}
+
+/// RFC 2131, 4.1: a client that takes no unicast before it has an address says so.
+#[test]
+fn who_asks_for_broadcast_has_it_until_it_has_an_address() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let _agent = site.start();
+    let guest = site.guest(1);
+    let server = site.until_leased(&guest, VM1).server();
+    let answered = |ask: &Ask, broadcast_flag| {
+        let ask = Ask { broadcast_flag, ..ask.clone() };
+        let answer = eventually("an answer", PATIENCE, || guest.ask(&ask));
+        assert!(answer.checksum_ok);
+        (answer.kind(), answer.to, answer.to_mac)
+    };
+    let request = Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(VM1));
+    let request = request.option(DhcpOption::ServerIdentifier(server));
+    let to_all = |kind| (kind, Ipv4Addr::BROADCAST, Mac::BROADCAST);
+    let to_it = |kind| (kind, VM1, guest.mac());
+    for (ask, kind) in [(Ask::new(MessageType::Discover), MessageType::Offer), (request, MessageType::Ack)] {
+        assert_eq!(answered(&ask, true), to_all(kind));
+        assert_eq!(answered(&ask, false), to_it(kind));
+    }
+    let renewal = Ask::new(MessageType::Request).ciaddr(VM1).to(server);
+    assert_eq!(answered(&renewal, true), to_it(MessageType::Ack));
+    let wrong = Ask::new(MessageType::Request).option(DhcpOption::RequestedIpAddress(VM2));
+    assert_eq!(answered(&wrong, false), to_all(MessageType::Nak));
 }
 
 #[test]

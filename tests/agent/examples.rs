@@ -7,7 +7,7 @@ use dhcproto::v4::DhcpOption;
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Mac, MessageType, raw, rtype};
+use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Mac, MessageType, raw, rtype, txt};
 use crate::site::{Site, patiently};
 
 const DATACENTRE: &str = "datacentre=bridge:br0";
@@ -152,5 +152,8 @@ fn a_box_without_a_cluster() {
     assert_eq!((ack.seconds(51), ack.addresses(42)), (Some(604_800), vec![Ipv4Addr::new(10, 20, 0, 1)]));
     let hub = resolve(&site, ack.server(), "hub.site.example.org");
     assert_eq!(hub, DnsReply::found(&["10.20.0.5"]));
+    let dns = DnsSocket::new(&site.lab, Some(&site.namespace()), ack.server());
+    let told = dns.ask("_site.site.example.org", rtype::TXT);
+    assert_eq!(told, DnsReply::found(&[&txt(&["name=harbour", "rack=2"])]));
     assert!(site.run_shell("cat /proc/[0-9]*/cmdline | tr '\\0' '\\n'").contains("--server=192.0.2.53"));
 }

@@ -23,7 +23,7 @@ const TEXTS: [&str; 12] = [
 type Maker = fn(&str, &str) -> String;
 
 /// Every field that takes a text, with the message's field and an object that has the text there.
-const FIELDS: [(&str, Maker); 19] = [
+const FIELDS: [(&str, Maker); 20] = [
     ("metadata.name", |_, text| object("Port", text, "networkRef: {name: lan}")),
     ("metadata.namespace", |n, t| of_port(n, "").replace("team-a", &format!("\"{t}\""))),
     ("spec.networkRef.name", |n, t| object("Port", n, &format!("networkRef: {{name: \"{t}\"}}"))),
@@ -49,6 +49,9 @@ const FIELDS: [(&str, Maker); 19] = [
         of_subnet(n, &format!("hostRoutes: [{{destination: 10.9.0.0/16, nextHop: \"{t}\"}}]"))
     }),
     ("spec.dns.domain", |n, t| network(n, &format!("dns: {{domain: \"{t}\"}}"))),
+    ("spec.dns.txtRecords[0].name", |n, t| {
+        network(n, &format!("dns: {{domain: a.b, txtRecords: [{{name: \"{t}\", texts: [x]}}]}}"))
+    }),
     ("spec.dns.forwarding.addresses", |n, t| {
         network(n, &format!("dns: {{forwarding: {{type: Addresses, addresses: [\"{t}\"]}}}}"))
     }),

@@ -44,5 +44,6 @@ mod six;
 mod sizes;
 mod tenants;
 mod told;
+mod txt;
 mod vlans;
 mod vm;

@@ -8,9 +8,9 @@ use crate::lab::{Ask, DnsReply, DnsSocket, Guest, Lab, Mac, MessageType, raw, rt
 use crate::manifests::{fixed, lan_v4, network, port, subnet};
 use crate::site::{Site, patiently};
 
-const UPSTREAM: &str = "10.0.0.53";
+pub const UPSTREAM: &str = "10.0.0.53";
 /// What the upstream server says to every question.
-const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
+pub const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 99);
 
 fn declared(forwarding: &str) -> String {
     let dns = format!("dns: {{domain: vm.example.org, forwarding: {forwarding}}}");
@@ -40,10 +40,10 @@ fn asker(site: &Site) -> (Guest<'_>, DnsSocket) {
 }
 
 /// A DNS server elsewhere: what it was asked, in order.
-struct Upstream(Arc<Mutex<Vec<String>>>);
+pub struct Upstream(Arc<Mutex<Vec<String>>>);
 
 impl Upstream {
-    fn start(lab: &Lab) -> Self {
+    pub fn start(lab: &Lab) -> Self {
         lab.plug("br0", "upstream", "up0", Mac::nth(53));
         lab.address("upstream", "up0", &format!("{UPSTREAM}/24"));
         let socket = lab.in_netns(Some("upstream"), || UdpSocket::bind((UPSTREAM, 53)).unwrap());
@@ -61,7 +61,7 @@ impl Upstream {
         Self(asked)
     }
 
-    fn asked(&self) -> Vec<String> {
+    pub fn asked(&self) -> Vec<String> {
         self.0.lock().unwrap().clone()
     }
 }
@@ -141,6 +141,42 @@ fn own_names_are_answered_and_others_refused() {
     assert_eq!(upstream.asked(), Vec::<String>::new());
     let dig = guest.dig([10, 0, 0, 10].into(), "vm2", "A");
     assert_eq!((dig.status.as_str(), dig.answers), ("NOERROR", vec!["10.1.0.20".to_owned()]));
+}
+
+#[test]
+fn ports_that_dhcp_does_not_answer_have_names() {
+    let site = Site::new();
+    let six = "ipv6: {addressMode: DHCPv6Stateful}\ndhcp: {mode: Disabled}";
+    let addresses = "addresses: [{ip: 10.1.0.20}, {ip: '2001:db8::20'}]";
+    let parts = [
+        network("lan", "dns: {domain: vm.example.org}"),
+        lan_v4(""),
+        subnet("static", "lan", "10.1.0.0/24", "dhcp: {mode: Disabled}"),
+        subnet("static-six", "lan", "2001:db8::/64", six),
+        fixed("vm1", Mac::nth(1), "10.0.0.20", "hostname: vm1"),
+        port("db", "lan", Mac::nth(2), &format!("hostname: db\n{addresses}")),
+        fixed("web", Mac::nth(3), "10.0.0.30", "hostname: web\ndhcp: Disabled"),
+    ];
+    site.write("a.yaml", &parts.concat());
+    let _agent = site.start();
+    let (guest, dns) = asker(&site);
+    for (name, rtype, address) in [
+        ("db", rtype::A, "10.1.0.20"),
+        ("db.vm.example.org", rtype::A, "10.1.0.20"),
+        ("db.vm.example.org", rtype::AAAA, "2001:db8::20"),
+        ("web.vm.example.org", rtype::A, "10.0.0.30"),
+    ] {
+        assert_eq!(dns.ask(name, rtype), DnsReply::found(&[address]), "{name}");
+    }
+    let db = DnsReply::found(&["db.vm.example.org"]);
+    assert_eq!(dns.reverse([10, 1, 0, 20].into()), db);
+    assert_eq!(dns.reverse6("2001:db8::20".parse().unwrap()), db);
+    assert_eq!(dns.reverse([10, 0, 0, 30].into()), DnsReply::found(&["web.vm.example.org"]));
+    assert_eq!(dns.reverse([10, 1, 0, 21].into()), DnsReply::nxdomain());
+    for silent in [2, 3] {
+        assert!(site.lab.twin(&guest, Mac::nth(silent)).silent(), "{silent}");
+    }
+    guest.dora();
 }
 
 #[test]

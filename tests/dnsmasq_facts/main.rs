@@ -21,6 +21,7 @@ mod ranges;
 mod rendering;
 mod six;
 mod strangers;
+mod txt;
 
 use std::fmt::Write as _;
 use std::net::Ipv4Addr;

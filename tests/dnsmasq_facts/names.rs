@@ -8,15 +8,15 @@ use crate::lab::{DnsReply, DnsSocket, Dnsmasq, Guest, Lab, PATIENCE, Setup, even
 use crate::{MANY_RANGE, host, ip, leave_leases, machine, many_hosts, many_ip, many_leases};
 
 /// A server with an upstream that says nothing but counts.
-struct Rig<'lab> {
-    dnsmasq: Dnsmasq<'lab>,
+pub(crate) struct Rig<'lab> {
+    pub(crate) dnsmasq: Dnsmasq<'lab>,
     dns: DnsSocket,
     upstream: UdpSocket,
-    _guest: Guest<'lab>,
+    pub(crate) guest: Guest<'lab>,
 }
 
 impl<'lab> Rig<'lab> {
-    fn new(lab: &'lab Lab, arguments: &[&str]) -> Self {
+    pub(crate) fn new(lab: &'lab Lab, arguments: &[&str]) -> Self {
         let guest = crate::guest(lab, 9);
         guest.configure("10.0.0.9/16", None);
         let upstream = lab.in_netns(Some(guest.netns()), || UdpSocket::bind("10.0.0.9:53").unwrap());
@@ -24,11 +24,11 @@ impl<'lab> Rig<'lab> {
         let setup = setup.addresses(&["10.0.0.2/16"]).more(&["--server=10.0.0.9"]).more(arguments);
         let dnsmasq = Dnsmasq::with_hosts(lab, setup, &host(1, 11));
         let dns = dnsmasq.local_dns();
-        Self { dnsmasq, dns, upstream, _guest: guest }
+        Self { dnsmasq, dns, upstream, guest }
     }
 
     /// The answer given here, or `None` when the question went upstream.
-    fn here(&self, name: &str, rtype: u16) -> Option<DnsReply> {
+    pub(crate) fn here(&self, name: &str, rtype: u16) -> Option<DnsReply> {
         self.dns.send(name, rtype, 1);
         eventually("an answer or a forwarded question", PATIENCE, || {
             let reply = self.dns.receive(Duration::from_millis(1));

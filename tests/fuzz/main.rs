@@ -29,6 +29,7 @@ mod tally;
 mod wanted;
 mod wanted_options;
 mod wanted_subnet;
+mod wanted_txt;
 
 use std::fmt::Write as _;
 use std::time::Instant;

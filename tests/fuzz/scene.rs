@@ -138,6 +138,7 @@ fn node(state: &str) -> NodeConfig {
         create_bridges: true,
         agent_forwarders: vec!["192.0.2.53".parse().unwrap()],
         node_forwarders: vec!["192.0.2.54".parse().unwrap()],
+        txt_records: vec!["all.example.org,of the agent".parse().unwrap()],
         state: state.into(),
         several_servers: true,
         metadata: false,

@@ -14,6 +14,7 @@ use crate::net::{Net, octets};
 use crate::scene::{STATE, Scene, Subject, UID};
 use crate::wanted_options::{option, routes, wire_name};
 use crate::wanted_subnet::{Subnet, list, text};
+use crate::wanted_txt::arguments;
 
 const FIXED: [&str; 11] = [
     "dnsmasq",
@@ -231,6 +232,7 @@ fn argv(scene: &Scene, subnets: &[Subnet<'_>]) -> Vec<String> {
     if let Some(domain) = domain(scene) {
         argv.extend([format!("--domain={domain}"), format!("--local=/{domain}/")]);
     }
+    argv.extend(arguments(scene, domain(scene).as_deref()));
     argv.extend(subnets.iter().map(|subnet| format!("--rev-server={}", subnet.net)));
     let forwarding = &scene.network.spec["dns"]["forwarding"];
     match forwarding["type"].as_str() {

@@ -19,6 +19,7 @@ pub struct Answer {
     pub from_mac: Mac,
     pub from: Ipv4Addr,
     pub to_mac: Mac,
+    pub to: Ipv4Addr,
     pub checksum_ok: bool,
 }
 
@@ -34,6 +35,7 @@ impl Answer {
             from_mac: datagram.from_mac,
             from: datagram.from.0,
             to_mac: datagram.to_mac,
+            to: datagram.to.0,
             checksum_ok: datagram.checksum_ok,
         })
     }

@@ -132,8 +132,25 @@ fn data(reply: &[u8], rtype: u16, at: usize, length: usize) -> String {
         rtype::A => Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap()).to_string(),
         rtype::AAAA => Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap()).to_string(),
         rtype::PTR => name_at(reply, at).0,
+        rtype::TXT => texts(bytes),
         _ => bytes.escape_ascii().to_string(),
     }
+}
+
+/// The texts of a record, each in quotes: [`txt`] of what was declared.
+fn texts(mut data: &[u8]) -> String {
+    let mut texts = Vec::new();
+    while let [length, rest @ ..] = data {
+        let (text, next) = rest.split_at(usize::from(*length));
+        texts.push(std::str::from_utf8(text).unwrap());
+        data = next;
+    }
+    txt(&texts)
+}
+
+/// How a record with these texts is told.
+pub fn txt(texts: &[&str]) -> String {
+    texts.iter().map(|text| format!("{text:?}")).collect::<Vec<_>>().join(" ")
 }
 
 /// A name and where what follows it begins.

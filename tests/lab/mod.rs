@@ -27,7 +27,7 @@ pub use answer::Answer;
 pub use answer6::{Answer6, Given, Lifetimes, status};
 pub use capture::{Capture, Seen};
 pub use clients::{Bound, Dhclient, Dig};
-pub use dns::{DnsReply, DnsSocket, rtype};
+pub use dns::{DnsReply, DnsSocket, rtype, txt};
 pub use dnsmasq::{Dnsmasq, Exit, Setup};
 pub use guest::{Ask, Guest};
 pub use guest6::{Ask6, Guest6};

@@ -106,6 +106,13 @@ impl Packet6 {
         Some(Self { from_mac, to_mac, from, to, hop_limit: *ip.get(7)?, body })
     }
 
+    /// Whether this frame's own checksum is right; `None` for what [`Self::parse`] cannot read.
+    pub fn checksum_is_right(frame: &[u8]) -> Option<bool> {
+        let packet = Self::parse(frame)?;
+        let at = 54 + packet.body.segment().1;
+        Some(packet.frame().get(at..at + 2) == frame.get(at..at + 2))
+    }
+
     /// An answer "`target` is at `mac`" if this asks for one of these addresses.
     pub fn neighbour_answer(&self, mac: Mac, is_mine: impl Fn(Ipv6Addr) -> bool) -> Option<Self> {
         let Body::Icmp { kind: SOLICITATION, rest } = &self.body else { return None };

@@ -30,8 +30,9 @@ pub fn all(namespace: &str) -> String {
     let lan = label('n');
     let resolvers = (1..=8).map(|n| format!("192.0.2.{n}")).collect::<Vec<_>>().join(", ");
     let spec = format!(
-        "physicalNetworkRef: {{name: lan}}\nmtu: 1500\ndns: {{domain: {}}}\ndhcp: {{servers: 8}}",
-        domain()
+        "physicalNetworkRef: {{name: lan}}\nmtu: 1500\ndns: {{domain: {}, txtRecords: [{}]}}\ndhcp: {{servers: 8}}",
+        domain(),
+        txt_records()
     );
     let mut text = object("Network", &lan, &spec);
     let mut first = format!("dns: {{type: Addresses, addresses: [{resolvers}]}}\npools:\n");
@@ -54,6 +55,13 @@ pub fn all(namespace: &str) -> String {
     port += "dnsNames:\n";
     (0..16).for_each(|n| writeln!(port, "- {}.{}", label(char::from(b'a' + n)), domain()).unwrap());
     text + &object("Port", &long('p'), &(port + &options(160, "p", ", family: IPv4")))
+}
+
+/// Sixteen of eight texts of 255 characters.
+fn txt_records() -> String {
+    let texts = vec![format!("\"{}\"", "t".repeat(255)); 8].join(", ");
+    let record = |n| format!("{{name: {}, texts: [{texts}]}}", label(char::from(b'a' + n)));
+    (0..16).map(record).collect::<Vec<_>>().join(", ")
 }
 
 /// A manifest; `spec` is lines of YAML without indentation.

@@ -1,8 +1,9 @@
 //! What a guest is answered in DHCPv6, byte by byte.
 
 use std::net::Ipv6Addr;
+use std::time::Instant;
 
-use crate::lab::{Answer6, Ask6, Kind6, Lifetimes, Mac, status};
+use crate::lab::{Answer6, Ask6, Body, Kind6, Lifetimes, Mac, PATIENCE, Packet6, Wire, eventually, status};
 use crate::manifests::{lan_v4, network, port, subnet};
 use crate::site::Site;
 
@@ -43,6 +44,29 @@ fn assert_times(answer: &Answer6, lease: u32) {
 /// As in the option of NTP servers (RFC 5908).
 fn ntp_server(ip: Ipv6Addr) -> Vec<u8> {
     [&[0, 1, 0, 16], &ip.octets()[..]].concat()
+}
+
+/// A client drops what has a wrong one, and in IPv6 none is wrong.
+#[test]
+fn the_checksums_of_all_answers_are_right() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan46() + &dual(1, 0x20, "")));
+    let _agent = site.start();
+    let guest = Both::new(&site, 1).six;
+    let server = site.until_leased6(&guest, ip6(0x20)).server();
+    let wire = Wire::open(&site.lab, Some(guest.netns()), "eth0");
+    guest.sarr();
+    eventually("an answer to RENEW", PATIENCE, || guest.renew(ip6(0x20), &server));
+    eventually("an answer to INFORMATION-REQUEST", PATIENCE, || guest.information_request());
+    let mut answers = 0;
+    while let Some(frame) = wire.receive(Instant::now()) {
+        let to_it = |packet: &Packet6| matches!(packet.body, Body::Udp { to: 546, .. });
+        if Packet6::parse(&frame).as_ref().is_some_and(to_it) {
+            assert_eq!(Packet6::checksum_is_right(&frame), Some(true), "{frame:02x?}");
+            answers += 1;
+        }
+    }
+    assert!(answers >= 4, "{answers}");
 }
 
 #[test]

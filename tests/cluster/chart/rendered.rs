@@ -83,12 +83,13 @@ fn arguments(objects: &Objects, kind: &str, name: &str) -> Vec<String> {
 fn values_become_flags_that_the_program_takes() {
     let values = r#"{"physicalNetworks": {"lan": "bridge:br-{vlan}", "san": "ovs:br-int"}, "createBridges": true,
         "macvlanOnNodeInterfaces": true, "dnsForwarders": ["192.0.2.1", "2001:db8::1"],
+        "dnsTxtRecords": ["info.example.org,a b,c"],
         "metadataUpstream": "http://192.0.2.9:8775", "stateDir": "/srv/kube-dhcp", "listen": "[::]:9500",
         "stopServingOnExit": true, "resyncSeconds": 30, "logFormat": "json", "logFilter": "debug"}"#;
     let controller = r#"{"rescheduleAfterSeconds": 0, "quarantineHours": 1, "logFormat": "json"}"#;
     let set = [format!("agent={values}"), format!("controller={controller}")];
     let objects = objects(&rendered(&["--set-json", &set[0], "--set-json", &set[1]]).unwrap());
-    for (kind, name, flags) in [("DaemonSet", "agent", 14), ("Deployment", "controller", 5)] {
+    for (kind, name, flags) in [("DaemonSet", "agent", 15), ("Deployment", "controller", 5)] {
         let arguments = arguments(&objects, kind, name);
         assert_eq!(arguments.len(), flags, "{arguments:?}");
         let all = std::iter::once("kube-dhcp").chain(arguments.iter().map(String::as_str));
@@ -146,6 +147,7 @@ fn values_that_make_no_sense_are_refused() {
         ("agent.physicalNetworks.LAN=\"bridge:br0\"", "LAN"),
         ("agent.listen=\"off\"", "listen"),
         ("agent.logFormat=\"xml\"", "logFormat"),
+        ("agent.dnsTxtRecords=[\"a.example.org\"]", "dnsTxtRecords"),
         ("agent.resyncSeconds=0", "resyncSeconds"),
         ("agent.metadataUpstream=\"169.254.169.254\"", "metadataUpstream"),
         ("agent.stateDir=\"/\"", "stateDir"),
@@ -166,7 +168,7 @@ fn values_that_make_no_sense_are_refused() {
 const ODD: &str = r#"{"nodeGroups": {"1": {"nodeSelector": {"role": "1"}}, "true": {"nodeSelector": {"role": "true"}}},
     "commonLabels": {"team": "1"}, "image": {"repository": "1", "tag": "2", "pullSecrets": [{"name": "1"}]},
     "agent": {"physicalNetworks": {"san": "ovs:br-int"}, "ovsSocket": "/run/a: b/c #d", "dnsForwarders": ["fd00::"],
-        "metadataUpstream": "unix:/run/a: b #c", "stateDir": "/srv/a: b #c", "priorityClassName": "1", "logFilter": "1",
+        "dnsTxtRecords": ["a.b,c: \"d\" \\ #e,1"], "metadataUpstream": "unix:/run/a: b #c", "stateDir": "/srv/a: b #c", "priorityClassName": "1", "logFilter": "1",
         "extraArgs": ["--a: b"], "podLabels": {"a": "1"}, "podAnnotations": {"a": "true"}},
     "controller": {"priorityClassName": "true", "podLabels": {"a": "1"}, "nodeSelector": {"a": "1"}}}"#;
 
@@ -181,6 +183,7 @@ fn a_text_stays_what_it_is_whatever_it_looks_like() {
         for flag in [
             "--ovs-socket=/run/a: b/c #d",
             "--dns-forwarder=fd00::",
+            "--dns-txt-record=a.b,c: \"d\" \\ #e,1",
             "--metadata-upstream=unix:/run/a: b #c",
             "--state-dir=/srv/a: b #c",
             "--a: b",

@@ -21,7 +21,8 @@ pub fn everything(kind: &str) -> Value {
         }),
         "Network" => json!({
             "physicalNetworkRef": {"name": "p"}, "segmentation": {"type": "VLAN", "vlan": {"id": 1}}, "mtu": 1500,
-            "dns": {"domain": "a.b", "forwarding": {"type": "Addresses", "addresses": ["192.0.2.53"]}},
+            "dns": {"domain": "a.b", "forwarding": {"type": "Addresses", "addresses": ["192.0.2.53"]},
+                "txtRecords": [{"name": "_a", "texts": ["b"]}]},
             "dhcp": {"servers": 2, "nodeSelector": selector}, "metadataService": {"type": "Always"}, "options": options,
         }),
         "Subnet" => json!({

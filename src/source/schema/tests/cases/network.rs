@@ -40,6 +40,10 @@ pub fn network() -> Vec<Case> {
     let selector = |s: &Value| json!({"nodeSelector": s});
     let labels = |n: usize| Value::Object((0..n).map(|i| (format!("l{i}"), json!("x"))).collect());
     let exists = json!({"key": "a", "operator": "Exists"});
+    let txt = |records: Value| json!({"domain": "vm.example.org", "txtRecords": records});
+    let record = json!({"name": "a", "texts": ["x"]});
+    let all: String = (b' '..=b'~').map(char::from).collect();
+    let of_length = |n: usize| (1..=n).map(|i| if i % 50 == 0 && i < n { '.' } else { 'a' }).collect::<String>();
     vec![
         on(kind, "physicalNetworkRef", json!({"name": label}), json!({"name": format!("{label}a")}),
             "spec.physicalNetworkRef.name: Too long: may not be more than 63"),
@@ -71,6 +75,28 @@ pub fn network() -> Vec<Case> {
             "spec.dns.forwarding.addresses: Too many: 9"),
         on(kind, "dns", json!({}), json!({"forwarding": {"type": "Addresses", "addresses": ["192.0.2.053"]}}),
             "spec.dns.forwarding.addresses: Invalid value: each item must be an IP address"),
+        on(kind, "dns", txt(json!([{"name": "_a._b-c", "texts": [all]}])), txt(json!([{"name": "a b", "texts": ["x"]}])),
+            "spec.dns.txtRecords[0].name: Invalid value: \"a b\": should match"),
+        on(kind, "dns", txt(json!([{"name": "vm.example.org.", "texts": [" "]}])), txt(json!([{"name": "-a", "texts": ["x"]}])),
+            "spec.dns.txtRecords[0].name: Invalid value"),
+        on(kind, "dns", txt(json!([{"name": "a", "texts": ["x".repeat(255)]}])), txt(json!([{"name": "a", "texts": ["y", "x".repeat(256)]}])),
+            "spec.dns.txtRecords[0].texts[1]: Too long: may not be more than 255"),
+        on(kind, "dns", txt(json!([])), txt(json!([{"name": "a", "texts": [""]}])), "spec.dns.txtRecords[0].texts[0]: Invalid value"),
+        on(kind, "dns", txt(json!([])), txt(json!([{"name": "a", "texts": ["x\ny"]}])), "spec.dns.txtRecords[0].texts[0]: Invalid value"),
+        on(kind, "dns", txt(json!([])), txt(json!([{"name": "a", "texts": ["x\n"]}])), "spec.dns.txtRecords[0].texts[0]: Invalid value"),
+        on(kind, "dns", txt(json!([])), txt(json!([{"name": "a", "texts": ["\u{e4}"]}])), "spec.dns.txtRecords[0].texts[0]: Invalid value"),
+        on(kind, "dns", txt(json!([{"name": "a", "texts": many(8, &json!("x"))}])), txt(json!([{"name": "a", "texts": many(9, &json!("x"))}])),
+            "spec.dns.txtRecords[0].texts: Too many: 9"),
+        on(kind, "dns", txt(json!([])), txt(json!([{"name": "a", "texts": []}])), "spec.dns.txtRecords[0].texts: Invalid value"),
+        on(kind, "dns", txt(many(16, &record)), txt(many(17, &record)), "spec.dns.txtRecords: Too many: 17"),
+        on(kind, "dns", json!({"txtRecords": [{"name": "a.", "texts": ["x"]}]}), json!({"txtRecords": [record]}),
+            "spec.dns: Invalid value: without domain each name of txtRecords must end with a dot"),
+        on(kind, "dns", txt(json!([{"name": "xvm.example.org", "texts": ["x"]}])), txt(json!([{"name": "a.vm.example.org", "texts": ["x"]}])),
+            "spec.dns: Invalid value: a name of txtRecords that has the domain already must end with a dot"),
+        on(kind, "dns", txt(json!([{"name": of_length(238), "texts": ["x"]}])), txt(json!([{"name": of_length(239), "texts": ["x"]}])),
+            "spec.dns: Invalid value: a name of txtRecords must have at most 253 characters with the domain"),
+        on(kind, "dns", txt(json!([{"name": format!("{}.", of_length(253)), "texts": ["x"]}])), txt(json!([{"name": of_length(255), "texts": ["x"]}])),
+            "spec.dns.txtRecords[0].name: Too long: may not be more than 254"),
         on(kind, "dhcp", json!({"servers": 8}), json!({"servers": 9}), "spec.dhcp.servers: Invalid value: 9"),
         on(kind, "dhcp", json!({"servers": 1}), json!({"servers": 0}), "spec.dhcp.servers: Invalid value: 0"),
         on(kind, "dhcp", json!({"nodeSelector": {"matchLabels": {"rack": "r1"}}}), json!({"nodeSelector": {"labels": {}}}),
