@@ -17,6 +17,7 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::desired::NodeConfig;
+use crate::dnsmasq::Limits;
 use crate::host::{Attaching, OVS_SOCKET};
 use crate::metadata::Upstream;
 use crate::types::ObjectName;
@@ -318,6 +319,7 @@ impl NodeArgs {
             state: self.state_dir.clone(),
             several_servers: true,
             metadata: self.metadata_upstream.is_some(),
+            limits: Limits::default(),
         })
     }
 
