@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
-use crate::dnsmasq::Client;
+use crate::dnsmasq::{self, Client, Layout, Limits, Spread};
 use crate::metadata::Directory;
 use crate::node::Segment;
 use crate::reason::{Problem, Reason};
@@ -70,6 +70,8 @@ pub struct NodeConfig {
     pub several_servers: bool,
     /// Whether its operator named a metadata server.
     pub metadata: bool,
+    /// When the guests of a network are shared out among several processes.
+    pub limits: Limits,
 }
 
 /// The objects of one network.
@@ -110,8 +112,11 @@ impl Inputs {
 /// What a node shall hold for one network, and what is true of its objects so far.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Desired {
-    /// `None`: nothing of this network.
+    /// `None`: nothing of this network. Of a large one first with one server for all guests, see
+    /// [`share_out`](Self::share_out).
     pub segment: Option<Segment>,
+    /// How its guests are shared out, if they may be too many for one process.
+    pub spread: Option<Spread>,
     /// Why the network is not served.
     pub problem: Option<Problem>,
     /// Whose requests for metadata are answered; `None`: nobody's.
@@ -128,6 +133,23 @@ pub struct Desired {
     pub subnets: BTreeMap<String, SubnetView>,
     /// By name.
     pub ports: BTreeMap<String, PortView>,
+}
+
+impl Desired {
+    /// Gives each guest of DHCPv4 that is one too many for one process to the one of its share, where they
+    /// are as `observed`. After that it is what the node shall hold.
+    pub fn share_out(&mut self, observed: &Segment) {
+        let Some((segment, spread)) = self.segment.as_mut().zip(self.spread.as_ref()) else { return };
+        let Some(server) = segment.server.take() else { return };
+        let shares = spread.shares(&server, &dnsmasq::shares_of(&observed.shares));
+        if shares.is_empty() {
+            segment.server = Some(server);
+            return;
+        }
+        let (server, servers) = spread.spread(server, &shares);
+        (segment.server, segment.shares) = (Some(server), servers);
+        segment.namespace.iter_mut().for_each(|namespace| namespace.directed = Some(shares.clone()));
+    }
 }
 
 /// What is to be said of a Subnet.
@@ -212,8 +234,11 @@ fn served(
     let with_dhcp = |ip: &IpAddr| service.scopes.iter().any(|s| s.has_dhcp() && s.cidr.contains(ip));
     let asked = server_addresses.iter().copied().filter(with_dhcp).collect();
     let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
+    let spread =
+        segment.as_ref().and_then(|_| Spread::new(&service, Layout::new(&node.state, uid), node.limits));
     Desired {
         segment,
+        spread,
         problem,
         directory: offer.directory,
         metadata_problem: offer.problem,

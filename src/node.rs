@@ -14,7 +14,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use crate::dnsmasq::{self, Server};
+use crate::dnsmasq::{self, Client, Server, Share, Shares};
 use crate::metadata;
 use crate::types::{MacAddr, NetworkUid};
 
@@ -33,6 +33,8 @@ pub struct Segment {
     pub device: Option<Device>,
     /// The DHCP and DNS server.
     pub server: Option<Server>,
+    /// Where the guests of DHCPv4 are too many for it: those who serve a share of them each.
+    pub shares: BTreeMap<Share, Server>,
     /// The metadata service; `None`: nothing of it is there.
     pub metadata: Option<metadata::Service>,
 }
@@ -49,6 +51,9 @@ pub struct Namespace {
     /// Who may speak to the DHCPv6 server, and ask for advertisements; `None`: everybody. Observed: also
     /// where a filter is not whole.
     pub known: Option<BTreeSet<MacAddr>>,
+    /// Which guests of DHCPv4 are heard by the process of a share; `None`: the server hears all. Observed:
+    /// also where what directs them is not whole.
+    pub directed: Option<Shares>,
 }
 
 /// A bridge on the node.
@@ -194,7 +199,29 @@ impl Sysctl {
 impl Segment {
     /// Nothing of this network is on the node.
     pub fn is_absent(&self) -> bool {
-        self.namespace.is_none() && self.device.is_none() && self.server.is_none()
+        self.namespace.is_none() && self.device.is_none() && self.server.is_none() && self.shares.is_empty()
+    }
+
+    /// The server, and those of the shares.
+    pub fn servers(&self) -> impl Iterator<Item = (Option<Share>, &Server)> {
+        let shares = self.shares.iter().map(|(share, server)| (Some(*share), server));
+        self.server.iter().map(|server| (None, server)).chain(shares)
+    }
+
+    /// The same, to be changed.
+    pub fn servers_mut(&mut self) -> impl Iterator<Item = (Option<Share>, &mut Server)> {
+        let shares = self.shares.iter_mut().map(|(share, server)| (Some(*share), server));
+        self.server.iter_mut().map(|server| (None, server)).chain(shares)
+    }
+
+    /// One of them.
+    pub fn server_of(&self, share: Option<Share>) -> Option<&Server> {
+        share.map_or(self.server.as_ref(), |share| self.shares.get(&share))
+    }
+
+    /// Which of them answers a client, if any does.
+    pub fn who_answers(&self, client: &Client) -> Option<(Option<Share>, &Server)> {
+        self.servers().find(|(_, server)| server.hosts.entries.contains_key(client))
     }
 
     /// What its device is attached to.
@@ -210,6 +237,7 @@ impl Segment {
                     namespace: Some(Namespace { usable: true, ..Namespace::default() }),
                     bridge: self.bridge.take(),
                     server: self.server.take(),
+                    shares: std::mem::take(&mut self.shares),
                     ..Self::default()
                 };
             }
@@ -219,6 +247,10 @@ impl Segment {
                 self.in_namespace(|n| n.admit(*whole, add, remove));
             }
             Action::OpenDhcpv6 => self.in_namespace(|n| n.known.take().is_some()),
+            Action::Direct { whole, add, remove } => {
+                self.in_namespace(|n| n.direct(*whole, add, remove));
+            }
+            Action::DirectNobody => self.in_namespace(|n| n.directed.take().is_some()),
             Action::RequireBridge(bridge) => self.bridge = Some(bridge.clone()),
             Action::CreateDevice { mac, mtu, attached } => {
                 self.device = Some(Device::new(*mac, *mtu, attached));
@@ -230,6 +262,11 @@ impl Segment {
             Action::ServeMetadata(service) => self.metadata = Some(service.clone()),
             Action::StopMetadata => self.metadata = None,
             Action::Server(action) => dnsmasq::record(&mut self.server, action),
+            Action::Share(share, action) => {
+                let mut server = self.shares.remove(share);
+                dnsmasq::record(&mut server, action);
+                self.shares.extend(server.map(|server| (*share, server)));
+            }
             Action::AttachDevice(_)
             | Action::SetMtu(_)
             | Action::SetUp
@@ -259,6 +296,18 @@ impl Namespace {
         let Some(known) = &mut self.known else { return false };
         known.retain(|mac| !remove.contains(mac));
         known.extend(add);
+        true
+    }
+}
+
+impl Namespace {
+    fn direct(&mut self, whole: bool, add: &Shares, remove: &Shares) -> bool {
+        if whole {
+            self.directed = Some(Shares::new());
+        }
+        let Some(directed) = &mut self.directed else { return false };
+        directed.retain(|mac, _| !remove.contains_key(mac));
+        directed.extend(add);
         true
     }
 }

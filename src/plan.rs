@@ -2,9 +2,10 @@
 //!
 //! Called by the agent's workers and by `kube-dhcp plan`. Pure: decides, never does.
 
+mod shares;
 mod why;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::IpNet;
 
@@ -33,15 +34,19 @@ pub fn plan(desired: Option<&Segment>, observed: &Segment, may_restart: bool) ->
 
 /// The server first, so that nobody gets an answer from a half-removed network.
 fn remove(observed: &Segment) -> Vec<Action> {
-    let server = dnsmasq::plan(None, observed.server.as_ref(), false, true).actions;
-    let (last, stop): (Vec<_>, Vec<_>) = server.into_iter().partition(|a| *a == dnsmasq::Action::Remove);
-    let mut actions: Vec<_> = stop.into_iter().map(Action::Server).collect();
+    let all = observed.servers().flat_map(|(share, server)| {
+        let steps = dnsmasq::plan(None, Some(server), false, true).actions;
+        steps.into_iter().map(move |step| Action::for_server(share, step))
+    });
+    let is_last = |action: &Action| matches!(action.of_server(), Some((_, dnsmasq::Action::Remove)));
+    let (last, mut actions): (Vec<_>, Vec<_>) = all.partition(is_last);
     // Its sockets would keep the namespace.
     actions.extend(observed.metadata.as_ref().map(|_| Action::StopMetadata));
     actions.extend(observed.device.as_ref().map(|_| Action::DeleteDevice));
     actions.extend(observed.namespace.as_ref().map(|_| Action::DeleteNamespace));
-    // The files go last: their directory is how a network that is half gone is found again.
-    actions.extend(last.into_iter().map(Action::Server));
+    // The files go last, those of the shares before the directory that they are in: it is how a network that
+    // is half gone is found again.
+    actions.extend(last.into_iter().rev());
     actions
 }
 
@@ -56,20 +61,17 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     let device = observed.device.as_ref().filter(|_| namespace.is_some());
     let mut devices = Vec::new();
     let replaced = bridge_and_device(desired, observed, device, &mut devices);
-    let server = dnsmasq::plan(desired.server.as_ref(), observed.server.as_ref(), replaced, may_restart);
-    let mut steps: VecDeque<_> = server.actions.into();
-    if replaced && steps.front() == Some(&dnsmasq::Action::Stop) {
-        // First: it may hold another namespace, and a macvlan there that has the MAC address.
-        actions.extend(steps.pop_front().map(Action::Server));
-    }
+    let mut servers = shares::servers(desired, observed, replaced, may_restart);
+    // First: they may hold another namespace, and a macvlan there that has the MAC address.
+    actions.append(&mut servers.ended);
     actions.extend(devices);
     // A guest that comes is admitted before the server hears of it, and one that goes is shut out before.
     actions.extend(desired.namespace.as_ref().and_then(|n| filter(n, namespace.unwrap_or(&nothing))));
-    actions.extend(steps.into_iter().map(Action::Server));
+    actions.append(&mut servers.steps);
     // Last: no guest waits for DHCP because of it.
     let is_new = replaced || device.is_none_or(|device| !device.up);
     actions.extend(metadata(desired, observed, is_new));
-    Plan { actions, postponed: server.postponed }
+    Plan { actions, postponed: servers.postponed }
 }
 
 fn inside(desired: &Segment, observed: &Namespace, actions: &mut Vec<Action>) {

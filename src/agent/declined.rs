@@ -19,7 +19,7 @@ use super::next::until;
 use crate::api::{DeclinedAddress, MOST_LISTED};
 use crate::backoff::Backoff;
 use crate::desired::Desired;
-use crate::dnsmasq::Server;
+use crate::dnsmasq::{Rights, Server};
 use crate::host::{Error, Host};
 use crate::types::{Identity, MacAddr, NetworkUid};
 
@@ -96,34 +96,54 @@ impl Declined {
     }
 
     /// Forgets those that are their guests' again, or nobody's.
-    pub(super) fn settle(&mut self, server: Option<&Server>) {
+    pub(super) fn settle<'a>(&mut self, servers: impl IntoIterator<Item = &'a Server>) {
         if self.all.is_empty() {
             return;
         }
-        let Some(server) = server else { return *self = Self::default() };
-        let (rights, now) = (server.rights(), Instant::now());
-        let leased = |ip: &IpAddr| server.leases.get(ip).is_some_and(|lease| rights.has(*ip, lease));
+        let servers: Vec<_> = servers.into_iter().map(|server| (server.rights(), server)).collect();
+        if servers.is_empty() {
+            return *self = Self::default();
+        }
+        let now = Instant::now();
         self.all.retain(|ip, address| {
-            let over = now >= address.until || !address.kept_back && leased(ip);
-            !over && rights.owner(*ip) == Some(&address.owner)
+            let owns = |rights: &Rights<'_>| rights.owner(*ip) == Some(&address.owner);
+            let Some((rights, server)) = servers.iter().find(|(rights, _)| owns(rights)) else {
+                return false;
+            };
+            let leased = || server.leases.get(ip).is_some_and(|lease| rights.has(*ip, lease));
+            now < address.until && (address.kept_back || !leased())
         });
         self.plan(now);
     }
 
-    /// dnsmasq was started: it keeps nothing back.
-    pub(super) fn begin_anew(&mut self) {
-        if std::mem::take(&mut self.reopens) {
+    /// dnsmasq was started, for the guests of this server: it keeps nothing back of theirs.
+    pub(super) fn begin_anew(&mut self, server: &Server) {
+        if self.all.is_empty() {
+            return;
+        }
+        let own = self.kept_back_by(server);
+        if !own.is_empty() && std::mem::take(&mut self.reopens) {
             info!("dnsmasq was started anew for addresses that were declined and that nobody has");
             self.not_before = Some(Instant::now() + REOPEN.after(self.reopened));
             self.reopened = self.reopened.saturating_add(1);
         }
-        self.all.values_mut().for_each(|address| address.kept_back = false);
-        (self.ask_at, self.question, self.reopen_at) = (None, None, None);
+        self.all.iter_mut().for_each(|(ip, address)| address.kept_back &= !own.contains(ip));
+        if self.all.values().all(|address| !address.kept_back) {
+            (self.ask_at, self.question, self.reopen_at) = (None, None, None);
+        }
     }
 
-    /// Whether dnsmasq is to be started for them.
-    pub(super) fn reopens(&self) -> bool {
-        self.reopens
+    /// Whether the dnsmasq that is this server is to be started for them.
+    pub(super) fn reopens(&self, server: &Server) -> bool {
+        self.reopens && !self.kept_back_by(server).is_empty()
+    }
+
+    fn kept_back_by(&self, server: &Server) -> BTreeSet<IpAddr> {
+        let rights = server.rights();
+        let own = |(ip, address): &(&IpAddr, &Address)| {
+            address.kept_back && rights.owner(**ip) == Some(&address.owner)
+        };
+        self.all.iter().filter(own).map(|(ip, _)| *ip).collect()
     }
 
     /// Those of Ports.
@@ -272,7 +292,7 @@ mod tests {
         assert_eq!(declined.ask_at, Some(now + ASK.first * 2));
         assert!(declined.learn(&[IP].into(), &Holders::new(), now));
         assert_eq!((said(&declined), declined.reopen_at), (vec![None], Some(now)));
-        declined.begin_anew();
+        declined.begin_anew(&server);
         declined.settle(Some(&server));
         assert_eq!((said(&declined), declined.ask_at), (vec![None], None), "until its guest has it");
         server.leases.insert(IP, Lease::V4 { mac: owner(), client_id: None });
@@ -293,12 +313,13 @@ mod tests {
         let mut waits = Vec::new();
         for _ in 0..11 {
             declined.hear(&[(IP, None)].into(), &mut server);
-            assert!(!declined.reopens() && declined.reopen_at.is_none(), "not before somebody was asked");
+            assert!(!declined.reopens && declined.reopen_at.is_none(), "not before somebody was asked");
             let now = Instant::now();
             declined.learn(&[IP].into(), &Holders::new(), now);
             waits.push(declined.reopen_at.unwrap().duration_since(now).as_secs_f64().round());
             declined.reopens = true;
-            declined.begin_anew();
+            assert!(declined.reopens(&server) && !declined.reopens(&Server::default()));
+            declined.begin_anew(&server);
         }
         assert_eq!(waits, [0., 2., 4., 8., 16., 32., 64., 128., 256., 512., 600.]);
     }

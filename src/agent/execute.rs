@@ -1,12 +1,13 @@
 //! Doing a plan: one action after the other, the firewall's waits beside the rest.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use crate::dnsmasq::{self, Lease};
+use crate::dnsmasq::{self, Lease, Share};
 use crate::host::{Applied, Error, Host, Refused};
 use crate::metrics::Metrics;
 use crate::node::{Action, Segment};
@@ -20,30 +21,38 @@ const PATIENCE: Duration = Duration::from_secs(60);
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     /// Lines that dnsmasq did not take.
-    pub(super) refused: Vec<Refused>,
+    pub(super) refused: Vec<(Option<Share>, Refused)>,
     /// Why it was not done to its end.
     pub(super) failure: Option<Failure>,
-    /// Whether a server was started.
-    pub(super) started: bool,
-    /// Leases that it did not give up.
-    pub(super) kept: Vec<(IpAddr, Lease)>,
+    /// Which servers were started.
+    pub(super) started: BTreeSet<Option<Share>>,
+    /// Which servers that ran did not take a line that they should have taken.
+    pub(super) distrusted: BTreeSet<Option<Share>>,
+    /// Leases that they did not give up.
+    pub(super) kept: Vec<(Option<Share>, IpAddr, Lease)>,
     /// The hosts that a running server has taken.
     pub(super) taken: Vec<Identity>,
 }
 
 impl Outcome {
     fn note(&mut self, action: &Action, applied: Applied) {
+        let Some((share, action)) = action.of_server() else { return };
         match action {
-            Action::Server(dnsmasq::Action::Start(_)) => self.started = true,
-            Action::Server(dnsmasq::Action::AddHosts(changes)) => {
-                self.taken.extend(changes.iter().map(|change| change.identity().clone()));
+            dnsmasq::Action::Start(_) => {
+                self.started.insert(share);
             }
-            Action::Server(dnsmasq::Action::Release(ip, lease)) if applied.kept => {
-                self.kept.push((*ip, lease.clone()));
+            _ if !applied.refused.is_empty() => {
+                self.distrusted.insert(share);
+            }
+            dnsmasq::Action::Release(ip, lease) if applied.kept => {
+                self.kept.push((share, *ip, lease.clone()));
             }
             _ => {}
         }
-        self.refused.extend(applied.refused);
+        if let dnsmasq::Action::AddHosts(changes) = action {
+            self.taken.extend(changes.iter().map(|change| change.identity().clone()));
+        }
+        self.refused.extend(applied.refused.into_iter().map(|refused| (share, refused)));
     }
 }
 
@@ -130,15 +139,16 @@ impl<H: Host> Executor<'_, H> {
 
     fn count(&self, action: &Action, started: Instant) {
         self.metrics.acted(action.kind());
-        match action {
-            Action::Server(dnsmasq::Action::Start(_)) => {
+        match action.of_server() {
+            Some((_, dnsmasq::Action::Start(_))) => {
                 self.metrics.starts.inc();
             }
-            Action::Server(
+            Some((
+                _,
                 dnsmasq::Action::AddHosts(_)
                 | dnsmasq::Action::AddOptions(_)
                 | dnsmasq::Action::WriteNames(_),
-            ) => self.metrics.reloads.observe(started.elapsed().as_secs_f64()),
+            )) => self.metrics.reloads.observe(started.elapsed().as_secs_f64()),
             _ => {}
         }
     }
@@ -147,17 +157,15 @@ impl<H: Host> Executor<'_, H> {
 /// Whether it takes the kernel and dnsmasq no time that others would notice.
 pub(super) fn is_quick(action: &Action) -> bool {
     use dnsmasq::Action as Server;
+    if let Some((_, action)) = action.of_server() {
+        return !matches!(action, Server::Prepare(_) | Server::Start(_));
+    }
     matches!(
         action,
-        Action::Server(
-            Server::AddHosts(_)
-                | Server::AddOptions(_)
-                | Server::WriteNames(_)
-                | Server::Release(..)
-                | Server::Stop
-                | Server::Remove
-        ) | Action::AdmitToDhcpv6 { .. }
+        Action::AdmitToDhcpv6 { .. }
             | Action::OpenDhcpv6
+            | Action::Direct { .. }
+            | Action::DirectNobody
             | Action::ChangeNeighbours { .. }
             | Action::ServeMetadata(_)
             | Action::StopMetadata
@@ -169,12 +177,12 @@ pub(super) fn is_quick(action: &Action) -> bool {
 /// Whether an address is taken from a host of a running server. The host may have a lease for it since
 /// anybody last looked: guests get leases without our being told.
 pub(super) fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
-    let hosts = segment.server.as_ref().map(|server| &server.hosts.entries);
     let had = |change: &dnsmasq::HostChange| match change {
         dnsmasq::HostChange::Gone(_) => true,
-        dnsmasq::HostChange::Set(client, _) => hosts.is_some_and(|hosts| hosts.contains_key(client)),
+        dnsmasq::HostChange::Set(client, _) => segment.who_answers(client).is_some(),
     };
-    actions.iter().any(|action| {
-        matches!(action, Action::Server(dnsmasq::Action::AddHosts(changes)) if changes.iter().any(had))
-    })
+    let added = actions.iter().filter_map(Action::of_server);
+    added
+        .into_iter()
+        .any(|(_, action)| matches!(action, dnsmasq::Action::AddHosts(changes) if changes.iter().any(had)))
 }

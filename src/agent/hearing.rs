@@ -1,4 +1,4 @@
-//! What a network's server writes down while nobody tells it anything: leases, and what it says of guests.
+//! What a network's servers write down while nobody tells it anything: leases, and what it says of guests.
 //!
 //! Used by the network's worker, which is woken when there is news. Leases change with every guest that
 //! comes: they are read when the kernel says so, and not often. Its log is read sooner: there a guest waits.
@@ -19,8 +19,8 @@ use super::next::until;
 use super::reborn::Reborn;
 use super::repeat::Repeat;
 use super::signal::Signal;
-use crate::dnsmasq::{self, Lease};
-use crate::host::{Error, Host, Said, Solicitor};
+use crate::dnsmasq::{self, Lease, Share};
+use crate::host::{Ends, Error, Host, Leases, Said, Solicitor};
 use crate::node::{Action, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
@@ -34,7 +34,6 @@ const LISTEN_EVERY: Duration = Duration::from_secs(1);
 /// Guests that are listened for at a time.
 const LISTENED_FOR: usize = 64;
 
-type Leases = BTreeMap<IpAddr, Lease>;
 type Listening = AbortOnDropHandle<Result<Vec<Solicitor>, Error>>;
 
 /// See the module.
@@ -47,8 +46,8 @@ pub(super) struct Hearing {
     leases: Option<Leases>,
     log_due: Option<Instant>,
     log_not_before: Instant,
-    /// Up to where the log is read; `None`: what is in it is of another time.
-    log: Option<u64>,
+    /// Up to where the logs are read; `None`: what is in them is of another time.
+    log: Option<Ends>,
     /// Identifiers of guests that got no address, to be listened for.
     nameless: BTreeSet<String>,
     /// Addresses that their guests declined, and by which device.
@@ -88,12 +87,22 @@ impl Hearing {
     /// Brings a segment's leases up to date, if there are others. They are older than what is looked at
     /// after this.
     pub(super) fn tell(&mut self, segment: Option<&mut Segment>) {
-        let server = segment.and_then(|segment| segment.server.as_mut());
-        if let (Some(mut leases), Some(server)) = (self.leases.take(), server) {
+        let Some(segment) = segment.filter(|segment| segment.server.is_some()) else { return };
+        let Some(mut all) = self.leases.take() else { return };
+        for (share, server) in segment.servers_mut() {
+            let mut leases = all.remove(&share).unwrap_or_default();
             // It was told so before.
-            self.withheld.retain(|ip, lease| leases.get(ip) == Some(lease));
-            leases.retain(|ip, _| !self.withheld.contains_key(ip));
+            let withheld = self.withheld.entry(share).or_default();
+            withheld.retain(|ip, lease| leases.get(ip) == Some(lease));
+            leases.retain(|ip, _| !withheld.contains_key(ip));
             server.leases = leases;
+        }
+    }
+
+    /// These the server did not give up.
+    pub(super) fn withhold(&mut self, kept: &[(Option<Share>, IpAddr, Lease)]) {
+        for (share, ip, lease) in kept {
+            self.withheld.entry(*share).or_default().insert(*ip, lease.clone());
         }
     }
 
@@ -152,11 +161,11 @@ impl Hearing {
     /// Learns who waits, and whether something was declined. Many identifiers have a MAC address in them:
     /// any that their guest likes, so all are listened for.
     async fn read_log<H: Host>(&mut self, context: &Arc<Context<H>>, uid: NetworkUid) -> bool {
-        let said = context.host.said(uid, self.log).await;
+        let said = context.host.said(uid, self.log.as_ref()).await;
         self.log_due = None;
         self.log_not_before = Instant::now() + LOG_EVERY;
-        let Ok(Said { without_address, declined, messages, end }) = said else { return false };
-        self.log = Some(end);
+        let Ok(Said { without_address, declined, messages, ends }) = said else { return false };
+        self.log = Some(ends);
         self.repeat.tell(messages, Instant::now());
         let room = LISTENED_FOR.saturating_sub(self.nameless.len());
         self.nameless.extend(without_address.into_iter().take(room));
@@ -216,7 +225,8 @@ mod tests {
     async fn the_same_leases_are_no_news() {
         let mut hearing = Hearing::new();
         let leases = |n: u8| {
-            Leases::from([([10, 0, 0, n].into(), Lease::V4 { mac: MacAddr::local([n; 5]), client_id: None })])
+            let lease = Lease::V4 { mac: MacAddr::local([n; 5]), client_id: None };
+            Leases::from([(None, [([10, 0, 0, n].into(), lease)].into())])
         };
         assert!(hearing.learn(leases(1)));
         assert_eq!((hearing.leases.take(), hearing.leases.take()), (Some(leases(1)), None));

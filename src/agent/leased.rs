@@ -1,4 +1,4 @@
-//! The leases of a network's server: how many, which are held by somebody else than their Port, and which
+//! The leases of a network's servers: how many, which are held by somebody else than their Port, and which
 //! their guests did not want.
 //!
 //! Called by its worker after each pass. Pure.
@@ -11,6 +11,7 @@ use crate::api::{DeclinedAddress, ForeignLease, MOST_LISTED, ServedLeases};
 use crate::conditions::count;
 use crate::desired::{Desired, PortView};
 use crate::dnsmasq::{Lease, Server};
+use crate::host;
 use crate::node::Segment;
 
 /// In hex with colons: 130 octets are the most (RFC 8415 §11.1).
@@ -31,16 +32,24 @@ impl Leased {
     /// before they are read anew.
     pub(super) fn of(
         segment: Option<&Segment>,
-        withheld: &Leases,
+        withheld: &host::Leases,
         declined: &Declined,
         desired: &Desired,
     ) -> Self {
-        let server = segment.and_then(|segment| segment.server.as_ref());
-        let Some(server) = server else { return Self::default() };
-        let all = || server.leases.iter().chain(withheld);
-        let v4 = all().filter(|(ip, _)| ip.is_ipv4()).count();
-        let counts = ServedLeases { ipv4: count(v4), ipv6: count(all().count() - v4) };
-        Self { counts, foreign: foreign(server, all(), desired), declined: declined.list(desired) }
+        let Some(segment) = segment.filter(|segment| segment.server.is_some()) else {
+            return Self::default();
+        };
+        let nothing = Leases::new();
+        let (mut v4, mut v6, mut others) = (0, 0, Vec::new());
+        for (share, server) in segment.servers() {
+            let all = || server.leases.iter().chain(withheld.get(&share).unwrap_or(&nothing));
+            let four = all().filter(|(ip, _)| ip.is_ipv4()).count();
+            (v4, v6) = (v4 + four, v6 + all().count() - four);
+            others.extend(foreign(server, all(), desired));
+        }
+        others.truncate(MOST_LISTED);
+        let counts = ServedLeases { ipv4: count(v4), ipv6: count(v6) };
+        Self { counts, foreign: others, declined: declined.list(desired) }
     }
 }
 
@@ -106,7 +115,7 @@ mod tests {
         let view =
             PortView { addresses: vec![(ip(1), "s".into()), (six, "t".into())], ..PortView::default() };
         let desired = Desired { ports: BTreeMap::from([("vm1".to_owned(), view)]), ..Desired::default() };
-        let leased = Leased::of(Some(&segment), &Leases::new(), &Declined::default(), &desired);
+        let leased = Leased::of(Some(&segment), &host::Leases::new(), &Declined::default(), &desired);
         assert_eq!(leased.counts, ServedLeases { ipv4: 2, ipv6: 1 });
         let foreign = ForeignLease {
             ip: "2001:db8::5".into(),
@@ -116,6 +125,7 @@ mod tests {
         };
         assert_eq!(leased.foreign, [foreign], "nobody's address is nobody's to complain of");
         let withheld = Leases::from([(ip(1), Lease::V4 { mac: mac(7), client_id: None })]);
+        let withheld = host::Leases::from([(None, withheld)]);
         let segment = Segment { server: Some(Server { leases: Leases::new(), ..server }), ..segment };
         let leased = Leased::of(Some(&segment), &withheld, &Declined::default(), &desired);
         assert_eq!((leased.counts.ipv4, leased.foreign.len()), (1, 1));

@@ -69,8 +69,13 @@ impl Predecessor {
         let families: Vec<_> = Family::ALL.into_iter().filter(|family| device.speaks(*family)).collect();
         device.gateways.retain(|family, _| families.contains(family));
         // Nobody could ask a server without an address.
-        let server = if families.is_empty() { &observed.server } else { &desired.server };
-        Some(Segment { device: Some(device), server: server.clone(), ..desired.clone() })
+        let mut held = Segment { device: Some(device), ..desired.clone() };
+        if families.is_empty() {
+            (held.server, held.shares) = (observed.server.clone(), observed.shares.clone());
+            let directed = observed.namespace.as_ref().and_then(|namespace| namespace.directed.clone());
+            held.namespace.iter_mut().for_each(|namespace| namespace.directed.clone_from(&directed));
+        }
+        Some(held)
     }
 
     fn is_doubtful(&self, ip: IpAddr) -> bool {

@@ -6,13 +6,16 @@ use std::net::IpAddr;
 use super::leased::Leased;
 use crate::conditions::{Progress, declined, held_by_other};
 use crate::desired::Desired;
-use crate::dnsmasq::{self, Client, OptionKey, Server};
+use crate::dnsmasq::{self, Client, OptionKey, Server, Share};
 use crate::foreign::Kind;
 use crate::host::Asked;
 use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
 use crate::service::Code;
 use crate::types::Identity;
+
+/// Whose line which server did not take, and why.
+pub(super) type Refusals = BTreeMap<Identity, (Option<Share>, String)>;
 
 /// What is there, and what went wrong on the way to what shall be there.
 pub(super) struct Reached<'a> {
@@ -21,7 +24,7 @@ pub(super) struct Reached<'a> {
     pub(super) failure: Option<&'a Problem>,
     /// Why the node does not offer the metadata service.
     pub(super) metadata: Option<&'a Problem>,
-    pub(super) refused: &'a BTreeMap<Identity, String>,
+    pub(super) refused: &'a Refusals,
     pub(super) leased: &'a Leased,
     /// That the server does not answer although it should.
     pub(super) unanswered: Option<&'a Problem>,
@@ -42,8 +45,10 @@ impl Reached<'_> {
         let device = segment.device.as_ref().zip(wanted.device.as_ref()).is_some_and(|(is, shall)| {
             is.up && is.attached == shall.attached && shall.addresses.is_subset(&is.addresses)
         });
-        let process = segment.server.as_ref().and_then(|server| server.process.as_ref());
-        namespace && device && process.is_some_and(|process| process.current)
+        // Who is started for guests that come is not waited for by those that are there.
+        let runs = |server: &Server| server.process.as_ref().is_some_and(|process| process.current);
+        let servers = segment.server.as_ref().is_some_and(runs) && segment.shares.values().all(runs);
+        namespace && device && servers
     }
 }
 
@@ -78,14 +83,30 @@ impl Reached<'_> {
 
     /// Whether the server was told everything: its command line and all options.
     fn is_current(&self) -> bool {
-        let wanted = self.desired.segment.as_ref().and_then(|segment| segment.server.as_ref());
-        let is = self.segment.and_then(|segment| segment.server.as_ref());
-        is.zip(wanted).is_some_and(|(is, shall)| {
-            let mut options = shall.options.values.iter();
-            is.process == shall.process
-                && options.all(|(key, value)| is.options.values.get(key) == Some(value))
-        })
+        let Some((is, wanted)) = self.segment.zip(self.desired.segment.as_ref()) else { return false };
+        let mut servers = wanted.servers();
+        let directed = |segment: &Segment| segment.namespace.as_ref().and_then(|n| n.directed.clone());
+        servers.all(|(share, shall)| is.server_of(share).is_some_and(|is| same_server(is, shall)))
+            && directed(is) == directed(wanted)
     }
+}
+
+fn same_server(is: &Server, shall: &Server) -> bool {
+    let mut options = shall.options.values.iter();
+    is.process == shall.process && options.all(|(key, value)| is.options.values.get(key) == Some(value))
+}
+
+/// Whether a client is known as it shall be, and by nobody else.
+fn same_client(is: &Segment, shall: &Segment, client: &Client) -> bool {
+    let directed = |segment: &Segment| {
+        let all = segment.namespace.as_ref()?.directed.as_ref()?;
+        all.get(&client.0.mac()?).copied()
+    };
+    let mut servers = is.servers();
+    let nothing = Server::default();
+    directed(is) == directed(shall)
+        && servers.all(|(share, is)| same_host(is, shall.server_of(share).unwrap_or(&nothing), client))
+        && shall.who_answers(client).is_none_or(|(share, _)| is.server_of(share).is_some())
 }
 
 /// Whether a client is known as it shall be.
@@ -129,11 +150,12 @@ impl Progress for Reached<'_> {
         let Some(wanted) = &self.desired.segment else { return Ok(()) };
         self.serving()?;
         let servers = self.segment.and_then(|segment| segment.server.as_ref()).zip(wanted.server.as_ref());
-        let Some((is, shall)) = servers else { return Err(self.why_not()) };
-        if let Some(refusal) = view.clients.iter().find_map(|(identity, _)| self.refused.get(identity)) {
+        let Some(((is, shall), segment)) = servers.zip(self.segment) else { return Err(self.why_not()) };
+        let mut refusals = view.clients.iter().filter_map(|(identity, _)| self.refused.get(identity));
+        if let Some((_, refusal)) = refusals.next() {
             return Err(Problem::new(Reason::RefusedByServer, format!("dnsmasq: {refusal}")));
         }
-        let host = view.clients.iter().all(|client| same_host(is, shall, client));
+        let host = view.clients.iter().all(|client| same_client(segment, wanted, client));
         let ranges =
             view.clients.is_empty() || view.addresses.iter().all(|(ip, _)| same_range(is, shall, *ip));
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));

@@ -11,6 +11,7 @@ use super::hearing::Hearing;
 use super::newcomers::Newcomers;
 use super::selfcheck::Selfcheck;
 use super::signal::Signal;
+use crate::dnsmasq::{Server, Share};
 use crate::host::Host;
 use crate::node::Segment;
 use crate::types::NetworkUid;
@@ -51,17 +52,23 @@ impl Senses {
         }
     }
 
-    /// dnsmasq was started.
-    pub(super) fn begin_anew(&mut self) {
-        self.selfcheck.begin_anew();
-        self.declined.begin_anew();
+    /// dnsmasq was started, for the guests of this server.
+    pub(super) fn begin_anew(&mut self, share: Option<Share>, server: &Server) {
+        if share.is_none() {
+            self.selfcheck.begin_anew();
+        }
+        self.declined.begin_anew(server);
     }
 
     /// A process that only a fresh one can replace is not what shall be.
     pub(super) fn judge(&mut self, segment: &mut Segment) {
-        let Some(server) = &mut segment.server else { return };
-        self.declined.hear(&std::mem::take(&mut self.hearing.declined), server);
-        let anew = self.selfcheck.is_hopeless() || self.declined.reopens();
-        server.process.iter_mut().for_each(|process| process.current &= !anew);
+        let declined = std::mem::take(&mut self.hearing.declined);
+        for (share, server) in segment.servers_mut() {
+            self.declined.hear(&declined, server);
+            // The one that is asked whether it answers is that of no share.
+            let deaf = share.is_none() && self.selfcheck.is_hopeless();
+            let anew = deaf || self.declined.reopens(server);
+            server.process.iter_mut().for_each(|process| process.current &= !anew);
+        }
     }
 }

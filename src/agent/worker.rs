@@ -3,7 +3,7 @@
 //! Each network has one worker, so that nothing of it happens twice at a time and a network that is
 //! stuck delays no other.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::context::Context;
-use super::crashes::Crashes;
+use super::crashes::AllCrashes;
 use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
 use super::foreigners::ours;
 use super::kept::Kept;
@@ -21,13 +21,14 @@ use super::leased::Leased;
 use super::metadata::Metadata;
 use super::next::{Failures, Next, RETRY};
 use super::predecessor::Predecessor;
-use super::progress::Reached;
+use super::progress::{Reached, Refusals};
 use super::senses::Senses;
 use super::signal::Signal;
 use super::sums::{self, Sums};
 use super::voice::{Voice, host_failed};
 use super::words::Words;
 use crate::desired::{Desired, Inputs};
+use crate::dnsmasq::Share;
 use crate::durable::{self, Survives};
 use crate::host::{self, Host};
 use crate::node::{Action, Segment};
@@ -35,7 +36,7 @@ use crate::plan::plan;
 use crate::reason::{Problem, Reason};
 use crate::report::{self, NetworkReport};
 use crate::store::PortsRevision;
-use crate::types::{Identity, NetworkUid, ObjectName};
+use crate::types::{NetworkUid, ObjectName};
 
 /// A port's restart waits at least this long after the one before, so that changes gather.
 const GATHER: Duration = Duration::from_millis(50);
@@ -59,12 +60,12 @@ pub(super) struct Worker<H> {
     senses: Senses,
     leased: Leased,
     segment: Option<Segment>,
-    refused: BTreeMap<Identity, String>,
-    /// A running server refused something that it should have taken.
-    distrusted: bool,
+    refused: Refusals,
+    /// Running servers that refused something that they should have taken.
+    distrusted: BTreeSet<Option<Share>>,
     failures: Failures,
     metadata: Metadata,
-    crashes: Crashes,
+    crashes: AllCrashes,
     may_restart_at: Instant,
     may_report_at: Instant,
     said: Option<NetworkReport>,
@@ -93,11 +94,11 @@ impl<H: Host> Worker<H> {
             senses: Senses::new(),
             leased: Leased::default(),
             segment: None,
-            refused: BTreeMap::new(),
-            distrusted: false,
+            refused: Refusals::new(),
+            distrusted: BTreeSet::new(),
             failures: Failures::default(),
             metadata: Metadata::default(),
-            crashes: Crashes::default(),
+            crashes: AllCrashes::default(),
             may_restart_at: now,
             may_report_at: now,
             said: None,
@@ -142,11 +143,12 @@ impl<H: Host> Worker<H> {
         // Before the node is changed: a guest that is let through is known.
         self.context.know_guests(self.uid, desired.directory.as_ref());
         let (mut failure, mut next) = match kept {
-            Ok(()) => self.mend(&desired).await,
+            Ok(()) => self.mend(&mut desired).await,
             Err(problem) => self.not_kept(problem),
         };
         self.predecessor.ask_through(self.segment.as_ref());
-        self.senses.declined.settle(self.segment.as_ref().and_then(|segment| segment.server.as_ref()));
+        let servers = self.segment.iter().flat_map(Segment::servers);
+        self.senses.declined.settle(servers.map(|(_, server)| server));
         self.leased =
             Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
         self.senses.selfcheck.ask(self.reached(&desired, None).asked());
@@ -189,7 +191,7 @@ impl<H: Host> Worker<H> {
     }
 
     /// Brings the node to what shall be, as far as it goes now.
-    async fn mend(&mut self, desired: &Desired) -> (Option<Problem>, Next) {
+    async fn mend(&mut self, desired: &mut Desired) -> (Option<Problem>, Next) {
         if let Err(error) = self.look(desired).await {
             self.context.metrics.failed("observe");
             let error = &error as &(dyn std::error::Error + 'static);
@@ -197,19 +199,15 @@ impl<H: Host> Worker<H> {
             return (Some(host_failed(None, error)), Next::At(self.failures.retry_at()));
         }
         let mut segment = self.segment.take().unwrap_or_default();
-        segment.server.iter_mut().for_each(|server| server.hosts.foreign |= self.distrusted);
+        desired.share_out(&segment);
+        for (share, server) in segment.servers_mut() {
+            server.hosts.foreign |= self.distrusted.contains(&share);
+        }
         self.senses.judge(&mut segment);
         let may_restart = Instant::now() >= self.may_restart_at;
         let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
-        let plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
-        if let Some(wait) = self.crashes.wait(&plan.actions) {
-            self.segment = Some(segment);
-            let problem = Problem::new(
-                Reason::HostFailed,
-                "dnsmasq ends again and again soon after its start; see its log",
-            );
-            return (Some(problem), Next::At(wait));
-        }
+        let mut plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
+        let wait = self.crashes.hold_back(&mut plan.actions);
         let takes_back = takes_back(&segment, &plan.actions);
         let actions = self.senses.hearing.in_the_way(&segment).chain(plan.actions).collect();
         let mut outcome = self.act(&mut segment, actions).await;
@@ -217,9 +215,14 @@ impl<H: Host> Worker<H> {
             self.signal.observe_again();
         }
         // What a running process did not take, a fresh one may; what that did not take, none will.
-        self.distrusted |= !outcome.refused.is_empty() && !outcome.started;
+        self.distrusted.extend(outcome.distrusted.difference(&outcome.started));
         self.segment = Some(segment);
-        let (failure, next) = self.judge(outcome, plan.postponed || self.distrusted);
+        let (mut failure, mut next) = self.judge(outcome, plan.postponed || !self.distrusted.is_empty());
+        if let Some(wait) = wait {
+            let ends = "dnsmasq ends again and again soon after its start; see its log";
+            failure = failure.or_else(|| Some(Problem::new(Reason::HostFailed, ends)));
+            next = next.no_later(Next::At(wait));
+        }
         let judged = (failure.or_else(|| held_back.map(|_| self.predecessor.problem())), next);
         if takes_back && matches!(judged, (None, Next::Never)) {
             self.signal.observe_again();
@@ -234,16 +237,16 @@ impl<H: Host> Worker<H> {
         if !self.signal.take_observe() && self.segment.is_some() {
             return Ok(());
         }
-        let known = self.segment.as_ref().and_then(|segment| segment.server.as_ref());
-        let ran = known.is_some_and(|server| server.process.is_some());
+        let running = |segment: &Segment| segment.servers().filter(|(_, s)| s.process.is_some()).count();
+        let ran = self.segment.as_ref().map_or(0, running);
         let wanted = desired.segment.as_ref().and_then(Segment::attached);
         let pass = self.context.looks.enter(self.namespace()).await;
         let observed = self.context.host.observe(self.uid, wanted).await;
         drop(pass);
         let observed = observed.inspect_err(|_| self.signal.observe_again())?;
-        let runs = observed.server.as_ref().is_some_and(|server| server.process.is_some());
-        if ran && !runs {
-            self.context.metrics.exits.inc();
+        let ended = ran.saturating_sub(running(&observed));
+        if ended > 0 {
+            self.context.metrics.exits.inc_by(ended as u64);
             warn!("dnsmasq has ended");
         }
         self.segment = Some(observed);
@@ -279,24 +282,26 @@ impl<H: Host> Worker<H> {
             tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
         }
         outcome.taken.iter().for_each(|identity| drop(self.refused.remove(identity)));
-        self.senses.hearing.withheld.extend(outcome.kept.iter().cloned());
-        if outcome.started {
-            let now = Instant::now();
-            self.refused.clear();
-            self.distrusted = false;
-            self.crashes.started(now);
-            self.senses.begin_anew();
-            self.may_restart_at = now + (began.elapsed() * SERVE_AT_LEAST).clamp(GATHER, SERVE_AT_MOST);
+        self.senses.hearing.withhold(&outcome.kept);
+        outcome.started.iter().for_each(|share| self.began_anew(*share, segment));
+        if !outcome.started.is_empty() {
+            let deaf = began.elapsed() * SERVE_AT_LEAST;
+            self.may_restart_at = Instant::now() + deaf.clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
     }
 
+    /// dnsmasq was started: what its last process refused and kept back is forgotten.
+    fn began_anew(&mut self, share: Option<Share>, segment: &Segment) {
+        self.distrusted.remove(&share);
+        self.refused.retain(|_, (by, _)| *by != share);
+        self.crashes.started(share, Instant::now());
+        segment.server_of(share).into_iter().for_each(|server| self.senses.begin_anew(share, server));
+    }
+
     fn judge(&mut self, outcome: Outcome, postponed: bool) -> (Option<Problem>, Next) {
-        for refused in outcome.refused {
-            if let Some(identity) = refused.identity {
-                self.refused.insert(identity, refused.message);
-            }
-        }
+        let refused = outcome.refused.into_iter();
+        self.refused.extend(refused.filter_map(|(by, line)| Some((line.identity?, (by, line.message)))));
         if let Some(Failure { action, error }) = outcome.failure {
             // How far it came is not known.
             self.signal.observe_again();

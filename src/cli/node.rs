@@ -8,6 +8,7 @@ use clap::Args;
 
 use super::{PhysicalNetworkArg, STATE_DIR};
 use crate::desired::NodeConfig;
+use crate::dnsmasq::Limits;
 use crate::host::{Attaching, OVS_SOCKET};
 use crate::metadata::Upstream;
 use crate::types::TxtRecord;
@@ -80,6 +81,7 @@ impl NodeArgs {
             state: self.state_dir.clone(),
             several_servers: true,
             metadata: self.metadata_upstream.is_some(),
+            limits: Limits::default(),
         })
     }
 

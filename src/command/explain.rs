@@ -17,6 +17,7 @@ use crate::api::{DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, Subnet};
 use crate::cli::{ExplainArgs, Explained, Look, PortArgs};
 use crate::cluster::client::client;
 use crate::cluster::write::{Error, describe, limited};
+use crate::dnsmasq::Layout;
 use crate::explain::{Explanation, Found, Scene, Step, Verdict, explain_local};
 use crate::report::NetworkReport;
 use crate::types::ObjectName;
@@ -36,7 +37,7 @@ fn of_node(state: &Path, args: &PortArgs) -> Result<Explanation> {
     let node = super::status::node(state)?;
     let networks = super::status::reports(state)?;
     let name = ObjectName::new(args.namespace.as_deref().unwrap_or("default"), &args.name);
-    let runs = |network: &NetworkReport| running(state, network.uid).map(|running| running.pid);
+    let runs = |network: &NetworkReport| running(&Layout::new(state, network.uid)).map(|running| running.pid);
     Ok(explain_local(&name, &node, &networks, runs))
 }
 

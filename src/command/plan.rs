@@ -60,7 +60,7 @@ pub async fn plan(args: PlanArgs) -> Result<()> {
         seen.extend(planned.network(&host, &node, &store, name).await?);
     }
     for uid in host.networks().await?.difference(&seen) {
-        planned.mend(&host, *uid, &uid.to_string(), &Desired::default()).await?;
+        planned.mend(&host, *uid, &uid.to_string(), Desired::default()).await?;
     }
     print(&planned, args.output)
 }
@@ -86,7 +86,7 @@ impl Planned {
             segment.welcome(&report.newcomers);
         }
         self.troubles(name, &desired);
-        self.mend(host, uid, &name.to_string(), &desired).await?;
+        self.mend(host, uid, &name.to_string(), desired).await?;
         Ok(Some(uid))
     }
 
@@ -95,11 +95,12 @@ impl Planned {
         host: &LinuxHost,
         uid: NetworkUid,
         label: &str,
-        desired: &Desired,
+        mut desired: Desired,
     ) -> Result<()> {
         let wanted = desired.segment.as_ref().and_then(Segment::attached);
         let observed = host.observe(uid, wanted).await;
         let observed = observed.with_context(|| format!("network {label}"))?;
+        desired.share_out(&observed);
         let actions = plan_of(desired.segment.as_ref(), &observed, true).actions;
         self.actions.extend(actions.iter().map(|action| Step {
             network: label.to_owned(),

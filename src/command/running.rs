@@ -2,11 +2,9 @@
 //!
 //! Used by `status` and `leases`.
 
-use std::path::Path;
 use std::time::SystemTime;
 
 use crate::dnsmasq::Layout;
-use crate::types::NetworkUid;
 
 /// A running dnsmasq.
 #[derive(Debug)]
@@ -17,9 +15,9 @@ pub(super) struct Running {
     pub(super) since: SystemTime,
 }
 
-/// That of a network: a file that an ended one left says nothing.
-pub(super) fn running(state: &Path, uid: NetworkUid) -> Option<Running> {
-    let file = Layout::new(state, uid).pid();
+/// That of a network, or of one share of its guests: a file that an ended one left says nothing.
+pub(super) fn running(layout: &Layout) -> Option<Running> {
+    let file = layout.pid();
     let since = std::fs::metadata(&file).and_then(|metadata| metadata.modified()).ok()?;
     let pid: u32 = std::fs::read_to_string(&file).ok()?.trim().parse().ok()?;
     let argv = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -11,6 +11,7 @@ use super::running::running;
 use super::table::Table;
 use crate::api::find;
 use crate::cli::{Look, StatusArgs};
+use crate::dnsmasq::Layout;
 use crate::durable;
 use crate::foreign::Kind;
 use crate::report::{self, NetworkReport, NodeReport};
@@ -57,7 +58,8 @@ impl Status {
 }
 
 fn read(state: &Path) -> Result<Status> {
-    let network = |report: NetworkReport| Network { pid: running(state, report.uid).map(|r| r.pid), report };
+    let pid = |uid| running(&Layout::new(state, uid)).map(|running| running.pid);
+    let network = |report: NetworkReport| Network { pid: pid(report.uid), report };
     Ok(Status { networks: reports(state)?.into_iter().map(network).collect(), node: node(state)? })
 }
 

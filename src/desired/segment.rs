@@ -41,10 +41,12 @@ pub(super) fn segment(
             sysctls: BTreeSet::from(Sysctl::ALL),
             rules: rules(shared && node.several_servers),
             known,
+            directed: None,
         }),
         bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
         device: Some(device),
         server: Some(server),
+        shares: BTreeMap::new(),
         metadata: None,
     }
 }

@@ -4,7 +4,7 @@
 //! whoever reads meanwhile sees a part of it, and guests have a say in what is in it. So what is no lease
 //! is left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{Client, Files, Host, Lease, Rights};
@@ -41,6 +41,25 @@ pub fn lease_file(text: &str, before: &BTreeMap<Client, Host>, files: &Files) ->
     let has = |Record { ip, lease, .. }| rights.has(ip, &lease) && !rights.took(ip, &before);
     let holds = |line: &&str| record(line).is_some_and(has);
     text.lines().filter(holds).fold(String::new(), |kept, line| kept + line + "\n")
+}
+
+/// With those of `others` that `files` gives a right to, of addresses that nobody has yet.
+pub fn with_handed_over(mut text: String, others: &str, files: &Files) -> String {
+    if others.is_empty() {
+        return text;
+    }
+    let rights = Rights::new(&files.hosts, Vec::new());
+    let mut held: BTreeSet<IpAddr> = records(&text).map(|record| record.ip).collect();
+    for line in others.lines() {
+        let Some(record) = record(line).filter(|record| rights.has(record.ip, &record.lease)) else {
+            continue;
+        };
+        if held.insert(record.ip) {
+            text += line;
+            text += "\n";
+        }
+    }
+    text
 }
 
 /// `expiry mac ip name|* client-id|*`, in DHCPv6 `expiry iaid ip name|* duid`; an expiry of 0 is none.
@@ -87,6 +106,18 @@ mod tests {
         let ip = ips.next().unwrap();
         let offer = crate::service::Offer { ip, more: ips.collect(), name: name.parse().unwrap() };
         Host { offer: Some(offer), tag: "p".into() }
+    }
+
+    #[test]
+    fn a_guest_that_comes_from_another_server_brings_its_lease() {
+        let mac: MacAddr = "02:00:00:00:00:01".parse().unwrap();
+        let hosts = BTreeMap::from([((mac.into(), Family::V4), host("10.0.0.5", "a"))]);
+        let files = Files { hosts, ..Files::default() };
+        let [own, other] = ["1700000000", "1600000000"].map(|at| format!("{at} {mac} 10.0.0.5 a *\n"));
+        let others = format!("duid 00:02\n1600000000 02:00:00:00:00:02 10.0.0.6 b *\n{other}");
+        assert_eq!(with_handed_over(String::new(), &others, &files), other);
+        assert_eq!(with_handed_over(own.clone(), &others, &files), own);
+        assert_eq!(with_handed_over(own.clone(), "", &files), own);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use super::options::{OptionError, render_option};
 use super::{Host, HostChange, Hosts, Layout, OptionKey, OptionSet, Process, Server, argv};
 use crate::node::Family;
 use crate::service::{Code, Kind, Offer, OptionList, Reservation, Scope, Service};
-use crate::types::{DomainName, Identity};
+use crate::types::Identity;
 
 /// The dnsmasq that gives guests `service`, and the options it cannot send: whose key, which code, why.
 pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, OptionError)>) {
@@ -175,28 +175,6 @@ pub fn options_text(options: &BTreeMap<OptionKey, String>) -> String {
     text
 }
 
-/// The names' file, in the form of hosts(5), a name a line: of several in a line the second sometimes
-/// answers reverse look-ups as well.
-pub fn names_text(names: &BTreeMap<IpAddr, Vec<DomainName>>) -> String {
-    let mut text = String::new();
-    for (ip, names) in names {
-        for name in names {
-            let _ = writeln!(text, "{ip} {name}");
-        }
-    }
-    text
-}
-
-/// The names in such a file; `None` if a line is not as [`names_text`] writes it.
-pub fn read_names(text: &str) -> Option<BTreeMap<IpAddr, Vec<DomainName>>> {
-    let mut names: BTreeMap<IpAddr, Vec<DomainName>> = BTreeMap::new();
-    for line in text.lines() {
-        let (ip, name) = line.split_once(' ')?;
-        names.entry(ip.parse().ok()?).or_default().push(name.parse().ok()?);
-    }
-    Some(names)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -242,16 +220,6 @@ mod tests {
     }
 
     proptest! {
-        #[test]
-        fn names_come_back_as_they_were_written(names in proptest::collection::btree_map(any::<IpAddr>(), proptest::collection::vec("[a-z0-9]{1,9}(\\.[a-z]{1,5}){0,2}", 1..4), 0..9)) {
-            let names: BTreeMap<IpAddr, Vec<DomainName>> = names.into_iter().map(|(ip, names)| {
-                (ip, names.iter().map(|name| name.parse().unwrap()).collect())
-            }).collect();
-            let text = names_text(&names);
-            prop_assert_eq!(text.lines().count(), names.values().map(Vec::len).sum::<usize>());
-            prop_assert_eq!(read_names(&text), Some(names));
-        }
-
         #[test]
         fn a_host_line_has_its_fields_and_no_more(name in ".*", ip: IpAddr, mac: [u8; 5]) {
             if let Ok(name) = name.parse() {

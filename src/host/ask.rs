@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::netns::{self, Netns};
 use super::process::Process;
 use super::{Error, link, machine, route};
+use crate::dnsmasq::Share;
 use crate::node::INNER_DEVICE;
 
 /// A thousand leased hosts make it deaf for 30 ms, ten thousand for 4 s.
@@ -63,7 +64,8 @@ impl Line {
         let server = self.addresses.first().ok_or(Error::NoAddress)?.addr();
         let socket = if server.is_ipv4() { Some(&self.four) } else { self.six.as_ref() };
         let socket = socket.ok_or(Error::NoAddress)?;
-        let connected = socket.connect(SocketAddr::new(server, DNS_PORT)).await;
+        let connected =
+            socket.connect(SocketAddr::new(server, process.share.map_or(DNS_PORT, Share::dns_port))).await;
         connected.map_err(|e| Error::Open("a line to dnsmasq", e))?;
         tokio::select! {
             answered = timeout(PATIENCE, self.ask(socket)) => {

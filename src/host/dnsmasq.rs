@@ -3,7 +3,6 @@
 //! Called by `linux` with what `plan` decided. It writes what the pure half of the driver renders and
 //! returns only when dnsmasq has read it; it knows no options and no hosts.
 
-use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::net::IpAddr;
@@ -17,28 +16,30 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::RwLock;
 
 use super::ask::Line;
-use super::machine::{blocking, find_dnsmasq, inotify_instances};
+use super::machine::{blocking, ensure_inotify_instances, find_dnsmasq, inotify_instances};
 use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
+use super::server_files::{append, kept_hosts, layouts, prepare, remove, write_names};
 use super::survey::survey;
-use super::{Applied, Error, Refused, Said, files, orphans};
-use crate::dnsmasq::{self, Action, FIRST, Files, HostChange, Layout, Lease, Record};
+use super::{Applied, Ends, Error, Refused, Said, files, orphans};
+use crate::dnsmasq::{self, Action, HostChange, Layout, Lease, Record, Share};
 use crate::node::Family;
 use crate::types::NetworkUid;
 
-/// The file of names in its directory.
-const NAMES: &str = "names";
-/// Beside the watched directories: dnsmasq reads everything that is in one.
-const NEW: &str = ".new";
 /// A log longer than this is set aside.
 const LOG_LENGTH: u64 = 1 << 20;
 /// How often a release is sent, or a start tried.
 const TRIES: u32 = 3;
+/// Messages of guests that may wait to be read when nothing keeps dnsmasq from it.
+const WAITING: u32 = 8;
 /// How long dnsmasq may take to become a daemon.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// `strerror(EADDRINUSE)` in the locale that dnsmasq is given.
 const IN_USE: &str = "Address already in use";
+
+/// Of which network, and of which share of its guests.
+type Whose = (NetworkUid, Option<Share>);
 
 /// Where files are and which processes run.
 pub(super) struct Driver {
@@ -50,40 +51,50 @@ pub(super) struct Driver {
 }
 
 impl Driver {
-    /// Does one action.
-    pub(super) async fn apply(&self, uid: NetworkUid, action: &Action) -> Result<Applied, Error> {
-        let layout = Layout::new(&self.state, uid);
+    /// Does one action for the process of a share, or for the one of none.
+    pub(super) async fn apply(
+        &self,
+        uid: NetworkUid,
+        share: Option<Share>,
+        action: &Action,
+    ) -> Result<Applied, Error> {
+        let whose = (uid, share);
+        let layout = self.layout(whose);
         match action {
-            Action::Stop => self.stop(uid).await?,
+            Action::Stop => self.stop(whose).await?,
             Action::Prepare(files) => {
-                let files = files.clone();
-                blocking(move || prepare(&layout, &files)).await?;
+                let (files, all) = (files.clone(), Layout::new(&self.state, uid));
+                blocking(move || prepare(&layout, &all, &files)).await?;
             }
-            Action::Start(argv) => return self.start_alone(uid, argv).await,
+            Action::Start(argv) => return self.start_alone(whose, argv).await,
             Action::AddOptions(options) => {
                 let text = dnsmasq::options_text(options);
-                return self.change(uid, move || append(&layout, &layout.options(), &text)).await;
+                return self.change(whose, move || append(&layout, &layout.options(), &text)).await;
             }
             Action::AddHosts(changes) => {
-                self.free(uid, changes).await?;
+                self.free(whose, changes).await?;
                 let text = dnsmasq::hosts_text(changes);
-                return self.change(uid, move || append(&layout, &layout.hosts(), &text)).await;
+                return self.change(whose, move || append(&layout, &layout.hosts(), &text)).await;
             }
             Action::WriteNames(names) => {
-                let text = dnsmasq::names_text(names);
-                return self.change(uid, move || write_names(&layout, &text)).await;
+                let names = names.clone();
+                return self.change(whose, move || write_names(&layout, &names)).await;
             }
             Action::Release(ip, lease) => {
-                let kept = self.release(uid, *ip, lease).await?;
+                let kept = self.release(whose, *ip, lease).await?;
                 return Ok(Applied { kept, ..Applied::default() });
             }
-            Action::Remove => blocking(move || files::remove(layout.dir())).await?,
+            Action::Remove => blocking(move || remove(&layout, share)).await?,
         }
         Ok(Applied::default())
     }
 
-    async fn stop(&self, uid: NetworkUid) -> Result<(), Error> {
-        for process in self.processes.of(uid) {
+    fn layout(&self, (uid, share): Whose) -> Layout {
+        Layout::new(&self.state, uid).of(share)
+    }
+
+    async fn stop(&self, (uid, share): Whose) -> Result<(), Error> {
+        for process in self.processes.of_share(uid, share) {
             process.stop().await?;
         }
         Ok(())
@@ -91,9 +102,9 @@ impl Driver {
 
     /// One may be in its way that was being started when the last agent died, and was not there yet to
     /// be found. While it becomes a daemon it is three processes, all with the same sockets.
-    async fn start_alone(&self, uid: NetworkUid, argv: &[String]) -> Result<Applied, Error> {
+    async fn start_alone(&self, whose: Whose, argv: &[String]) -> Result<Applied, Error> {
         for _ in 0..TRIES {
-            match self.start(uid, argv.to_vec()).await {
+            match self.start(whose, argv.to_vec()).await {
                 Err(Error::Start { message }) if message.contains(IN_USE) => {}
                 started => return started,
             }
@@ -101,15 +112,20 @@ impl Driver {
             let state = self.state.clone();
             self.processes.take_in(blocking(move || survey(&state)).await?)?;
         }
-        self.start(uid, argv.to_vec()).await
+        self.start(whose, argv.to_vec()).await
     }
 
-    async fn start(&self, uid: NetworkUid, argv: Vec<String>) -> Result<Applied, Error> {
+    async fn start(&self, whose: Whose, argv: Vec<String>) -> Result<Applied, Error> {
         // Two of them would write one lease file.
-        self.stop(uid).await?;
+        self.stop(whose).await?;
+        let uid = whose.0;
         let starting = self.starts.read().await;
+        if whose.1.is_some() {
+            // For networks there is room. Where it cannot be made, dnsmasq itself says what it lacks.
+            let _ = ensure_inotify_instances(self.processes.count() + 1);
+        }
         let netns = netns::open(uid)?;
-        let layout = Layout::new(&self.state, uid);
+        let layout = self.layout(whose);
         let (program, binary) = find_dnsmasq()?;
         let log = length(&layout.log());
         files::remove(&layout.pid())?;
@@ -131,12 +147,12 @@ impl Driver {
     /// Writes something that dnsmasq watches, waits until it has read it, and asks its log.
     async fn change(
         &self,
-        uid: NetworkUid,
+        whose: Whose,
         write: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Result<Applied, Error> {
-        let process = self.process(uid)?;
-        let layout = Layout::new(&self.state, uid);
-        let netns = netns::open(uid)?;
+        let process = self.process(whose)?;
+        let layout = self.layout(whose);
+        let netns = netns::open(whose.0)?;
         let log = length(&layout.log());
         blocking(write).await?;
         Line::open(&netns).await?.barrier(&process).await?;
@@ -146,45 +162,64 @@ impl Driver {
     /// A DHCP message is read after the query of its round, so the second answer comes after it; the
     /// lease file is written before that. Whether the lease stays; that is worth a warning and no more:
     /// nobody else gets the address, and the next start takes it out of the file.
-    async fn release(&self, uid: NetworkUid, ip: IpAddr, lease: &Lease) -> Result<bool, Error> {
-        let process = self.process(uid)?;
-        let leases = Layout::new(&self.state, uid).leases();
-        let netns = netns::open(uid)?;
+    async fn release(&self, whose: Whose, ip: IpAddr, lease: &Lease) -> Result<bool, Error> {
+        let process = self.process(whose)?;
+        let leases = self.layout(whose).leases();
+        let netns = netns::open(whose.0)?;
         let line = Line::open(&netns).await?;
         for _ in 0..TRIES {
             let Some(record) = held(&leases, ip, lease)? else { return Ok(false) };
-            release(&netns, uid, line.server(ip)?, &record).await?;
+            release(&netns, whose, line.server(ip)?, &record).await?;
             line.barrier(&process).await?;
             line.barrier(&process).await?;
         }
         let kept = held(&leases, ip, lease)?.is_some();
         if kept {
-            tracing::warn!(network = %uid, %ip, ?lease, "dnsmasq keeps a lease that was released");
+            tracing::warn!(network = %whose.0, %ip, ?lease, "dnsmasq keeps a lease that was released");
         }
         Ok(kept)
     }
 
     /// Releases the leases whose addresses become another MAC address's. Before the lines that say so: after
     /// them nothing tells whose those leases are.
-    async fn free(&self, uid: NetworkUid, changes: &[HostChange]) -> Result<(), Error> {
+    async fn free(&self, whose: Whose, changes: &[HostChange]) -> Result<(), Error> {
         let of_dhcpv6 = changes.iter().filter(|change| change.client().1 == Family::V6);
         // Who loses an address and who gets it.
         if of_dhcpv6.count() < 2 {
             return Ok(());
         }
-        let (layout, changes) = (Layout::new(&self.state, uid), changes.to_vec());
+        let (layout, changes) = (self.layout(whose), changes.to_vec());
         let moved = blocking(move || {
             let (hosts, leases) = (kept_hosts(&layout)?, dnsmasq::leases(&files::read(&layout.leases())?));
             Ok(dnsmasq::moved_leases(&hosts, &changes, leases))
         });
         for (ip, lease) in moved.await? {
-            self.release(uid, ip, &lease).await?;
+            self.release(whose, ip, &lease).await?;
         }
         Ok(())
     }
 
-    fn process(&self, uid: NetworkUid) -> Result<Arc<Process>, Error> {
-        self.processes.of(uid).pop().ok_or(Error::NotRunning)
+    /// Returns when all of a network's processes have read what guests sent them before, unless that is a flood:
+    /// whoever ends now takes no question with it. For one that hangs that can be no condition.
+    pub(super) async fn catch_up(&self, uid: NetworkUid) {
+        for process in self.processes.of(uid) {
+            if let Err(error) = Self::hear_out(&process).await {
+                tracing::warn!(network = %uid, pid = process.pid, %error, "dnsmasq may lose a question");
+            }
+        }
+    }
+
+    /// In each of its rounds it answers a question, and then reads one message of DHCP.
+    async fn hear_out(process: &Process) -> Result<(), Error> {
+        let line = Line::open(&netns::open(process.uid)?).await?;
+        for _ in 0..WAITING {
+            line.barrier(process).await?;
+        }
+        Ok(())
+    }
+
+    fn process(&self, (uid, share): Whose) -> Result<Arc<Process>, Error> {
+        self.processes.of_share(uid, share).pop().ok_or(Error::NotRunning)
     }
 }
 
@@ -233,61 +268,6 @@ fn complaint(output: &Output, log: &Path, offset: u64) -> String {
     }
 }
 
-/// All files as a process finds them that is about to start. None runs.
-fn prepare(layout: &Layout, files: &Files) -> Result<(), Error> {
-    let answered = files.hosts.iter().map(|(client, host)| HostChange::Set(client.clone(), host.clone()));
-    let new: Vec<_> = answered.chain(files.silent.iter().cloned().map(HostChange::Gone)).collect();
-    let written = [
-        (layout.hosts(), FIRST, dnsmasq::hosts_text(&new)),
-        (layout.options(), FIRST, dnsmasq::options_text(&files.options)),
-        (layout.names(), NAMES, dnsmasq::names_text(&files.names)),
-    ];
-    // Also the parent: the state directory may have been emptied by hand.
-    files::directory(layout.dir().parent().unwrap_or(layout.dir()))?;
-    files::directory(layout.dir())?;
-    // While the hosts of the last process are still there to be read.
-    let old = files::read(&layout.leases())?;
-    let kept = dnsmasq::lease_file(&old, &kept_hosts(layout)?.entries, files);
-    if kept != old {
-        files::replace(&layout.leases(), &layout.dir().join(NEW), &kept)?;
-    }
-    for (directory, name, text) in written {
-        files::directory(&directory)?;
-        files::empty(&directory, None)?;
-        files::replace(&directory.join(name), &layout.dir().join(NEW), &text)?;
-    }
-    trim_log(&layout.log());
-    Ok(())
-}
-
-/// The networks that have a directory.
-pub fn kept_networks(state: &Path) -> Result<BTreeSet<NetworkUid>, Error> {
-    Ok(files::names(&Layout::all(state))?.iter().filter_map(|name| name.parse().ok()).collect())
-}
-
-/// Whom the process answers that runs, or ran last.
-pub fn kept_hosts(layout: &Layout) -> Result<dnsmasq::Hosts, Error> {
-    Ok(dnsmasq::read_hosts(&files::read_directory(&layout.hosts())?.unwrap_or_default()).0)
-}
-
-/// Adds the next file to a journal.
-fn append(layout: &Layout, directory: &Path, text: &str) -> Result<(), Error> {
-    let mut last = 0;
-    for entry in fs::read_dir(directory).map_err(Error::read(directory))? {
-        let name = entry.map_err(Error::read(directory))?.file_name();
-        let number = name.to_str().and_then(|name| name.strip_prefix("add-")?.parse().ok());
-        last = last.max(number.unwrap_or_default());
-    }
-    files::replace(&directory.join(dnsmasq::addition(last + 1)), &layout.dir().join(NEW), text)
-}
-
-/// Writes the names; what else is in their directory goes.
-fn write_names(layout: &Layout, text: &str) -> Result<(), Error> {
-    files::directory(&layout.names())?;
-    files::replace(&layout.names().join(NAMES), &layout.dir().join(NEW), text)?;
-    files::empty(&layout.names(), Some(NAMES))
-}
-
 fn held(leases: &Path, ip: IpAddr, lease: &Lease) -> Result<Option<Record>, Error> {
     let text = files::read(leases)?;
     let found = dnsmasq::records(&text).find(|record| record.ip == ip && record.lease == *lease);
@@ -319,24 +299,33 @@ fn length(path: &Path) -> u64 {
     fs::metadata(path).map_or(0, |metadata| metadata.len())
 }
 
-/// What dnsmasq said of guests since `from`, and where its log ends now. Of a guest that has it say more than
+/// What dnsmasq said of guests since `from`, and where its logs end now. Of a guest that has it say more than
 /// anybody reads only the end.
-pub(super) fn said(log: &Path, from: Option<u64>) -> Result<Said, Error> {
+pub(super) fn said(all: &Layout, from: Option<&Ends>) -> Result<Said, Error> {
+    let mut said = Said::default();
+    for (share, layout) in layouts(all)? {
+        // That of a share is new where it is not known.
+        let from = from.map(|ends| ends.get(&share).copied().unwrap_or_default());
+        let (lines, end) = said_in(&layout.log(), from)?;
+        said.without_address.extend(dnsmasq::without_address(&lines));
+        said.declined.extend(dnsmasq::declined(&lines));
+        said.messages.extend(dnsmasq::messages(&lines));
+        said.ends.insert(share, end);
+    }
+    Ok(said)
+}
+
+/// The whole lines since `from`, and where they end.
+fn said_in(log: &Path, from: Option<u64>) -> Result<(String, u64), Error> {
     const MOST: u64 = 1 << 16;
     let end = length(log);
-    let Some(from) = from else { return Ok(Said { end, ..Said::default() }) };
+    let Some(from) = from else { return Ok((String::new(), end)) };
     let from = if end < from { 0 } else { from.max(end.saturating_sub(MOST)) };
-    let text = read_from(log, from).map_err(Error::read(log))?;
+    let mut text = read_from(log, from).map_err(Error::read(log))?;
     // A line that is being written is read when it is whole.
-    let whole = text.rfind('\n').map_or(0, |at| at + 1);
-    let (lines, rest) = text.split_at(whole);
-    Ok(Said {
-        without_address: dnsmasq::without_address(lines),
-        declined: dnsmasq::declined(lines),
-        messages: dnsmasq::messages(lines),
-        // What came in between is read twice.
-        end: end.saturating_sub(rest.len() as u64),
-    })
+    let rest = text.split_off(text.rfind('\n').map_or(0, |at| at + 1));
+    // What came in between is read twice.
+    Ok((text, end.saturating_sub(rest.len() as u64)))
 }
 
 /// The end of a log; the whole of it if it was set aside in between.

@@ -6,8 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor};
-use crate::dnsmasq::Lease;
+use super::{Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor};
 use crate::foreign::Heard;
 use crate::node::{Action, Attached, Newcomer, Rule, Segment};
 use crate::types::{Identifier, MacAddr, NetworkUid};
@@ -104,12 +103,12 @@ impl Host for DryRun {
         Ok(BTreeMap::new())
     }
 
-    async fn leases(&self, uid: NetworkUid) -> Result<BTreeMap<IpAddr, Lease>, Error> {
-        let server = self.with(|state| state.segments.get(&uid).and_then(|segment| segment.server.clone()));
-        Ok(server.unwrap_or_default().leases)
+    async fn leases(&self, uid: NetworkUid) -> Result<Leases, Error> {
+        let segment = self.with(|state| state.segments.get(&uid).cloned().unwrap_or_default());
+        Ok(segment.servers().map(|(share, server)| (share, server.leases.clone())).collect())
     }
 
-    async fn said(&self, _uid: NetworkUid, _from: Option<u64>) -> Result<Said, Error> {
+    async fn said(&self, _uid: NetworkUid, _from: Option<&Ends>) -> Result<Said, Error> {
         Ok(Said::default())
     }
 

@@ -152,8 +152,10 @@ pub enum Error {
     /// The table in front of the DHCPv6 server, or of the metadata service.
     #[error("cannot change an nftables table")]
     ChangeFilter(#[source] io::Error),
-    /// A network with IPv6 or metadata cannot do without.
-    #[error("this kernel has no nftables, and DHCPv6 and metadata need it: load the module nf_tables")]
+    /// A network with IPv6, metadata or very many ports cannot do without.
+    #[error(
+        "this kernel has no nftables, and DHCPv6, metadata and large networks need it: load the module nf_tables"
+    )]
     NoNftables(#[source] io::Error),
     /// iptables or ip6tables, in its own words.
     #[error("{command} failed: {message}")]

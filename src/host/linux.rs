@@ -20,10 +20,10 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Error, Host, NodeLink, Reply, Said, Solicitor, files, kernel, link, machine, neighbour,
-    newcomers, nft, observe, overhear, probe, question, route, solicit, survey, vlan,
+    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, files, kernel, link,
+    machine, neighbour, newcomers, nft, observe, overhear, probe, question, route, solicit, survey, vlan,
 };
-use crate::dnsmasq::{self as server, Layout, Lease};
+use crate::dnsmasq::{self as server, Layout};
 use crate::foreign::Heard;
 use crate::node::{
     Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Newcomer, Rule, Segment, Sysctl, outer_device,
@@ -110,15 +110,15 @@ impl LinuxHost {
         &self.state
     }
 
-    /// What the network's server writes is to be heard of.
+    /// What the network's servers write is to be heard of.
     fn heed(&self, uid: NetworkUid) {
-        self.writes.iter().for_each(|writes| writes.heed(uid, Layout::new(&self.state, uid).dir()));
+        self.writes.iter().for_each(|writes| writes.heed_all(uid, &Layout::new(&self.state, uid)));
     }
 
-    async fn observe_inside(&self, netns: Option<&Netns>) -> Result<observe::Inside, Error> {
+    async fn observe_inside(&self, netns: Option<&Netns>, shared: bool) -> Result<observe::Inside, Error> {
         let Some(netns) = netns else { return Ok(observe::Inside::default()) };
         let looker = self.firewall.looker(netns).await?;
-        let inside = observe::inside(netns, looker).await?;
+        let inside = observe::inside(netns, looker, shared).await?;
         self.firewall.found(netns, &inside.namespace.rules).await?;
         Ok(inside)
     }
@@ -177,15 +177,6 @@ impl LinuxHost {
         netns::open(uid)?.run(change).await?
     }
 
-    async fn admit_to_dhcpv6(
-        uid: NetworkUid,
-        whole: bool,
-        add: BTreeSet<MacAddr>,
-        remove: BTreeSet<MacAddr>,
-    ) -> Result<(), Error> {
-        netns::open(uid)?.run(move || nft::known::admit(whole, &add, &remove)).await?
-    }
-
     /// With its outer device: its end inside would live on with a process that is still there.
     async fn delete_namespace(&self, uid: NetworkUid) -> Result<(), Error> {
         self.listeners.close(uid).await;
@@ -204,7 +195,7 @@ impl Host for LinuxHost {
         networks.extend(link::all(&self.devices.handle).await?.iter().filter_map(link::Link::network));
         let named = blocking(move || {
             let mut named = netns::all()?;
-            named.extend(dnsmasq::kept_networks(&state)?);
+            named.extend(super::kept_networks(&state)?);
             Ok(named)
         });
         networks.extend(named.await?);
@@ -223,17 +214,18 @@ impl Host for LinuxHost {
         let acts = self.acts;
         // Before the look: what is written after it is told.
         self.heed(uid);
-        let server = blocking(move || {
+        let several = processes.iter().any(|process| process.share.is_some()) || layout.shares().exists();
+        let servers = blocking(move || {
             if acts {
-                dnsmasq::trim_log(&layout.log());
+                super::layouts(&layout)?.values().for_each(|layout| dnsmasq::trim_log(&layout.log()));
             }
-            observe::server(&layout, &processes, inner.as_ref())
+            observe::servers(&layout, &processes, inner.as_ref())
         });
         let outer = outer_device(uid);
         self.devices.stand(uid, wanted).await?;
         let outside = observe::outside(&self.devices.handle, &outer);
-        let inside = self.observe_inside(netns.as_ref());
-        let (server, (outer_end, port_of), mut inside) = tokio::try_join!(server, outside, inside)?;
+        let inside = self.observe_inside(netns.as_ref(), several);
+        let (mut servers, (outer_end, port_of), mut inside) = tokio::try_join!(servers, outside, inside)?;
         let metadata = self.listeners.observed(uid, inside.metadata.take());
         let parent = observe::parent(&self.devices.handle, inside.device.as_ref()).await?;
         // A port of Open vSwitch's has a master that is none.
@@ -253,7 +245,9 @@ impl Host for LinuxHost {
         }
         let bridge = self.observe_bridge(wanted, port_of.as_ref()).await?;
         let namespace = namespace.or(netns.map(|_| inside.namespace));
-        Ok(Segment { namespace, bridge, device, server, metadata })
+        let server = servers.remove(&None);
+        let shares = servers.into_iter().filter_map(|(share, server)| Some((share?, server))).collect();
+        Ok(Segment { namespace, bridge, device, server, shares, metadata })
     }
 
     async fn can_have(&self, rule: Rule) -> Result<bool, Error> {
@@ -280,12 +274,25 @@ impl Host for LinuxHost {
                 Self::change_neighbours(uid, add.clone(), remove.clone()).await?;
             }
             Action::AdmitToDhcpv6 { whole, add, remove } => {
-                Self::admit_to_dhcpv6(uid, *whole, add.clone(), remove.clone()).await?;
+                let (whole, add, remove) = (*whole, add.clone(), remove.clone());
+                netns::open(uid)?.run(move || nft::known::admit(whole, &add, &remove)).await??;
             }
             Action::OpenDhcpv6 => netns::open(uid)?.run(nft::known::open).await??,
+            Action::Direct { whole, add, remove } => {
+                let (whole, add, remove) = (*whole, add.clone(), remove.clone());
+                netns::open(uid)?.run(move || nft::switch::direct(whole, &add, &remove)).await??;
+                if whole {
+                    self.driver.catch_up(uid).await;
+                }
+            }
+            Action::DirectNobody => {
+                netns::open(uid)?.run(nft::switch::open).await??;
+                self.driver.catch_up(uid).await;
+            }
             Action::DeleteDevice => self.devices.delete(uid).await?,
-            Action::Server(action) => {
-                let applied = self.driver.apply(uid, action).await?;
+            Action::Server(_) | Action::Share(..) => {
+                let Some((share, action)) = action.of_server() else { return Ok(Applied::default()) };
+                let applied = self.driver.apply(uid, share, action).await?;
                 if matches!(action, server::Action::Start(_)) {
                     self.heed(uid);
                 }
@@ -337,14 +344,14 @@ impl Host for LinuxHost {
         probe::who_has(&netns, own, addresses).await
     }
 
-    async fn leases(&self, uid: NetworkUid) -> Result<BTreeMap<IpAddr, Lease>, Error> {
-        let path = Layout::new(&self.state, uid).leases();
-        blocking(move || Ok(server::leases(&files::read(&path)?))).await
+    async fn leases(&self, uid: NetworkUid) -> Result<Leases, Error> {
+        let all = Layout::new(&self.state, uid);
+        blocking(move || super::server_files::leases(&all)).await
     }
 
-    async fn said(&self, uid: NetworkUid, from: Option<u64>) -> Result<Said, Error> {
-        let log = Layout::new(&self.state, uid).log();
-        blocking(move || dnsmasq::said(&log, from)).await
+    async fn said(&self, uid: NetworkUid, from: Option<&Ends>) -> Result<Said, Error> {
+        let (all, from) = (Layout::new(&self.state, uid), from.cloned());
+        blocking(move || dnsmasq::said(&all, from.as_ref())).await
     }
 
     async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {

@@ -37,6 +37,7 @@ mod question;
 mod release;
 mod removal;
 mod route;
+mod server_files;
 mod solicit;
 mod survey;
 mod vlan;
@@ -49,13 +50,12 @@ use std::sync::Arc;
 
 use tokio::sync::{Notify, mpsc};
 
-use crate::dnsmasq::{Lease, Message};
+use crate::dnsmasq::{Lease, Message, Share};
 use crate::foreign::Heard;
 use crate::node::{Action, Attached, Newcomer, Rule, Segment};
 use crate::types::{Identifier, Identity, MacAddr, NetworkUid};
 
 pub use device::Attaching;
-pub use dnsmasq::{kept_hosts, kept_networks};
 pub use dry_run::DryRun;
 pub use error::Error;
 pub use files::read as read_text;
@@ -65,6 +65,7 @@ pub use machine::{
     raise_descriptor_limit,
 };
 pub use question::{Asked, Reply};
+pub use server_files::{kept_hosts, kept_networks, layouts};
 
 /// What the loop needs of a node.
 pub trait Host: Send + Sync + 'static {
@@ -105,11 +106,11 @@ pub trait Host: Send + Sync + 'static {
         addresses: &BTreeSet<IpAddr>,
     ) -> impl Future<Output = Result<BTreeMap<IpAddr, MacAddr>, Error>> + Send;
 
-    /// The leases that a network's server holds.
-    fn leases(&self, uid: NetworkUid) -> impl Future<Output = Result<BTreeMap<IpAddr, Lease>, Error>> + Send;
+    /// The leases that a network's servers hold.
+    fn leases(&self, uid: NetworkUid) -> impl Future<Output = Result<Leases, Error>> + Send;
 
-    /// What a network's server said of its guests after `from` in its log; `None`: only where that ends.
-    fn said(&self, uid: NetworkUid, from: Option<u64>) -> impl Future<Output = Result<Said, Error>> + Send;
+    /// What a network's servers said of its guests after `from` in their logs; `None`: only where those end.
+    fn said(&self, uid: NetworkUid, from: Option<&Ends>) -> impl Future<Output = Result<Said, Error>> + Send;
 
     /// Who with one of these client identifiers asks a network's server for an address, as far as they do
     /// so within some seconds.
@@ -176,11 +177,17 @@ pub struct Said {
     pub without_address: BTreeSet<String>,
     /// Addresses that their guests declined, and by which device, as far as that is told.
     pub declined: BTreeMap<IpAddr, Option<MacAddr>>,
-    /// All of its words.
+    /// All of their words.
     pub messages: Vec<Message>,
-    /// Where its log ends.
-    pub end: u64,
+    /// Where their logs end.
+    pub ends: Ends,
 }
+
+/// Where logs end, by whose they are.
+pub type Ends = BTreeMap<Option<Share>, u64>;
+
+/// Leases, by whose guests they are.
+pub type Leases = BTreeMap<Option<Share>, BTreeMap<IpAddr, Lease>>;
 
 /// Who asks for an address by DHCPv6.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -18,9 +18,9 @@ use super::ovs::Port;
 use super::process::Process;
 use super::vlan::{self, Vlans};
 use super::{Error, files, firewall, kernel, machine, metadata, neighbour, nft, route};
-use crate::dnsmasq::{self, Hosts, Layout, Server};
+use crate::dnsmasq::{self, Hosts, Layout, Names, Server, Share};
 use crate::node::{Attached, Device, Family, INNER_DEVICE, Namespace, Sysctl};
-use crate::types::{DomainName, MacAddr};
+use crate::types::MacAddr;
 
 /// What is inside a namespace.
 #[derive(Default)]
@@ -34,19 +34,20 @@ pub(super) struct Inside {
     pub(super) metadata: Option<There>,
 }
 
-/// One thread inside, one connection.
-pub(super) async fn inside(netns: &Netns, looker: firewall::Looker) -> Result<Inside, Error> {
+/// One thread inside, one connection. `shared`: there is something of shares.
+pub(super) async fn inside(netns: &Netns, looker: firewall::Looker, shared: bool) -> Result<Inside, Error> {
     let runtime = tokio::runtime::Handle::current();
     let look = move || -> Result<_, Error> {
         let handle = netns::connect(&runtime).map_err(|e| Error::Open("a netlink socket", e))?;
         let known = if machine::has_ipv6() { nft::known::look()? } else { None };
-        Ok((looker.look()?, sysctls()?, known, handle))
+        let directed = if shared { nft::switch::look()? } else { None };
+        Ok((looker.look()?, sysctls()?, (known, directed), handle))
     };
-    let (rules, sysctls, known, handle) = netns.run(look).await??;
+    let (rules, sysctls, (known, directed), handle) = netns.run(look).await??;
     let links = link::all(&handle).await?;
     let loopback_up = links.iter().any(|link| link.index == LOOPBACK && link.up);
     let device = links.into_iter().find(|link| link.name == INNER_DEVICE);
-    let namespace = Namespace { usable: true, sysctls, rules, known };
+    let namespace = Namespace { usable: true, sysctls, rules, known, directed };
     let mut inside = Inside { namespace, loopback_up, ..Inside::default() };
     let (addresses, services) =
         route::all_addresses(&handle, device.as_ref().map(|device| device.index)).await?;
@@ -147,8 +148,24 @@ pub(super) async fn parent(handle: &Handle, inner: Option<&Link>) -> Result<Opti
     }
 }
 
+/// The server, and those of the shares: of whatever there is a process or a directory.
+pub(super) fn servers(
+    all: &Layout,
+    processes: &[Arc<Process>],
+    netns: Option<&Netns>,
+) -> Result<BTreeMap<Option<Share>, Server>, Error> {
+    let mut layouts = super::layouts(all)?;
+    layouts.extend(processes.iter().map(|process| (process.share, all.of(process.share))));
+    let mut servers = BTreeMap::new();
+    for (share, layout) in layouts {
+        let processes: Vec<_> = processes.iter().filter(|process| process.share == share).cloned().collect();
+        servers.extend(server(&layout, &processes, netns)?.map(|server| (share, server)));
+    }
+    Ok(servers)
+}
+
 /// What the files and the processes of a network's dnsmasq say.
-pub(super) fn server(
+fn server(
     layout: &Layout,
     processes: &[Arc<Process>],
     netns: Option<&Netns>,
@@ -175,7 +192,7 @@ fn is_current(process: &Process) -> Result<bool, Error> {
     Ok(process.binary == Some(find_dnsmasq()?.1))
 }
 
-type Memory = (Hosts, dnsmasq::OptionSet, BTreeMap<IpAddr, Vec<DomainName>>);
+type Memory = (Hosts, dnsmasq::OptionSet, Names);
 
 /// What the watched directories hold. One that is missing is watched no more, even if it comes back.
 fn memory(layout: &Layout) -> Result<Memory, Error> {
@@ -187,13 +204,9 @@ fn memory(layout: &Layout) -> Result<Memory, Error> {
     Ok((hosts, options, names_in(&names.unwrap_or_default())))
 }
 
-/// The names in a directory that should hold one file; otherwise something that nobody wants, so that
-/// they are written anew.
-fn names_in(files: &BTreeMap<String, String>) -> BTreeMap<IpAddr, Vec<DomainName>> {
+/// The names in a directory; if it is not as it was written, something that nobody wants, so that they are
+/// written anew.
+fn names_in(files: &BTreeMap<String, String>) -> Names {
     let nobody_wants = || BTreeMap::from([(Ipv4Addr::UNSPECIFIED.into(), Vec::new())]);
-    let mut texts = files.values();
-    match (texts.next(), texts.next()) {
-        (Some(text), None) => dnsmasq::read_names(text).unwrap_or_else(nobody_wants),
-        _ => nobody_wants(),
-    }
+    dnsmasq::read_names(files).unwrap_or_else(nobody_wants)
 }

@@ -19,6 +19,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::Error;
 use super::netns::FileId;
+use crate::dnsmasq::{Layout, Share};
 use crate::types::NetworkUid;
 
 /// How long a process may take to end.
@@ -30,6 +31,8 @@ pub(super) struct Process {
     pub(super) uid: NetworkUid,
     pub(super) pid: i32,
     pub(super) argv: Vec<String>,
+    /// Whose guests it answers; `None`: those of no share.
+    pub(super) share: Option<Share>,
     /// Which program it runs, if that could be found out.
     pub(super) binary: Option<FileId>,
     /// In which network namespace.
@@ -50,7 +53,8 @@ impl Process {
         // Only now: from here on the number belongs to the process that the pidfd holds.
         let Some(argv) = command_line(pid) else { return Ok(None) };
         let (stopping, exited) = (AtomicBool::new(false), watch::Sender::new(false));
-        Ok(Some(Self { uid, pid, argv, binary: None, netns: None, pidfd, stopping, exited }))
+        let share = share_of(&argv);
+        Ok(Some(Self { uid, pid, argv, share, binary: None, netns: None, pidfd, stopping, exited }))
     }
 
     /// With what is known of its program and its namespace.
@@ -85,6 +89,11 @@ impl Process {
         }
         Err(Error::Stuck(self.pid))
     }
+}
+
+fn share_of(argv: &[String]) -> Option<Share> {
+    let pid_file = argv.iter().find_map(|arg| arg.strip_prefix("--pid-file="))?;
+    Layout::whose(pid_file.as_ref())?.1
 }
 
 /// The command line of a process; `None` if it is gone, or was gone before anybody waited for it.
@@ -162,16 +171,28 @@ impl Processes {
         Ok(process)
     }
 
-    /// The running processes of a network: one, where all is well.
+    /// The running processes of a network: one for each share and one, where all is well.
     pub(super) fn of(&self, uid: NetworkUid) -> Vec<Arc<Process>> {
         let table = self.table();
         let processes = table.processes.range((uid, 0)..=(uid, u64::MAX)).map(|(_, process)| process);
         processes.filter(|process| process.is_running()).cloned().collect()
     }
 
+    /// Of those the ones of a share, or the ones of none.
+    pub(super) fn of_share(&self, uid: NetworkUid, share: Option<Share>) -> Vec<Arc<Process>> {
+        let mut processes = self.of(uid);
+        processes.retain(|process| process.share == share);
+        processes
+    }
+
     /// The networks that have a process.
     pub(super) fn networks(&self) -> Vec<NetworkUid> {
         self.table().networks.values().copied().collect()
+    }
+
+    /// How many there are, of all networks.
+    pub(super) fn count(&self) -> usize {
+        self.table().networks.len()
     }
 
     /// The process of this number has ended.

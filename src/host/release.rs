@@ -7,21 +7,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
 use super::Error;
 use super::netns::Netns;
-use crate::dnsmasq::{self, Lease, Record};
+use crate::dnsmasq::{self, Lease, Record, Share};
 use crate::types::{Identifier, MacAddr, NetworkUid};
 use crate::wire::{dhcpv4, dhcpv6};
 
-/// Tells the `server` of network `uid` that a lease is given back. From `server` itself: whose
+/// Tells the `server` of network `uid`, or there the one of a share, that a lease is given back. From `server` itself: whose
 /// address dnsmasq has no neighbour entry for, it waits for.
 pub(super) async fn release(
     netns: &Netns,
-    uid: NetworkUid,
+    (uid, share): (NetworkUid, Option<Share>),
     server: IpAddr,
     record: &Record,
 ) -> Result<(), Error> {
     let (from, to, message) = match (&record.lease, server, record.ip) {
         (Lease::V4 { mac, client_id }, IpAddr::V4(own), IpAddr::V4(ip)) => {
-            (0, dhcpv4::SERVER_PORT, v4_message(*mac, ip, own, client_id.as_ref()))
+            let port = share.map_or(dhcpv4::SERVER_PORT, Share::dhcp_port);
+            (0, port, v4_message(*mac, ip, own, client_id.as_ref()))
         }
         (Lease::V6 { duid, iaid, .. }, IpAddr::V6(_), IpAddr::V6(ip)) => {
             let message = v6_message(&octets(duid), *iaid, ip, &dnsmasq::server_duid(uid));

@@ -43,25 +43,18 @@ fn named_namespaces() -> Result<HashMap<FileId, NetworkUid>, Error> {
 fn network_of(pid: i32, state: &Path, named: &HashMap<FileId, NetworkUid>) -> Option<NetworkUid> {
     let argv = command_line(pid)?;
     let pid_file = argv.iter().find_map(|arg| arg.strip_prefix("--pid-file="))?;
-    let uid = served(pid_file)?;
+    let (uid, share) = Layout::whose(pid_file.as_ref())?;
     if !is_dnsmasq(&fs::read_link(proc(pid, "exe")).ok()?) {
         return None;
     }
     let inside = identity(pid, "ns/net").and_then(|id| named.get(&id)).copied();
-    if Path::new(pid_file) == Layout::new(state, uid).pid() {
+    if Path::new(pid_file) == Layout::new(state, uid).of(share).pid() {
         // Another machine's containers may use the same paths: it must be ours by something else, too.
         let is_ours = inside.is_some() || has_pid_file(pid_file, pid) || shares_mounts(pid);
         return is_ours.then_some(uid);
     }
     // From another state directory, but in one of our namespaces, where it answers our guests.
     inside
-}
-
-/// The network in a path such as `/state/networks/<uid>/pid`.
-fn served(pid_file: &str) -> Option<NetworkUid> {
-    let directory = Path::new(pid_file).parent()?;
-    let is_ours = directory.parent()?.file_name()? == "networks";
-    is_ours.then(|| directory.file_name()?.to_str()?.parse().ok()).flatten()
 }
 
 /// By the program, not by the command line: who traces a dnsmasq has the same one.
@@ -97,18 +90,6 @@ mod tests {
             ("/usr/bin/dnsmasq-stats", false),
         ] {
             assert_eq!(is_dnsmasq(Path::new(program)), expected, "{program}");
-        }
-    }
-
-    #[test]
-    fn only_a_pid_file_of_the_layout_names_a_network() {
-        let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
-        let layout = Layout::new(Path::new("/state"), uid);
-        assert_eq!(served(layout.pid().to_str().unwrap()), Some(uid));
-        for path in
-            ["/run/dnsmasq.pid", "/networks/x/pid", "pid", "/a/3f0c9a1b-0000-4000-8000-000000000001/pid"]
-        {
-            assert_eq!(served(path), None, "{path}");
         }
     }
 }

@@ -15,6 +15,7 @@ use rustix::fs::inotify::{self, CreateFlags, ReadFlags, WatchFlags};
 use rustix::io::Errno;
 use tokio::sync::mpsc;
 
+use crate::dnsmasq::Layout;
 use crate::types::NetworkUid;
 
 /// dnsmasq writes a long file in many pieces, and guests come together: what happens meanwhile is told
@@ -45,9 +46,18 @@ impl Writes {
         Ok(Self { inotify, networks, end })
     }
 
+    /// Watches the directories of all servers of a network.
+    pub(super) fn heed_all(&self, uid: NetworkUid, all: &Layout) {
+        // Where they cannot be listed they are looked at next time.
+        let layouts = super::layouts(all).unwrap_or_default();
+        for layout in layouts.values() {
+            self.heed(uid, layout.dir());
+        }
+    }
+
     /// Watches a network's directory from now on; it is watched until it goes. Without it the leases are
     /// looked at now and then only: that is no reason not to serve.
-    pub(super) fn heed(&self, uid: NetworkUid, directory: &Path) {
+    fn heed(&self, uid: NetworkUid, directory: &Path) {
         let mut networks = lock(&self.networks);
         match inotify::add_watch(&*self.inotify, directory, WatchFlags::MODIFY | WatchFlags::MOVED_TO) {
             Ok(watch) => drop(networks.insert(watch, uid)),

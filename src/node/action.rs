@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use ipnet::IpNet;
 
 use super::{Attached, Bridge, Family, Rule, Sysctl};
-use crate::dnsmasq;
+use crate::dnsmasq::{self, Share, Shares};
 use crate::metadata;
 use crate::types::MacAddr;
 
@@ -65,10 +65,24 @@ pub enum Action {
     },
     /// Let everybody speak to the DHCPv6 server: no filter.
     OpenDhcpv6,
+    /// Change which guests of DHCPv4 are heard by a process of their own.
+    Direct {
+        /// Put the whole switch there, in the place of whatever there is of it; else it is there, and only
+        /// its guests change.
+        whole: bool,
+        /// Who is from now on.
+        add: Shares,
+        /// Who is no more.
+        remove: Shares,
+    },
+    /// Have all guests heard by the one server: no switch.
+    DirectNobody,
     /// Remove the device, both ends.
     DeleteDevice,
     /// Something for the server.
     Server(dnsmasq::Action),
+    /// Something for the process of a share of the guests.
+    Share(Share, dnsmasq::Action),
     /// Have the metadata service's addresses, the guard before them, and somebody who listens.
     ServeMetadata(metadata::Service),
     /// Close it, and remove all of it.
@@ -78,6 +92,23 @@ pub enum Action {
 }
 
 impl Action {
+    /// For one of the network's processes.
+    pub fn for_server(share: Option<Share>, action: dnsmasq::Action) -> Self {
+        match share {
+            Some(share) => Self::Share(share, action),
+            None => Self::Server(action),
+        }
+    }
+
+    /// What it is for one of the network's processes, and which.
+    pub fn of_server(&self) -> Option<(Option<Share>, &dnsmasq::Action)> {
+        match self {
+            Self::Server(action) => Some((None, action)),
+            Self::Share(share, action) => Some((Some(*share), action)),
+            _ => None,
+        }
+    }
+
     /// A short name, for metrics and logs.
     pub fn kind(&self) -> &'static str {
         match self {
@@ -95,8 +126,10 @@ impl Action {
             Self::ChangeNeighbours { .. } => "change-neighbours",
             Self::AdmitToDhcpv6 { .. } => "admit-to-dhcpv6",
             Self::OpenDhcpv6 => "open-dhcpv6",
+            Self::Direct { .. } => "direct-guests",
+            Self::DirectNobody => "direct-nobody",
             Self::DeleteDevice => "delete-device",
-            Self::Server(action) => action.kind(),
+            Self::Server(action) | Self::Share(_, action) => action.kind(),
             Self::ServeMetadata(_) => "serve-metadata",
             Self::StopMetadata => "stop-metadata",
             Self::DeleteNamespace => "delete-namespace",
@@ -140,8 +173,16 @@ impl fmt::Display for Action {
                 write!(f, "admit {} guests to the DHCPv6 server and shut out {}", add.len(), remove.len())
             }
             Self::OpenDhcpv6 => write!(f, "remove the filter before the DHCPv6 server"),
+            Self::Direct { whole: true, add, .. } => {
+                write!(f, "put a switch before the server that shares out {} guests", add.len())
+            }
+            Self::Direct { whole: false, add, remove } => {
+                write!(f, "share out {} guests and {} no longer", add.len(), remove.len())
+            }
+            Self::DirectNobody => write!(f, "remove the switch before the server"),
             Self::DeleteDevice => write!(f, "delete the DHCP device"),
             Self::Server(action) => action.fmt(f),
+            Self::Share(share, action) => write!(f, "share {share}: {action}"),
             Self::ServeMetadata(service) => {
                 let families = service.families.iter().map(ToString::to_string).collect::<Vec<_>>();
                 let (families, guests) = (families.join(" and "), service.guests.len());

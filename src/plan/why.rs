@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::dnsmasq::{self, Client, Host, HostChange, Server};
+use crate::dnsmasq::{self, Client, Host, HostChange, Server, Share};
 use crate::node::{Action, Attached, Segment};
 use crate::plain::plain;
 
@@ -36,27 +36,40 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
             let all = add.keys().chain(remove).collect::<Vec<_>>();
             format!("the kernel knows {} otherwise", some(&all))
         }
-        Action::AdmitToDhcpv6 { whole: true, .. } => "there is none, or not a whole one".to_owned(),
+        Action::AdmitToDhcpv6 { whole: true, .. } | Action::Direct { whole: true, .. } => {
+            "there is none, or not a whole one".to_owned()
+        }
         Action::AdmitToDhcpv6 { add, remove, .. } => {
             let all = add.iter().chain(remove).collect::<Vec<_>>();
             format!("it is otherwise with {}", some(&all))
         }
         Action::OpenDhcpv6 => "no guest is to be kept away".to_owned(),
+        Action::Direct { add, remove, .. } => {
+            let all = add.keys().chain(remove.keys()).collect::<Vec<_>>();
+            format!("it is otherwise with {}", some(&all))
+        }
+        Action::DirectNobody => "one server is enough".to_owned(),
         Action::ServeMetadata(_) if observed.metadata.is_none() => "there is none".to_owned(),
         Action::ServeMetadata(wanted) => match &observed.metadata {
             Some(there) if there.families == wanted.families => "its guests are others".to_owned(),
             _ => "not all of it is there".to_owned(),
         },
         Action::StopMetadata => "nobody is to be offered it".to_owned(),
-        Action::Server(action) => why_server(desired, observed, action),
+        Action::Server(action) => why_server(desired, observed, None, action),
+        Action::Share(share, action) => why_server(desired, observed, Some(*share), action),
         Action::DeleteNamespace => "the network is not wanted here".to_owned(),
     }
 }
 
-fn why_server(desired: &Segment, observed: &Segment, action: &dnsmasq::Action) -> String {
+fn why_server(
+    desired: &Segment,
+    observed: &Segment,
+    share: Option<Share>,
+    action: &dnsmasq::Action,
+) -> String {
     let nothing = Server::default();
-    let wanted = desired.server.as_ref().unwrap_or(&nothing);
-    let known = observed.server.as_ref().unwrap_or(&nothing);
+    let known = observed.server_of(share).unwrap_or(&nothing);
+    let Some(wanted) = desired.server_of(share) else { return "it has no guests any more".to_owned() };
     match action {
         dnsmasq::Action::Stop | dnsmasq::Action::Prepare(_) | dnsmasq::Action::Start(_) => {
             why_restart(desired, observed, wanted, known)
@@ -93,6 +106,9 @@ fn why_restart(desired: &Segment, observed: &Segment, wanted: &Server, known: &S
     };
     match wanted.hosts.entries.iter().find_map(spent) {
         Some((who, ip)) => format!("it has read {ip} before, and takes no new line for it ({who})"),
+        None if desired.shares.is_empty() != observed.shares.is_empty() => {
+            "its guests are shared out, or come back".to_owned()
+        }
         None if known.hosts.left(&wanted.hosts).any(|client| client.0.mac().is_none()) => {
             "a line that takes an identifier away is in the way of who calls himself so".to_owned()
         }

@@ -29,6 +29,7 @@ mod examples;
 mod foreign;
 mod hostile;
 mod identity;
+mod large;
 mod leases;
 mod leftovers;
 mod many;

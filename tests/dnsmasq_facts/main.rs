@@ -19,6 +19,7 @@ mod pair;
 mod process;
 mod ranges;
 mod rendering;
+mod shares;
 mod six;
 mod strangers;
 mod txt;

@@ -302,3 +302,51 @@ fn thousand_names(generation: u32) -> String {
         text
     })
 }
+
+/// For each line of a file that is read again dnsmasq goes through all names that it has.
+#[test]
+fn a_file_that_changed_costs_its_lines_times_all_names() {
+    let lab = machine();
+    let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default(), &host(1, 11));
+    let lines = |names: std::ops::Range<u32>| {
+        names.fold(String::new(), |mut text, n| {
+            writeln!(text, "{} vm{n}\n{} vm{n}.in.test", many_ip(n), many_ip(n)).unwrap();
+            text
+        })
+    };
+    let took = |name: &str, text: &str| {
+        let began = Instant::now();
+        dnsmasq.apply("names", name, text);
+        began.elapsed()
+    };
+    dnsmasq.apply("names", "most", &lines(0..2_990));
+    let (mut whole, mut small) = (Vec::new(), Vec::new());
+    for n in 0..5 {
+        small.push(took("few", &lines(2_990..2_995 + n)));
+        whole.push(took("most", &lines(n..2_990)));
+    }
+    // The least of each: what else the machine does is in none of them, or in all.
+    let [whole, small] = [whole, small].map(|all| all.into_iter().min().unwrap());
+    println!("3,000 addresses: a file of all but ten {whole:?}, a file of ten {small:?}");
+    assert!(small * 10 < whole, "{small:?}, {whole:?}");
+}
+
+#[test]
+fn what_was_in_two_files_is_lost_with_one_until_the_other_is_written_again() {
+    let lab = machine();
+    let dnsmasq = Dnsmasq::with_hosts(&lab, Setup::default(), &host(1, 11));
+    let dns = dnsmasq.local_dns();
+    let found = || {
+        let reverse = dns.ask("11.0.0.10.in-addr.arpa", rtype::PTR).answers;
+        (dns.ask("vm1", rtype::A).answers, reverse)
+    };
+    let answers = |of: &[&str]| of.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>();
+    dnsmasq.apply("names", "one", "10.0.0.11 vm1\n");
+    dnsmasq.apply("names", "two", "10.0.0.11 vm1\n");
+    let whole = (answers(&["10.0.0.11"]), answers(&["vm1"]));
+    assert_eq!(found(), whole);
+    dnsmasq.remove("names", "one");
+    assert_eq!(found(), (answers(&[]), answers(&[])));
+    dnsmasq.apply("names", "two", "10.0.0.11 vm1\n");
+    assert_eq!(found(), whole);
+}

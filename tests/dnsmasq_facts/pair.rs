@@ -5,7 +5,8 @@ use std::net::Ipv4Addr;
 use crate::lab::{Ask, DhcpOption, Dnsmasq, Lab, MessageType, Setup};
 use crate::{guest, host, ip, machine};
 
-const NAK_RULE: &str = "iptables -w -A OUTPUT -p udp --sport 67 -m string --algo bm --string wrong";
+pub(crate) const NAK_RULE: &str =
+    "iptables -w -A OUTPUT -p udp --sport 67 -m string --algo bm --string wrong";
 
 /// Two servers `a` and `b` whose devices have these addresses.
 fn pair<'lab>(lab: &'lab Lab, a: &[&str], b: &[&str]) -> [Dnsmasq<'lab>; 2] {

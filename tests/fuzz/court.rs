@@ -9,7 +9,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube_dhcp::allocate::Ledger;
 use kube_dhcp::conditions::{self, AllDone};
 use kube_dhcp::desired::{Desired, Servers, SubnetView, accept};
-use kube_dhcp::dnsmasq::{Client, Host, HostChange, Server, hosts_text, names_text, options_text};
+use kube_dhcp::dnsmasq::{Client, Host, HostChange, Server, hosts_text, name_files, options_text};
 use kube_dhcp::node::Segment;
 use kube_dhcp::plan::{plan, why};
 use kube_dhcp::reason::{Problem, Reason};
@@ -164,7 +164,8 @@ pub fn files(server: &Server) -> [String; 3] {
     let set = |(client, host): (&Client, &Host)| HostChange::Set(client.clone(), host.clone());
     let silent = server.hosts.silent.iter().cloned().map(HostChange::Gone);
     let hosts: Vec<_> = server.hosts.entries.iter().map(set).chain(silent).collect();
-    [hosts_text(&hosts), options_text(&server.options.values), names_text(&server.names)]
+    let names = name_files(&server.names, &std::collections::BTreeMap::new()).into_values().collect();
+    [hosts_text(&hosts), options_text(&server.options.values), names]
 }
 
 fn model(desired: &Desired) -> Result<Option<Model>, String> {

@@ -142,5 +142,6 @@ fn node(state: &str) -> NodeConfig {
         state: state.into(),
         several_servers: true,
         metadata: false,
+        limits: kube_dhcp::dnsmasq::Limits::default(),
     }
 }

@@ -81,7 +81,8 @@ pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
 
 pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let rules = Rule::ALL.into();
-    let namespace = Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules, known: None };
+    let namespace =
+        Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules, known: None, directed: None };
     let [a, b, c, d, ..] = uid.bytes();
     let device = Device {
         attached: Some(Attached::Bridge { bridge: BRIDGE.into(), vlan: None }),
@@ -93,7 +94,9 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let (server, refused) = dnsmasq::server(service, &layout);
     assert!(refused.is_empty());
     let bridge = Some(Bridge { name: BRIDGE.into(), ours: true, vlan: None });
-    Segment { namespace: Some(namespace), bridge, device: Some(device), server: Some(server), metadata: None }
+    let shares = BTreeMap::new();
+    let (namespace, device, server) = (Some(namespace), Some(device), Some(server));
+    Segment { namespace, bridge, device, server, shares, metadata: None }
 }
 
 pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {

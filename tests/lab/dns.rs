@@ -47,12 +47,16 @@ impl DnsReply {
 
 impl DnsSocket {
     pub fn new(lab: &Lab, netns: Option<&str>, server: impl Into<IpAddr>) -> Self {
-        let server = server.into();
+        Self::at(lab, netns, SocketAddr::new(server.into(), 53))
+    }
+
+    /// To a server at another port.
+    pub fn at(lab: &Lab, netns: Option<&str>, server: SocketAddr) -> Self {
         let any =
             if server.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = lab.in_netns(netns, || {
             let socket = UdpSocket::bind((any, 0)).unwrap();
-            socket.connect(SocketAddr::new(server, 53)).unwrap();
+            socket.connect(server).unwrap();
             socket
         });
         Self { socket }

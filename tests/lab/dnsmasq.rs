@@ -1,6 +1,6 @@
 //! A dnsmasq in the lab, started as the driver means to: to learn from it what it does.
 
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -26,6 +26,9 @@ pub struct Setup {
     /// The usual `--dhcp-authoritative --dhcp-ignore=tag:!known --local=//`.
     pub usual: bool,
     pub fill_checksums: bool,
+    /// Of several in one namespace, each for its share of the guests: which; 0 is the one that is asked by
+    /// DNS, and that hears whom no other hears.
+    pub share: u16,
 }
 
 impl Default for Setup {
@@ -38,6 +41,7 @@ impl Default for Setup {
             more: Vec::new(),
             usual: true,
             fill_checksums: true,
+            share: 0,
         }
     }
 }
@@ -62,6 +66,16 @@ impl Setup {
         netns.clone_into(&mut self.netns);
         self
     }
+
+    pub fn share(mut self, share: u16) -> Self {
+        self.share = share;
+        self
+    }
+
+    /// Where it listens for DHCPv4 and for DNS.
+    fn ports(&self) -> (u16, u16) {
+        if self.share == 0 { (67, 53) } else { (600 + self.share, 800 + self.share) }
+    }
 }
 
 /// How a start went that is over at once.
@@ -82,7 +96,8 @@ pub struct Dnsmasq<'lab> {
 impl<'lab> Dnsmasq<'lab> {
     /// Namespace, device and directories; nothing runs yet.
     pub fn prepare(lab: &'lab Lab, setup: Setup) -> Self {
-        let directory = lab.state().join(&setup.netns);
+        let own = if setup.share > 0 { format!("-{}", setup.share) } else { String::new() };
+        let directory = lab.state().join(setup.netns.clone() + &own);
         for name in ["hosts", "options", "names", "beside"] {
             std::fs::create_dir_all(directory.join(name)).unwrap();
         }
@@ -122,6 +137,9 @@ impl<'lab> Dnsmasq<'lab> {
         if self.setup.usual {
             argv.extend(["--dhcp-authoritative", "--dhcp-ignore=tag:!known"].map(str::to_owned));
             argv.push("--local=//".to_owned());
+        }
+        if let (true, (dhcp, dns)) = (self.setup.share > 0, self.setup.ports()) {
+            argv.extend([format!("--dhcp-alternate-port={dhcp},68"), format!("--port={dns}")]);
         }
         argv.extend(self.setup.ranges.iter().map(|range| format!("--dhcp-range={range}")));
         argv.extend(self.setup.more.iter().cloned());
@@ -208,7 +226,35 @@ impl<'lab> Dnsmasq<'lab> {
 
     /// A DNS socket in dnsmasq's own namespace.
     pub fn local_dns(&self) -> DnsSocket {
-        DnsSocket::new(self.lab, Some(&self.setup.netns), self.first_address())
+        let server = SocketAddr::new(self.first_address(), self.setup.ports().1);
+        DnsSocket::at(self.lab, Some(&self.setup.netns), server)
+    }
+
+    /// Has each of these guests heard by its share's process alone, and their answers come from port 67. By
+    /// the address in the message, as dnsmasq goes by. One without a checksum stays without.
+    pub fn spread(&self, guests: impl Iterator<Item = (Mac, u16)>) {
+        let entry = |(mac, share): (Mac, u16)| {
+            let digits = mac.to_string().replace(':', "");
+            format!("0x{digits} : {}, ", 600 + share)
+        };
+        let entries: String = guests.map(entry).collect();
+        let rules = format!(
+            "table ip shares {{
+            map shares {{ typeof @th,288,48 : udp dport; elements = {{ {entries} }}; }}
+            chain input {{ type filter hook prerouting priority raw;
+                iifname srv0 udp dport 600-899 drop
+                iifname srv0 tcp dport 600-899 drop
+                iifname srv0 udp dport 67 udp checksum 0 @th,16,16 set @th,288,48 map @shares
+                iifname srv0 udp dport 67 udp dport set @th,288,48 map @shares
+            }}
+            chain output {{ type filter hook output priority raw;
+                oifname srv0 udp sport 600-699 udp sport set 67
+            }}
+        }}"
+        );
+        let path = self.directory.join("beside/shares");
+        std::fs::write(&path, rules).unwrap();
+        self.lab.run_in(self.netns(), &format!("nft -f {}", path.display()));
     }
 
     /// The first address of its device, where that is IPv4.

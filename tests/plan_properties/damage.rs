@@ -35,6 +35,8 @@ pub enum Damage {
     Leases,
     NamelessLeases,
     Directory,
+    Share,
+    Switch,
 }
 
 pub fn damage() -> impl Strategy<Value = Damage> {
@@ -65,6 +67,8 @@ pub fn damage() -> impl Strategy<Value = Damage> {
         D::Leases,
         D::NamelessLeases,
         D::Directory,
+        D::Share,
+        D::Switch,
     ])
 }
 
@@ -86,9 +90,14 @@ pub fn suffer(segment: &mut Segment, damage: Damage) {
                 device.attached = None;
             }
         }
-        Damage::Directory if segment.server.as_ref().is_some_and(|server| server.process.is_none()) => {
+        Damage::Directory if segment.servers().all(|(_, server)| server.process.is_none()) => {
             segment.server = None;
+            segment.shares.clear();
         }
+        Damage::Share => {
+            segment.shares.values_mut().take(1).for_each(|server| server.process = None);
+        }
+        Damage::Switch => segment.record(&Action::DirectNobody),
         Damage::Rule | Damage::Sysctl => {
             if let Some(namespace) = &mut segment.namespace {
                 namespace.rules.remove(&Rule::Checksum(Family::V4));
@@ -105,16 +114,15 @@ pub fn suffer(segment: &mut Segment, damage: Damage) {
         }
         other => {
             suffer_device(segment, other);
-            suffer_server(segment.server.as_mut(), other);
+            segment.servers_mut().for_each(|(_, server)| suffer_server(server, other));
         }
     }
 }
 
-/// Its process is in a namespace that is no longer the network's.
+/// Its processes are in a namespace that is no longer the network's.
 fn outdate(segment: &mut Segment) {
-    if let Some(process) = segment.server.as_mut().and_then(|server| server.process.as_mut()) {
-        process.current = false;
-    }
+    let processes = segment.servers_mut().filter_map(|(_, server)| server.process.as_mut());
+    processes.for_each(|process| process.current = false);
 }
 
 fn suffer_device(segment: &mut Segment, damage: Damage) {
@@ -140,8 +148,7 @@ fn suffer_device(segment: &mut Segment, damage: Damage) {
     }
 }
 
-fn suffer_server(server: Option<&mut Server>, damage: Damage) {
-    let Some(server) = server else { return };
+fn suffer_server(server: &mut Server, damage: Damage) {
     match damage {
         Damage::Process => server.process = None,
         Damage::OldBinary => server.process.iter_mut().for_each(|process| process.current = false),

@@ -29,16 +29,18 @@ fn step() -> impl Strategy<Value = Step> {
     ((world(), six()), any::<bool>(), any::<Index>(), prop::collection::vec(damage(), 0..3))
 }
 
-/// What shall be there.
-fn segment((world, six): &(World, Six), ledger: &mut Ledger) -> Option<Segment> {
-    wanted(world, ledger).segment.map(|segment| six.add_to(segment))
+/// What shall be there, where it is so.
+fn segment((world, six): &(World, Six), ledger: &mut Ledger, is: &Segment) -> Option<Segment> {
+    let mut desired = wanted(world, ledger);
+    desired.share_out(is);
+    desired.segment.map(|segment| six.add_to(segment))
 }
 
 /// Where a node is after all this.
 fn after(steps: &[Step], ledger: &mut Ledger) -> Segment {
     let mut is = Segment::default();
     for (world, may_restart, cut, damages) in steps {
-        let actions = plan(segment(world, ledger).as_ref(), &is, *may_restart).actions;
+        let actions = plan(segment(world, ledger, &is).as_ref(), &is, *may_restart).actions;
         actions.iter().take(cut.index(actions.len() + 1)).for_each(|action| is.record(action));
         for damage in damages {
             suffer(&mut is, *damage);
@@ -59,6 +61,20 @@ fn pass(wanted: Option<&Segment>, segment: &mut Segment) {
 fn assert_in_order(actions: &[Action]) {
     let at = |kind: &str| actions.iter().position(|action| action.kind() == kind);
     let in_order = |first: &str, then: &str| at(first).zip(at(then)).is_none_or(|(a, b)| a < b);
+    let servers: BTreeSet<_> = actions.iter().filter_map(|action| Some(action.of_server()?.0)).collect();
+    for server in servers {
+        let own = actions.iter().filter_map(Action::of_server).filter(|(of, _)| *of == server);
+        let own: Vec<_> = own.map(|(_, action)| action.kind()).collect();
+        let at = |kind: &str| own.iter().position(|own| *own == kind);
+        let in_order = |first: &str, then: &str| at(first).zip(at(then)).is_none_or(|(a, b)| a < b);
+        assert!(
+            in_order("add-options", "add-hosts") && in_order("add-hosts", "release-lease"),
+            "{actions:?}"
+        );
+        assert!(in_order("prepare-dnsmasq", "start-dnsmasq"), "{actions:?}");
+    }
+    // A guest is directed to who knows it, and away before that one ends.
+    assert!(in_order("direct-nobody", "remove-files"), "{actions:?}");
     if let Some(device) = at("create-device") {
         assert!(at("start-dnsmasq").is_some_and(|start| device < start), "{actions:?}");
     }
@@ -72,8 +88,6 @@ fn assert_in_order(actions: &[Action]) {
         "{actions:?}"
     );
     assert!(in_order("start-dnsmasq", "serve-metadata"), "{actions:?}");
-    assert!(in_order("add-options", "add-hosts") && in_order("add-hosts", "release-lease"), "{actions:?}");
-    assert!(in_order("prepare-dnsmasq", "start-dnsmasq"), "{actions:?}");
     // Nobody who is not known is ever heard, and nobody who is hears nothing.
     for server in ["prepare-dnsmasq", "start-dnsmasq", "add-hosts", "release-lease"] {
         assert!(in_order("admit-to-dhcpv6", server) && in_order("change-neighbours", server), "{actions:?}");
@@ -92,7 +106,13 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
     if let Some(bridge) = &wanted.bridge {
         assert_eq!(is.bridge.as_ref().map(|is| (&is.name, is.vlan)), Some((&bridge.name, bridge.vlan)));
     }
-    let (is, wanted) = (is.server.as_ref().unwrap(), wanted.server.as_ref().unwrap());
+    assert!(is.server.is_some() && is.shares.keys().eq(wanted.shares.keys()), "{:?}", is.shares.keys());
+    for (share, wanted) in wanted.servers() {
+        assert_served(is.server_of(share).unwrap(), wanted);
+    }
+}
+
+fn assert_served(is: &dnsmasq::Server, wanted: &dnsmasq::Server) {
     assert_eq!(
         (&is.process, &is.hosts.entries, &is.names),
         (&wanted.process, &wanted.hosts.entries, &wanted.names)
@@ -118,14 +138,16 @@ proptest! {
     ) {
         let mut ledger = Ledger::default();
         let before = after(&steps, &mut ledger);
-        let wanted = segment(&last, &mut ledger);
-        let actions = plan(wanted.as_ref(), &before, may_restart).actions;
+        let first = segment(&last, &mut ledger, &before);
+        let actions = plan(first.as_ref(), &before, may_restart).actions;
         assert_in_order(&actions);
         for cut in 0..=actions.len() {
-            let mut segment = before.clone();
-            actions[..cut].iter().for_each(|action| segment.record(action));
-            pass(wanted.as_ref(), &mut segment);
-            assert_reached(wanted.as_ref(), &segment);
+            let mut is = before.clone();
+            actions[..cut].iter().for_each(|action| is.record(action));
+            // Who is in no share that is there may come into another one.
+            let wanted = segment(&last, &mut ledger.clone(), &is);
+            pass(wanted.as_ref(), &mut is);
+            assert_reached(wanted.as_ref(), &is);
         }
     }
 
@@ -137,8 +159,9 @@ proptest! {
     ) {
         let mut ledger = Ledger::default();
         let mut is = after(&steps, &mut ledger);
-        pass(segment(&last, &mut ledger).as_ref(), &mut is);
-        let wanted = segment(&(world_beside(&last.0), six), &mut ledger);
+        let before = segment(&last, &mut ledger, &is);
+        pass(before.as_ref(), &mut is);
+        let wanted = segment(&(world_beside(&last.0), six), &mut ledger, &is);
         let first = plan(wanted.as_ref(), &is, false);
         let stops = first.actions.contains(&Action::Server(dnsmasq::Action::Stop));
         prop_assert!(wanted.is_none() || !stops, "{first:?}");
@@ -206,7 +229,8 @@ fn assert_rendered(network: &Value, texts: &[String], code: u8) {
     let values = &server.options.values;
     assert_lines(&dnsmasq::options_text(values), values.len(), |line| line.starts_with("tag:"));
     let count = server.names.values().map(Vec::len).sum();
-    assert_lines(&dnsmasq::names_text(&server.names), count, |line| line.split(' ').count() == 2);
+    let lines: String = dnsmasq::name_files(&server.names, &BTreeMap::new()).into_values().collect();
+    assert_lines(&lines, count, |line| line.split(' ').count() == 2);
     let argv = server.process.unwrap().argv;
     assert!(
         argv.iter().skip(1).all(|arg| arg.starts_with("--") && !arg.contains(char::is_control)),

@@ -47,12 +47,19 @@ fn missing(uid: NetworkUid, error: &anyhow::Error) -> Missing {
 }
 
 fn of_network(state: &Path, uid: NetworkUid) -> Result<Vec<Lease>> {
-    let layout = Layout::new(state, uid);
+    let mut leases = Vec::new();
+    for layout in host::layouts(&Layout::new(state, uid))?.into_values() {
+        leases.extend(of_server(state, uid, &layout)?);
+    }
+    Ok(leases)
+}
+
+fn of_server(state: &Path, uid: NetworkUid, layout: &Layout) -> Result<Vec<Lease>> {
     let text = host::read_text(&layout.leases())?;
-    let hosts = host::kept_hosts(&layout)?.entries;
+    let hosts = host::kept_hosts(layout)?.entries;
     // Found are leases, whatever the agent says of the network.
     let report = durable::read(&report::network_path(state, uid)).unwrap_or_default();
-    let running = running(state, uid);
+    let running = running(layout);
     let dynamic = running.as_ref().map(|running| dnsmasq::dynamic_ranges(&running.argv)).unwrap_or_default();
     let network = Network { uid, report, rights: Rights::new(&hosts, dynamic), running };
     let ports = network.ports();

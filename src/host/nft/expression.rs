@@ -1,6 +1,6 @@
 //! The expressions that rules of nftables are made of.
 //!
-//! Called by `rules` and `guests`. Their numbers are those of `linux/netfilter/nf_tables.h`.
+//! Called by `rules`, `guests` and `switch`. Their numbers are those of `linux/netfilter/nf_tables.h`.
 
 use super::attribute::{Attribute, number, text};
 use super::table::{ELEMENT, VALUE};
@@ -9,11 +9,14 @@ use crate::node::INNER_DEVICE;
 /// `NFT_REG_1`, and `NFT_REG32_02`: a MAC address in the first takes two registers.
 pub(super) const REGISTER: u32 = 1;
 pub(super) const AFTER_MAC: u32 = 10;
-/// `NFT_CMP_EQ`, `NFT_CMP_GT`.
+/// `NFT_CMP_EQ`, `NFT_CMP_LTE`, `NFT_CMP_GT`, `NFT_CMP_GTE`.
 pub(super) const EQUAL: u32 = 0;
+pub(super) const AT_MOST: u32 = 3;
+pub(super) const AT_LEAST: u32 = 5;
 pub(super) const GREATER: u32 = 4;
 /// `NFT_META_…`.
 const DEVICE: u32 = 6;
+const OUT_DEVICE: u32 = 7;
 const DEVICE_TYPE: u32 = 8;
 const PROTOCOL: u32 = 16;
 /// `NFT_PAYLOAD_…`.
@@ -25,12 +28,23 @@ pub(super) const DROP: u32 = 0;
 pub(super) const ACCEPT: u32 = 1;
 
 pub(super) const ICMPV6: u8 = 58;
+pub(super) const TCP: u8 = 6;
+pub(super) const UDP: u8 = 17;
 
 /// `iifname "dhcp0"`
 pub(super) fn from_device() -> Vec<Attribute> {
+    vec![meta(DEVICE), compare(EQUAL, device())]
+}
+
+/// `oifname "dhcp0"`
+pub(super) fn to_device() -> Vec<Attribute> {
+    vec![meta(OUT_DEVICE), compare(EQUAL, device())]
+}
+
+fn device() -> Vec<u8> {
     let mut device = INNER_DEVICE.as_bytes().to_vec();
     device.resize(16, 0);
-    vec![meta(DEVICE), compare(EQUAL, device)]
+    device
 }
 
 /// `meta l4proto …`
@@ -53,6 +67,26 @@ pub(super) fn is_in(set: &str) -> Attribute {
 pub(super) fn is_not_in(set: &str) -> Attribute {
     const INVERTED: u32 = 1;
     expression("lookup", [looked_up(set), vec![number(5, INVERTED)]].concat())
+}
+
+/// What was loaded becomes what it leads to; who leads to nothing passes by.
+pub(super) fn follow(map: &str) -> Attribute {
+    expression("lookup", [looked_up(map), vec![number(3, REGISTER)]].concat())
+}
+
+/// Loads these bytes.
+pub(super) fn bytes(bytes: &[u8]) -> Attribute {
+    let data = Attribute::Nest(2, vec![Attribute::Plain(VALUE, bytes.to_vec())]);
+    expression("immediate", vec![number(1, REGISTER), data])
+}
+
+/// Writes what was loaded over `length` bytes at `offset` in the header `base`, whose Internet checksum at
+/// `checksum` is mended.
+pub(super) fn write(base: u32, offset: u32, length: u32, checksum: Option<u32>) -> Attribute {
+    const INTERNET: u32 = 1;
+    let place = [number(5, REGISTER), number(2, base), number(3, offset), number(4, length)];
+    let mended = checksum.into_iter().flat_map(|at| [number(6, INTERNET), number(7, at)]);
+    expression("payload", place.into_iter().chain(mended).collect())
 }
 
 fn looked_up(set: &str) -> Vec<Attribute> {

@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use super::attribute::{Attribute, number};
 use super::expression::{
     ACCEPT, AFTER_MAC, DROP, EQUAL, ICMPV6, NETWORK, REGISTER, TRANSPORT, compare, ethernet_source,
-    expression, from_device, is_in, load, load_into, of_protocol, verdict,
+    expression, from_device, is_in, load, load_into, of_protocol, verdict, write,
 };
-use super::table::{Chain, Set, Table, VALUE};
+use super::table::{Chain, Priority, Set, Table, VALUE};
 use crate::host::Error;
 use crate::metadata;
 use crate::node::Family;
@@ -30,8 +30,8 @@ type Guests = BTreeMap<IpAddr, MacAddr>;
 pub(in crate::host) fn look(family: Family) -> Result<Option<Guests>, Error> {
     let Some(mut keys) = guard(family).look("of the metadata service")? else { return Ok(None) };
     let pairs = keys.remove(PAIRS).unwrap_or_default();
-    let guests: Guests = pairs.iter().filter_map(|key| unpaired(family, key)).collect();
-    let addresses: BTreeSet<_> = guests.keys().map(|ip| octets(*ip)).collect();
+    let guests: Guests = pairs.iter().filter_map(|(key, _)| unpaired(family, key)).collect();
+    let addresses: BTreeSet<_> = guests.keys().map(|ip| (octets(*ip), Vec::new())).collect();
     Ok((keys.remove(ADDRESSES).unwrap_or_default() == addresses).then_some(guests))
 }
 
@@ -63,14 +63,15 @@ fn guard(family: Family) -> Table {
         Family::V4 => (7, 4),
         Family::V6 => (8, 16),
     };
-    let input = Chain { name: "input", hook: LOCAL_IN, rules: vec![friend(family), spoofed(family)] };
-    let output = Chain { name: "output", hook: LOCAL_OUT, rules: vec![meekly()] };
+    let chain = |name, hook, rules| Chain { name, hook, priority: Priority::Filter, rules };
+    let input = chain("input", LOCAL_IN, vec![friend(family), spoofed(family)]);
+    let output = chain("output", LOCAL_OUT, vec![meekly()]);
     Table {
         family,
         name: "kube-dhcp-metadata",
         sets: vec![
-            Set { name: PAIRS, key_type: ETHER << 6 | address, key_length: 8 + length },
-            Set { name: ADDRESSES, key_type: address, key_length: length },
+            Set { name: PAIRS, key_type: ETHER << 6 | address, key_length: 8 + length, data: None },
+            Set { name: ADDRESSES, key_type: address, key_length: length, data: None },
         ],
         chains: match family {
             Family::V4 => vec![input],
@@ -112,9 +113,6 @@ fn to_service(family: Family) -> Vec<Attribute> {
 fn meekly() -> Vec<Attribute> {
     const ADVERTISEMENT: u8 = 136;
     const ALL_BUT_OVERRIDE: [u8; 2] = [0xdf, 0xff];
-    // The Internet's checksum, at this place.
-    const CHECKSUM: u32 = 1;
-    const PLACE: u32 = 2;
     let data = |kind, bytes: &[u8]| Attribute::Nest(kind, vec![Attribute::Plain(VALUE, bytes.to_vec())]);
     let cleared = vec![
         number(1, REGISTER),
@@ -123,14 +121,6 @@ fn meekly() -> Vec<Attribute> {
         data(4, &ALL_BUT_OVERRIDE),
         data(5, &[0, 0]),
     ];
-    let written = vec![
-        number(5, REGISTER),
-        number(2, TRANSPORT),
-        number(3, 4),
-        number(4, 2),
-        number(6, CHECKSUM),
-        number(7, PLACE),
-    ];
     let rest = vec![
         load(TRANSPORT, 0, 1),
         compare(EQUAL, vec![ADVERTISEMENT]),
@@ -138,7 +128,7 @@ fn meekly() -> Vec<Attribute> {
         compare(EQUAL, octets(metadata::address(Family::V6))),
         load(TRANSPORT, 4, 2),
         expression("bitwise", cleared),
-        expression("payload", written),
+        write(TRANSPORT, 4, 2, Some(2)),
     ];
     [of_protocol(ICMPV6), rest].concat()
 }

@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::rules::wanted_rules;
-use super::table::{Chain, Set, Table};
+use super::table::{Chain, Priority, Set, Table};
 use crate::host::Error;
 use crate::node::Family;
 use crate::types::MacAddr;
@@ -16,7 +16,7 @@ const SET: &str = "known";
 
 /// Who may speak to the server; `None`: there is no filter, or not all of it.
 pub(in crate::host) fn look() -> Result<Option<BTreeSet<MacAddr>>, Error> {
-    Ok(filter().look("ip6")?.map(|keys| keys.values().flatten().filter_map(|key| mac(key)).collect()))
+    Ok(filter().look("ip6")?.map(|keys| keys.values().flatten().filter_map(|(key, _)| mac(key)).collect()))
 }
 
 /// One that no guest can have keeps nobody in or out.
@@ -51,8 +51,13 @@ fn filter() -> Table {
     Table {
         family: Family::V6,
         name: "kube-dhcp",
-        sets: vec![Set { name: SET, key_type: ETHER, key_length: 6 }],
-        chains: vec![Chain { name: "input", hook: LOCAL_IN, rules: wanted_rules(SET) }],
+        sets: vec![Set { name: SET, key_type: ETHER, key_length: 6, data: None }],
+        chains: vec![Chain {
+            name: "input",
+            hook: LOCAL_IN,
+            priority: Priority::Filter,
+            rules: wanted_rules(SET),
+        }],
     }
 }
 
@@ -78,7 +83,7 @@ mod tests {
         let mut found = BTreeSet::new();
         for (_, body) in messages(&batch).filter(|(kind, _)| kind.to_be_bytes()[0] == SUBSYSTEM) {
             assert!(body.len() < usize::from(u16::MAX));
-            found.extend(table::keys(attributes(body)).iter().filter_map(|key| mac(key)));
+            found.extend(table::keys(attributes(body)).iter().filter_map(|(key, _)| mac(key)));
         }
         assert_eq!(found, all);
     }

@@ -2,14 +2,15 @@
 //!
 //! Called by `firewall`, `observe`, `metadata` and `linux` on a thread in the namespace in question. The
 //! rules of iptables (1.8 with its nftables backend keeps its tables under their old names, and the comment
-//! of a rule as text in the rule) are only read; the tables before the DHCPv6 server (`known`) and the
-//! metadata service (`guests`) are ours.
+//! of a rule as text in the rule) are only read; the tables before the DHCPv6 server (`known`), the
+//! metadata service (`guests`) and the servers of a large network (`switch`) are ours.
 
 pub(super) mod attribute;
 mod expression;
 pub(super) mod guests;
 pub(super) mod known;
 mod rules;
+pub(super) mod switch;
 mod table;
 
 use std::io;

@@ -7,7 +7,7 @@
 
 use super::attribute::Attribute;
 use super::expression::{
-    DROP, EQUAL, GREATER, ICMPV6, TRANSPORT, compare, ethernet_source, from_device, is_not_in, load,
+    DROP, EQUAL, GREATER, ICMPV6, TRANSPORT, UDP, compare, ethernet_source, from_device, is_not_in, load,
     of_protocol, verdict,
 };
 
@@ -31,7 +31,6 @@ pub(super) fn wanted_rules(known: &str) -> Vec<Vec<Attribute>> {
 }
 
 fn to_server() -> Vec<Attribute> {
-    const UDP: u8 = 17;
     const SERVER_PORT: u16 = 547;
     let port = vec![load(TRANSPORT, 2, 2), compare(EQUAL, SERVER_PORT.to_be_bytes().to_vec())];
     [from_device(), of_protocol(UDP), port].concat()

@@ -1,6 +1,6 @@
 //! A table of ours: described once, put there in one transaction, and found there again.
 //!
-//! Called by `known` and `guests`, which say what is in theirs.
+//! Called by `known`, `guests` and `switch`, which say what is in theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -48,9 +48,10 @@ const TABLE_FLAGS: u16 = 2;
 const SET_FLAGS: u16 = 3;
 const SET_ID: u16 = 10;
 const ELEMENTS: u16 = 3;
-/// `NFTA_LIST_ELEM`, `NFTA_SET_ELEM_KEY`, `NFTA_DATA_VALUE`.
+/// `NFTA_LIST_ELEM`, `NFTA_SET_ELEM_KEY`, `NFTA_SET_ELEM_DATA`, `NFTA_DATA_VALUE`.
 pub(super) const ELEMENT: u16 = 1;
 const KEY: u16 = 1;
+const DATA: u16 = 2;
 pub(super) const VALUE: u16 = 1;
 
 /// In one message: their list is an attribute, of at most 64 KiB.
@@ -64,23 +65,36 @@ pub(super) struct Table {
     pub chains: Vec<Chain>,
 }
 
-/// `key_type`: the number that the `nft` program knows the type by; `key_length` in bytes.
+/// `key_type`: the number that the `nft` program knows the type by; `key_length` in bytes. A map has the same
+/// for what its keys lead to.
 pub(super) struct Set {
     pub name: &'static str,
     pub key_type: u32,
     pub key_length: u32,
+    pub data: Option<(u32, u32)>,
 }
 
-/// `type filter hook … priority filter; policy accept`; `hook`: `NF_INET_…` of linux/netfilter.h. Each rule
-/// is its expressions.
+/// `type filter hook … priority …; policy accept`; `hook`: `NF_INET_…` of linux/netfilter.h. Each rule is its
+/// expressions.
 pub(super) struct Chain {
     pub name: &'static str,
     pub hook: u32,
+    pub priority: Priority,
     pub rules: Vec<Vec<Attribute>>,
 }
 
-/// The keys in each set, by its name.
-pub(super) type Keys = BTreeMap<&'static str, BTreeSet<Vec<u8>>>;
+/// `NF_IP_PRI_…`: before all others, or where filters are.
+#[derive(Clone, Copy)]
+pub(super) enum Priority {
+    Raw = -300,
+    Filter = 0,
+}
+
+/// The keys in each set, by its name, each with what it leads to in a map.
+pub(super) type Keys = BTreeMap<&'static str, BTreeSet<Element>>;
+
+/// A key and, in a map, what it leads to.
+pub(super) type Element = (Vec<u8>, Vec<u8>);
 
 /// A kind of message, and what it says.
 pub(super) type Change = (u8, Vec<Attribute>);
@@ -123,7 +137,9 @@ impl Table {
         for set in &self.sets {
             let answer = one(GET_SET, &self.thing(SET, set.name))?;
             whole &= all_in(&set.key(), attributes(&answer));
-            whole &= find(attributes(&answer), SET_FLAGS).is_none_or(|flags| flags == [0; 4]);
+            let flags = find(attributes(&answer), SET_FLAGS);
+            whole &=
+                flags.map_or(0, |flags| flags.iter().fold(0, |n, b| n << 8 | u32::from(*b))) == set.flags();
         }
         Ok(whole)
     }
@@ -134,7 +150,9 @@ impl Table {
         changes.push((NEW_TABLE, self.empty()));
         // In a transaction each set must have a number, whether or not anybody calls it by that.
         for (set, id) in self.sets.iter().zip(1..) {
-            let parts = [self.thing(SET, set.name), set.key(), vec![number(SET_ID, id)]];
+            let flags = (set.flags() > 0).then(|| number(SET_FLAGS, set.flags()));
+            let parts =
+                [self.thing(SET, set.name), set.key(), vec![number(SET_ID, id)], Vec::from_iter(flags)];
             changes.push((NEW_SET, parts.concat()));
         }
         for chain in &self.chains {
@@ -155,19 +173,27 @@ impl Table {
 
     /// Elements for a set; one may be there.
     pub(super) fn add(&self, set: &str, keys: impl Iterator<Item = Vec<u8>>) -> Vec<Change> {
-        self.elements(NEW_ELEMENTS, set, keys)
+        self.elements(NEW_ELEMENTS, set, keys.map(alone))
     }
 
     /// The removal of elements; each has to be there.
     pub(super) fn remove(&self, set: &str, keys: impl Iterator<Item = Vec<u8>>) -> Vec<Change> {
-        self.elements(DELETE_ELEMENTS, set, keys)
+        self.elements(DELETE_ELEMENTS, set, keys.map(alone))
+    }
+
+    /// Elements for a map; one may be there that leads to the same.
+    pub(super) fn lead(&self, map: &str, elements: impl Iterator<Item = Element>) -> Vec<Change> {
+        self.elements(NEW_ELEMENTS, map, elements)
     }
 
     /// In as many messages as it takes.
-    fn elements(&self, kind: u8, set: &str, keys: impl Iterator<Item = Vec<u8>>) -> Vec<Change> {
-        let element =
-            |key| Attribute::Nest(ELEMENT, vec![Attribute::Nest(KEY, vec![Attribute::Plain(VALUE, key)])]);
-        let all: Vec<_> = keys.map(element).collect();
+    fn elements(&self, kind: u8, set: &str, elements: impl Iterator<Item = Element>) -> Vec<Change> {
+        let value = |kind, bytes| Attribute::Nest(kind, vec![Attribute::Plain(VALUE, bytes)]);
+        let element = |(key, data): Element| {
+            let data = (!data.is_empty()).then(|| value(DATA, data));
+            Attribute::Nest(ELEMENT, std::iter::once(value(KEY, key)).chain(data).collect())
+        };
+        let all: Vec<_> = elements.map(element).collect();
         let change =
             |some: &[_]| [self.thing(SET, set), vec![Attribute::Nest(ELEMENTS, some.to_vec())]].concat();
         all.chunks(CHUNK).map(|some| (kind, change(some))).collect()
@@ -220,14 +246,25 @@ impl Table {
 
 impl Set {
     fn key(&self) -> Vec<Attribute> {
-        vec![number(4, self.key_type), number(5, self.key_length)]
+        let data = self.data.iter().flat_map(|(kind, length)| [number(6, *kind), number(7, *length)]);
+        [number(4, self.key_type), number(5, self.key_length)].into_iter().chain(data).collect()
     }
+
+    /// `NFT_SET_MAP`.
+    fn flags(&self) -> u32 {
+        if self.data.is_some() { 8 } else { 0 }
+    }
+}
+
+fn alone(key: Vec<u8>) -> Element {
+    (key, Vec::new())
 }
 
 impl Chain {
     fn hook(&self) -> Vec<Attribute> {
         const ACCEPT: u32 = 1;
-        let hook = Attribute::Nest(4, vec![number(1, self.hook), number(2, 0)]);
+        let priority = Attribute::Plain(2, (self.priority as i32).to_be_bytes().to_vec());
+        let hook = Attribute::Nest(4, vec![number(1, self.hook), priority]);
         vec![hook, number(5, ACCEPT), text(7, "filter")]
     }
 }
@@ -236,10 +273,11 @@ fn is(rule: &[u8], wanted: &[Attribute]) -> bool {
     find(attributes(rule), EXPRESSIONS).is_some_and(|expressions| equal(wanted, expressions))
 }
 
-/// The keys of the elements in an answer.
-pub(super) fn keys(body: &[u8]) -> Vec<Vec<u8>> {
+/// The elements in an answer.
+pub(super) fn keys(body: &[u8]) -> Vec<Element> {
+    let value = |of: &[u8], kind| Some(find(find(of, kind)?, VALUE)?.to_vec());
     let elements = read(find(body, ELEMENTS).unwrap_or_default());
-    elements.filter_map(|(_, element)| Some(find(find(element, KEY)?, VALUE)?.to_vec())).collect()
+    elements.filter_map(|(_, e)| Some((value(e, KEY)?, value(e, DATA).unwrap_or_default()))).collect()
 }
 
 /// Said where there is no such table.
