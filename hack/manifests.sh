@@ -19,9 +19,13 @@ render() {
         sed -e 's/ *$//' -e '/^# Source: /d' | cat -s
 }
 part() { # FILE TEMPLATE [OPTION...]
-    mkdir -p "$(dirname "$out/$1")"
-    { echo "$head"; render --show-only "templates/$2" "${@:3}"; } >"$out/$1"
+    mkdir -p "$(dirname "$fresh/$1")"
+    { echo "$head"; render --show-only "templates/$2" "${@:3}"; } >"$fresh/$1"
 }
+
+# All of them or none.
+fresh=$(mktemp -d)
+trap 'rm -rf "$fresh"' EXIT
 
 for file in namespace.yaml rbac/agent.yaml rbac/controller.yaml rbac/users.yaml policy.yaml agent.yaml controller.yaml; do
     part $file $file
@@ -30,4 +34,6 @@ part components/network-policy/networkpolicy.yaml networkpolicy.yaml --set "$opt
 for file in podmonitor.yaml prometheusrule.yaml dashboard.yaml; do
     part components/monitoring/$file $file --set "$options"
 done
-{ echo "$head"; render; } >"$out/install.yaml"
+{ echo "$head"; render; } >"$fresh/install.yaml"
+mkdir -p "$out"
+cp -R "$fresh/." "$out"
