@@ -9,6 +9,7 @@ mod context;
 mod crashes;
 mod declined;
 mod ear;
+mod ending;
 mod execute;
 mod foreigners;
 mod hearing;
@@ -34,7 +35,6 @@ mod worker;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -162,16 +162,6 @@ impl<H: Host> Agent<H> {
         }
         self.stop(exit).await;
         Ok(())
-    }
-
-    /// Takes down all that is there instead of serving; addresses stay allocated. Whether nothing is left.
-    pub async fn take_down(mut self) -> Result<bool, Error> {
-        let found = self.found().await?;
-        self.context.learn_rules().await?;
-        // Before a worker begins: a network that only nobody wants gives its addresses back.
-        self.context.take_down();
-        self.start(Batch::default(), found);
-        Ok(self.stop(Exit::TakeDown).await)
     }
 
     async fn found(&self) -> Result<BTreeSet<NetworkUid>, Error> {
@@ -365,38 +355,9 @@ impl<H: Host> Agent<H> {
             Err(e) => warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report"),
         }
     }
-
-    /// Whether it came to the end that was asked for.
-    async fn stop(&mut self, exit: Exit) -> bool {
-        let mut done = true;
-        if exit == Exit::TakeDown {
-            info!("taking everything down");
-            self.context.take_down();
-            self.workers.values().for_each(|signal| signal.change());
-            let all = async { while self.tasks.join_next().await.is_some() {} };
-            done = tokio::time::timeout(TAKE_DOWN, all).await.is_ok();
-            if !done {
-                warn!("some networks could not be taken down");
-            }
-            self.sweep().await;
-        }
-        self.cancel.cancel();
-        let all = async { while self.tasks.join_next().await.is_some() {} };
-        if tokio::time::timeout(LAST_ACTIONS, all).await.is_err() {
-            warn!("some actions do not end; the next start sees what came of them");
-        }
-        info!("stopped");
-        done
-    }
 }
 
 type Ended = Result<NetworkUid, tokio::task::JoinError>;
-
-/// How long the actions that are being done may go on.
-const LAST_ACTIONS: Duration = Duration::from_secs(10);
-
-/// How long taking everything down may take: longer than a process that does not end at SIGTERM.
-const TAKE_DOWN: Duration = Duration::from_secs(20);
 
 /// An error and all that stands behind it, in one line.
 fn chain(error: &(dyn std::error::Error + 'static)) -> String {
