@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 version=3.8.0
 tools=$PWD/target/tools
-if [ "$("$tools/bin/cargo-deb" --version 2>/dev/null)" != $version ]; then
+if [ "$("$tools/bin/cargo-deb" --version 2>/dev/null)" != "cargo-deb $version" ]; then
     echo "Building cargo-deb $version, once" >&2
     cargo install --quiet --locked --root "$tools" --version $version cargo-deb >&2
 fi
@@ -21,5 +21,5 @@ mkdir -p $generated
 for shell in bash zsh fish; do
     "$program" completions $shell >$generated/$shell
 done
-"$tools/bin/cargo-deb" --quiet --no-build --locked --output target/debian/
+"$tools/bin/cargo-deb" --quiet --no-build --locked --output target/debian/ >&2
 ls "$PWD"/target/debian/*.deb

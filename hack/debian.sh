@@ -9,7 +9,7 @@ if [ ! -e "$archive" ]; then
     echo "Making a Debian, once: a minute" >&2
     # What the package depends on is there: it is installed without a network.
     mmdebstrap --quiet --variant=apt --include=systemd-sysv,dbus,iproute2,procps,udhcpc,dnsmasq-base,iptables \
-        bookworm "$archive.new" http://deb.debian.org/debian >&2
-    mv "$archive.new" "$archive"
+        bookworm "${archive%.tar}.new.tar" http://deb.debian.org/debian >&2
+    mv "${archive%.tar}.new.tar" "$archive"
 fi
 echo "$archive"

@@ -2,18 +2,16 @@
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use crate::LONG;
-use crate::inside::sh;
-use crate::lab::eventually;
+use crate::lab::{eventually, output};
 
 /// See the module.
 pub struct Debian {
     nspawn: Child,
-    /// Its first process.
-    first: u32,
     _root: TempDir,
 }
 
@@ -24,29 +22,21 @@ impl Debian {
         let (archive, package) = (given("KUBE_DHCP_DEBIAN"), given("KUBE_DHCP_DEB"));
         let directory = TempDir::new().unwrap();
         let root = directory.path().join("root");
-        sh(&format!(
-            "mkdir {0} && tar -C {0} -xf {archive} && cp {package} {0}/kube-dhcp.deb",
-            root.display()
-        ));
-        let mut nspawn = Command::new("systemd-nspawn")
-            .args([
-                "--quiet",
-                "--boot",
-                "--register=no",
-                "--keep-unit",
-                "--private-network",
-                "--console=pipe",
-            ])
+        std::fs::create_dir(&root).unwrap();
+        let unpacked = output(Command::new("tar").arg("-C").arg(&root).args(["-xf", &archive]));
+        assert!(unpacked.status.success(), "{unpacked:?}");
+        std::fs::copy(package, root.join("kube-dhcp.deb")).unwrap();
+        // All of it ends with this thread, also after a `kill -9`.
+        let nspawn = Command::new("setpriv")
+            .args(["--pdeathsig", "KILL", "unshare", "--pid", "--fork", "--kill-child", "--mount-proc"])
+            .args(["systemd-nspawn", "--quiet", "--boot", "--register=no"])
+            .args(["--keep-unit", "--private-network", "--console=pipe"])
             .arg(format!("--directory={}", root.display()))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let first = eventually("systemd runs", LONG, || {
-            assert_eq!(nspawn.try_wait().unwrap(), None, "systemd-nspawn ended");
-            child_of(nspawn.id())
-        });
-        let debian = Self { nspawn, first, _root: directory };
+        let debian = Self { nspawn, _root: directory };
         eventually("it has booted", LONG, || debian.try_sh("systemctl is-active multi-user.target").ok());
         debian
     }
@@ -58,10 +48,11 @@ impl Debian {
 
     /// The same; or all that it printed.
     pub fn try_sh(&self, line: &str) -> Result<String, String> {
-        let first = self.first.to_string();
+        // unshare's child is nspawn, and in the end that has one: before, others that prepare it.
+        let first = child_of(self.nspawn.id()).and_then(child_of).ok_or("nothing runs")?.to_string();
         let mut shell = Command::new("nsenter");
-        shell.args(["--target", &first, "--all", "--wd=/", "--", "env", "-i", "LANG=C"]);
-        shell.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", line]);
+        shell.args(["--target", &first, "--all", "--", "env", "-i", "LANG=C"]);
+        shell.args(["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "sh", "-ec", &format!("cd /\n{line}")]);
         let done = shell.output().unwrap();
         let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
         if done.status.success() {
@@ -74,9 +65,20 @@ impl Debian {
 
 impl Drop for Debian {
     fn drop(&mut self) {
-        let _ = self.try_sh("systemctl poweroff --force --force");
+        // In good order it takes its cgroups away, but for the first ones.
+        let _ = self.try_sh("systemctl poweroff");
+        let deadline = Instant::now() + LONG;
+        while matches!(self.nspawn.try_wait(), Ok(None)) && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(50));
+        }
         let _ = self.nspawn.kill();
         let _ = self.nspawn.wait();
+        for hierarchy in ["", "systemd", "unified"] {
+            for cgroup in ["payload/init.scope", "payload", "supervisor"] {
+                // One that is not empty stays.
+                let _ = std::fs::remove_dir(Path::new("/sys/fs/cgroup").join(hierarchy).join(cgroup));
+            }
+        }
     }
 }
 

@@ -3,8 +3,6 @@
 #![allow(missing_docs, unreachable_pub, reason = "tests")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, also their helpers")]
 
-#[path = "../inside/mod.rs"]
-mod inside;
 #[path = "../lab/mod.rs"]
 mod lab;
 
@@ -13,7 +11,6 @@ mod debian;
 use std::time::Duration;
 
 use debian::Debian;
-use inside::inside;
 use lab::eventually;
 
 /// What only a failure waits for.
@@ -22,15 +19,13 @@ const LONG: Duration = Duration::from_secs(60);
 #[test]
 #[ignore = "a Debian of its own: make test-deb"]
 fn it_is_installed_serves_through_an_upgrade_and_leaves_nothing() {
-    inside("it_is_installed_serves_through_an_upgrade_and_leaves_nothing", async {
-        let debian = Debian::boot();
-        install(&debian);
-        as_its_readme_says(&debian);
-        a_guest_has_its_address(&debian);
-        it_serves_through_restarts_and_an_upgrade(&debian);
-        what_was_served_ends_with_the_package(&debian);
-        a_purge_leaves_nothing_but_the_users_files(&debian);
-    });
+    let debian = Debian::boot();
+    install(&debian);
+    as_its_readme_says(&debian);
+    a_guest_has_its_address(&debian);
+    it_serves_through_restarts_and_an_upgrade(&debian);
+    what_was_served_ends_with_the_package(&debian);
+    a_purge_leaves_nothing_but_the_users_files(&debian);
 }
 
 fn install(debian: &Debian) {
@@ -40,8 +35,8 @@ fn install(debian: &Debian) {
     assert!(status.ends_with("Nothing is declared.\n"), "{status}");
     assert_eq!(debian.sh("systemctl is-enabled kube-dhcp"), "enabled\n");
     debian.sh("kubectl-dhcp --help; zcat /usr/share/man/man1/kube-dhcp-status.1.gz | grep -q leases");
-    debian.sh(". /usr/share/bash-completion/completions/kube-dhcp");
-    let verified = debian.sh("systemd-analyze verify kube-dhcp.service 2>&1");
+    debian.sh("bash -n /usr/share/bash-completion/completions/kube-dhcp");
+    let verified = debian.sh("systemd-analyze verify --man=no kube-dhcp.service 2>&1");
     assert!(!verified.contains("kube-dhcp.service"), "{verified}");
     println!("{}", debian.sh("systemd-analyze security --no-pager kube-dhcp.service | tail -n 1"));
 }
