@@ -4,10 +4,11 @@ use super::*;
 use crate::cluster::fake::Server;
 use serde_json::json;
 
+/// Long enough that a machine with much else to do keeps them.
 const TIMES: Times = Times {
-    duration: Duration::from_secs(1),
-    renew_deadline: Duration::from_millis(600),
-    retry: Duration::from_millis(50),
+    duration: Duration::from_secs(4),
+    renew_deadline: Duration::from_millis(2_400),
+    retry: Duration::from_millis(200),
 };
 
 fn campaign(server: &Server, identity: &str) -> (LeaderHandle, CancellationToken) {
@@ -16,7 +17,7 @@ fn campaign(server: &Server, identity: &str) -> (LeaderHandle, CancellationToken
 }
 
 async fn soon<T>(what: impl Future<Output = T>) -> T {
-    timeout(Duration::from_secs(5), what).await.expect("within five seconds")
+    timeout(TIMES.duration * 5, what).await.expect("soon")
 }
 
 #[tokio::test]
