@@ -69,6 +69,7 @@ impl Site {
             addresses: vec!["10.99.0.1".parse().unwrap()],
             // On disk: containerd's share of memory is enough.
             parent: std::env::temp_dir(),
+            data: None,
             api_flags: vec!["--kubelet-preferred-address-types=InternalIP".into()],
             port: Some(443),
             users: users.collect(),

@@ -40,6 +40,9 @@ pub struct Settings {
     pub addresses: Vec<IpAddr>,
     /// Where its directory is made; the fastest is a tmpfs.
     pub parent: PathBuf,
+    /// Where etcd's data is, if not in that directory. A disk with much else to do makes etcd wait, and
+    /// leases run out.
+    pub data: Option<PathBuf>,
     /// Further flags of the API server.
     pub api_flags: Vec<String>,
     /// Its port; otherwise a free one.
@@ -55,6 +58,7 @@ impl Default for Settings {
         Self {
             addresses: Vec::new(),
             parent: std::env::temp_dir(),
+            data: None,
             api_flags: Vec::new(),
             port: None,
             users: Vec::new(),
@@ -223,7 +227,7 @@ impl ControlPlane {
     pub fn snapshot(&self, name: &str) {
         let etcd = self.etcd.as_ref().expect("it runs");
         etcd.freeze();
-        copy(&self.path("etcd"), &self.path(&format!("snapshot-{name}")));
+        copy(&self.data(), &self.path(&format!("snapshot-{name}")));
         etcd.thaw();
     }
 
@@ -233,8 +237,8 @@ impl ControlPlane {
     pub async fn restore(&mut self, name: &str) {
         self.stop_api();
         self.etcd = None;
-        std::fs::remove_dir_all(self.path("etcd")).unwrap();
-        copy(&self.path(&format!("snapshot-{name}")), &self.path("etcd"));
+        std::fs::remove_dir_all(self.data()).unwrap();
+        copy(&self.path(&format!("snapshot-{name}")), &self.data());
         self.start_etcd();
         self.start_api().await;
     }
@@ -243,7 +247,7 @@ impl ControlPlane {
     pub async fn start_over(&mut self) {
         self.stop_api();
         self.etcd = None;
-        std::fs::remove_dir_all(self.path("etcd")).unwrap();
+        std::fs::remove_dir_all(self.data()).unwrap();
         self.start_etcd();
         self.start_api().await;
     }
@@ -264,6 +268,10 @@ impl ControlPlane {
         self.directory.path().join(name)
     }
 
+    fn data(&self) -> PathBuf {
+        self.settings.data.clone().unwrap_or_else(|| self.path("etcd"))
+    }
+
     fn program(&self, name: &str) -> Command {
         Command::new(self.binaries.join(name))
     }
@@ -272,7 +280,7 @@ impl ControlPlane {
         let client = format!("http://127.0.0.1:{}", self.ports.etcd);
         let peer = format!("http://127.0.0.1:{}", self.ports.peer);
         let mut command = self.program("etcd");
-        command.arg("--data-dir").arg(self.path("etcd"));
+        command.arg("--data-dir").arg(self.data());
         command.args(["--listen-client-urls", &client, "--advertise-client-urls", &client]);
         command.args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer]);
         command.args(["--initial-cluster", &format!("default={peer}")]);

@@ -73,7 +73,9 @@ impl Site {
     async fn with_disks(count: usize, lans: usize, disk: fn() -> Disk) -> Self {
         sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
         let addresses = vec!["10.99.0.1".parse().unwrap()];
-        let plane = ControlPlane::start_with(Settings { addresses, ..Settings::default() }).await;
+        // Its directory is one that the nodes see, too; etcd's data is in memory.
+        let data = Some("/run/etcd".into());
+        let plane = ControlPlane::start_with(Settings { addresses, data, ..Settings::default() }).await;
         plane.install().await;
         let token = plane.service_account_token(SYSTEM, "controller", None).await;
         let controller_kubeconfig = plane.kubeconfig("controller", &token);
