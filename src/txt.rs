@@ -26,7 +26,8 @@ pub fn records(dns: &NetworkDns) -> (BTreeSet<TxtRecord>, Vec<Problem>) {
         }
     }
     let count = dns.txt_records.len();
-    problems.extend((count > MOST_RECORDS).then(|| invalid(format!("{FIELD}: {count} are more than 16"))));
+    let more = || invalid(format!("{FIELD}: {count} are more than {MOST_RECORDS}"));
+    problems.extend((count > MOST_RECORDS).then(more));
     (records, problems)
 }
 

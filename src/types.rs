@@ -171,7 +171,7 @@ impl DomainName {
 
     /// Whether this name is `domain` or lies below it.
     pub fn is_within(&self, domain: &DomainName) -> bool {
-        self.0.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+        is_within(&self.0, domain)
     }
 }
 
@@ -179,11 +179,8 @@ impl FromStr for DomainName {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        if text.len() <= 253 && text.split('.').all(is_label) {
-            Ok(Self(text.to_ascii_lowercase()))
-        } else {
-            Err(bad(text, "a domain name of RFC 1123 labels, at most 253 characters"))
-        }
+        let name = lower_name(text, is_label).map(Self);
+        name.ok_or_else(|| bad(text, "a domain name of RFC 1123 labels, at most 253 characters"))
     }
 }
 
@@ -200,11 +197,25 @@ impl fmt::Display for DomainName {
 }
 
 fn is_label(text: &str) -> bool {
-    let inner = |b: u8| b.is_ascii_alphanumeric() || b == b'-';
+    is_label_of(text, |b| b.is_ascii_alphanumeric())
+}
+
+/// Whether it is made of these characters and inner hyphens, at most 63.
+fn is_label_of(text: &str, is_of_it: impl Fn(u8) -> bool) -> bool {
     (1..=63).contains(&text.len())
-        && text.bytes().all(inner)
+        && text.bytes().all(|b| is_of_it(b) || b == b'-')
         && !text.starts_with('-')
         && !text.ends_with('-')
+}
+
+/// A name of such labels, at most 253 characters, in lower case.
+fn lower_name(text: &str, is_label: impl Fn(&str) -> bool) -> Option<String> {
+    (text.len() <= 253 && text.split('.').all(is_label)).then(|| text.to_ascii_lowercase())
+}
+
+/// Whether a name is this domain or lies below it.
+fn is_within(name: &str, domain: &DomainName) -> bool {
+    name.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 /// The identity of a Network: its `metadata.uid`. Names namespaces, devices and directories.

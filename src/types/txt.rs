@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DomainName, ParseError, bad};
+use super::{DomainName, ParseError, bad, is_label_of, is_within, lower_name};
 
 /// The texts that a record has at most.
 pub const MOST_TEXTS: usize = 8;
@@ -33,8 +33,8 @@ impl RecordName {
             return Ok(whole.parse()?);
         }
         let Self(name) = text.parse()?;
-        let domain = domain.ok_or_else(|| RecordNameError::NoDomain(name.clone()))?.to_string();
-        if name.strip_suffix(&domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')) {
+        let domain = domain.ok_or_else(|| RecordNameError::NoDomain(name.clone()))?;
+        if is_within(&name, domain) {
             return Err(RecordNameError::DomainTwice(name));
         }
         Ok(format!("{name}.{domain}").parse()?)
@@ -46,10 +46,9 @@ impl FromStr for RecordName {
 
     /// The whole name, without the root's dot.
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        if text.len() <= 253 && text.split('.').all(is_label) {
-            return Ok(Self(text.to_ascii_lowercase()));
-        }
-        Err(bad(text, "a name of labels of letters, digits, hyphens and underscores, at most 253 characters"))
+        let is_label = |label: &str| is_label_of(label, |b| b.is_ascii_alphanumeric() || b == b'_');
+        let wanted = "a name of labels of letters, digits, hyphens and underscores, at most 253 characters";
+        lower_name(text, is_label).map(Self).ok_or_else(|| bad(text, wanted))
     }
 }
 
@@ -57,12 +56,6 @@ impl fmt::Display for RecordName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-fn is_label(text: &str) -> bool {
-    let is_of_it = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'_';
-    let hyphen = text.starts_with('-') || text.ends_with('-');
-    (1..=63).contains(&text.len()) && text.bytes().all(is_of_it) && !hyphen
 }
 
 /// One text of a record: 1 to 255 characters, each printable ASCII.
