@@ -105,16 +105,29 @@ impl Devices {
         bridge: &str,
         vlan: Option<u16>,
     ) -> Result<(), Error> {
-        let Wanted { uid, label, mac, mtu } = wanted;
-        let outer = outer_device(uid);
+        let uid = wanted.uid;
         let bridge = self.bridge(bridge, vlan).await?;
         self.delete(uid).await?;
-        link::create_pair(&self.handle, &outer, netns, mac, mtu, Some(&bridge), Some(&bridge)).await?;
+        self.pair(netns, wanted, Some(&bridge), Some(&bridge), vlan).await?;
+        self.monitor.expect(&outer_device(uid), Expected { uid, bridge: Some(bridge.index), vlan });
+        Ok(())
+    }
+
+    /// Both ends, up: outside in this bridge and its VLAN, if there is one.
+    async fn pair(
+        &self,
+        netns: &Netns,
+        wanted: Wanted<'_>,
+        bridge: Option<&link::Link>,
+        near: Option<&link::Link>,
+        vlan: Option<u16>,
+    ) -> Result<(), Error> {
+        let Wanted { uid, label, mac, mtu } = wanted;
+        let outer = outer_device(uid);
+        link::create_pair(&self.handle, &outer, netns, mac, mtu, bridge, near).await?;
         self.put(&outer, vlan).await?;
         link::finish_outer(&self.handle, &outer, uid, label).await?;
-        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
-        self.monitor.expect(&outer, Expected { uid, bridge: Some(bridge.index), vlan });
-        Ok(())
+        link::set_up(&netns.connect().await?, INNER_DEVICE).await
     }
 
     async fn put(&self, outer: &str, vlan: Option<u16>) -> Result<(), Error> {
@@ -131,15 +144,13 @@ impl Devices {
         bridge: &str,
         vlan: Option<u16>,
     ) -> Result<(), Error> {
-        let Wanted { uid, label, mac, mtu } = wanted;
-        let outer = outer_device(uid);
+        let Wanted { uid, mac, .. } = wanted;
         self.ovs.require(bridge).await?;
         self.delete(uid).await?;
         self.ovs.settle().await?;
         let local = link::get(&self.handle, bridge).await?;
-        link::create_pair(&self.handle, &outer, netns, mac, mtu, None, local.as_ref()).await?;
-        link::finish_outer(&self.handle, &outer, uid, label).await?;
-        link::set_up(&netns.connect().await?, INNER_DEVICE).await?;
+        // Its VLAN is Open vSwitch's affair.
+        self.pair(netns, wanted, None, local.as_ref(), None).await?;
         self.plug(netns, uid, mac, bridge, vlan).await
     }
 
