@@ -224,6 +224,11 @@ impl Segment {
         self.servers().find(|(_, server)| server.hosts.entries.contains_key(client))
     }
 
+    /// Whose questions are led to which share of its guests.
+    pub fn directed(&self) -> Option<&Shares> {
+        self.namespace.as_ref()?.directed.as_ref()
+    }
+
     /// What its device is attached to.
     pub fn attached(&self) -> Option<&Attached> {
         self.device.as_ref().and_then(|device| device.attached.as_ref())

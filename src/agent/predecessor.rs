@@ -72,8 +72,7 @@ impl Predecessor {
         let mut held = Segment { device: Some(device), ..desired.clone() };
         if families.is_empty() {
             (held.server, held.shares) = (observed.server.clone(), observed.shares.clone());
-            let directed = observed.namespace.as_ref().and_then(|namespace| namespace.directed.clone());
-            held.namespace.iter_mut().for_each(|namespace| namespace.directed.clone_from(&directed));
+            held.namespace.iter_mut().for_each(|namespace| namespace.directed = observed.directed().cloned());
         }
         Some(held)
     }

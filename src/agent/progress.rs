@@ -85,9 +85,8 @@ impl Reached<'_> {
     fn is_current(&self) -> bool {
         let Some((is, wanted)) = self.segment.zip(self.desired.segment.as_ref()) else { return false };
         let mut servers = wanted.servers();
-        let directed = |segment: &Segment| segment.namespace.as_ref().and_then(|n| n.directed.clone());
         servers.all(|(share, shall)| is.server_of(share).is_some_and(|is| same_server(is, shall)))
-            && directed(is) == directed(wanted)
+            && is.directed() == wanted.directed()
     }
 }
 
@@ -98,10 +97,7 @@ fn same_server(is: &Server, shall: &Server) -> bool {
 
 /// Whether a client is known as it shall be, and by nobody else.
 fn same_client(is: &Segment, shall: &Segment, client: &Client) -> bool {
-    let directed = |segment: &Segment| {
-        let all = segment.namespace.as_ref()?.directed.as_ref()?;
-        all.get(&client.0.mac()?).copied()
-    };
+    let directed = |segment: &Segment| segment.directed()?.get(&client.0.mac()?).copied();
     let mut servers = is.servers();
     let nothing = Server::default();
     directed(is) == directed(shall)
@@ -111,19 +107,23 @@ fn same_client(is: &Segment, shall: &Segment, client: &Client) -> bool {
 
 /// Whether a client is known as it shall be.
 fn same_host(is: &Server, shall: &Server, client: &Client) -> bool {
-    is.hosts.entries.get(client) == shall.hosts.entries.get(client) && same_options(is, shall, client)
+    let host = shall.hosts.entries.get(client);
+    is.hosts.entries.get(client) == host
+        && host.is_none_or(|host| same_options(is, shall, &host.tag, client.1))
 }
 
-/// Whether it gets the options that it shall get, and no others of its own.
-fn same_options(is: &Server, shall: &Server, client: &Client) -> bool {
-    let Some(host) = shall.hosts.entries.get(client) else { return true };
-    let of = |server: &Server| -> Vec<(OptionKey, String)> {
-        let own = server.options.values.range(OptionKey::plain(&host.tag, *Code::ALL.start())..);
-        let own = own.take_while(|(key, _)| key.tag == host.tag);
-        let own = own.filter(|(key, _)| key.code.family() == client.1);
-        own.map(|(key, value)| (key.clone(), value.clone())).collect()
-    };
-    of(is) == of(shall)
+/// Whether who has this tag gets the options that it shall get, and no others of its own.
+fn same_options(is: &Server, shall: &Server, tag: &str, family: Family) -> bool {
+    options_of(is, tag, family).eq(options_of(shall, tag, family))
+}
+
+fn options_of<'a>(
+    server: &'a Server,
+    tag: &'a str,
+    family: Family,
+) -> impl Iterator<Item = (&'a OptionKey, &'a String)> {
+    let own = server.options.values.range(OptionKey::plain(tag, *Code::ALL.start())..);
+    own.take_while(move |(key, _)| key.tag == tag).filter(move |(key, _)| key.code.family() == family)
 }
 
 /// Whether the subnet that has this address is served, or advertised, as it shall be.

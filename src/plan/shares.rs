@@ -3,8 +3,8 @@
 //! A guest is never between two of them: whoever shall answer it is told before it is directed there, and
 //! whoever answered it ends after. Pure.
 
-use crate::dnsmasq;
-use crate::node::{Action, Family, Namespace, Segment};
+use crate::dnsmasq::{self, Shares};
+use crate::node::{Action, Family, Segment};
 
 /// What is to be done about the servers.
 #[derive(Default)]
@@ -73,19 +73,22 @@ fn hands_over(desired: &Segment, observed: &Segment) -> bool {
 }
 
 fn directed(desired: &Segment, observed: &Segment) -> Option<Action> {
-    let of = |segment: &Segment| {
-        let namespace: Option<&Namespace> = segment.namespace.as_ref().filter(|namespace| namespace.usable);
-        namespace.and_then(|namespace| namespace.directed.clone())
-    };
-    let Some(wanted) = of(desired) else { return of(observed).map(|_| Action::DirectNobody) };
-    let (whole, there) = (of(observed).is_none(), of(observed).unwrap_or_default());
-    let without = |all: &dnsmasq::Shares, others: &dnsmasq::Shares| -> dnsmasq::Shares {
+    let (wanted, there) = (led(desired), led(observed));
+    let Some(wanted) = wanted else { return there.map(|_| Action::DirectNobody) };
+    let (whole, nobody) = (there.is_none(), Shares::new());
+    let there = there.unwrap_or(&nobody);
+    let without = |all: &Shares, others: &Shares| -> Shares {
         all.iter()
             .filter(|(mac, share)| others.get(*mac) != Some(*share))
             .map(|(mac, s)| (*mac, *s))
             .collect()
     };
-    let (add, remove) = (without(&wanted, &there), without(&there, &wanted));
+    let (add, remove) = (without(wanted, there), without(there, wanted));
     let differs = whole || !add.is_empty() || !remove.is_empty();
     differs.then_some(Action::Direct { whole, add, remove })
+}
+
+/// What a namespace that is to be made anew has counts for nothing.
+fn led(segment: &Segment) -> Option<&Shares> {
+    segment.namespace.as_ref().filter(|namespace| namespace.usable)?.directed.as_ref()
 }
