@@ -199,6 +199,15 @@ fn say(n: u16, server: Ipv6Addr) {
          ip -n g{n} link set eth0 address {} up; ip -n g{n} address add 2001:db8::1:{n:x}/64 dev eth0 nodad",
         mac(n)
     ));
+    // What is sent to all before both ends carry it is lost; what is sent to one waits for its neighbour.
+    let start = Instant::now();
+    loop {
+        let ends = sh(&format!("ip -n g{n} link show eth0; ip -d link show t{n}"));
+        if ends.matches("state UP").count() == 2 && ends.contains("state forwarding") {
+            break;
+        }
+        assert!(start.elapsed() < Duration::from_secs(10), "the guest's line is not up: {ends}");
+    }
     within(&format!("g{n}"), || {
         let socket = UdpSocket::bind("[::]:546").unwrap();
         let all = SocketAddrV6::new(SERVERS.parse().unwrap(), 547, 0, index("eth0"));
