@@ -9,7 +9,7 @@ use kube::api::{DeleteParams, ObjectMeta, PostParams};
 use kube::runtime::wait::{await_condition, conditions::is_deleted};
 use kube::{Api, ResourceExt};
 
-use crate::control_plane::{ControlPlane, Settings};
+use crate::control_plane::{ControlPlane, Settings, bridge_to_nodes};
 use crate::inside::{inside, sh};
 
 #[test]
@@ -30,9 +30,7 @@ fn the_control_plane_does_what_the_tests_need() {
 }
 
 fn on_a_bridge() -> Settings {
-    sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
-    let addresses = vec!["10.99.0.1".parse().unwrap()];
-    Settings { addresses, parent: PathBuf::from("/run"), ..Settings::default() }
+    Settings { addresses: bridge_to_nodes(), parent: PathBuf::from("/run"), ..Settings::default() }
 }
 
 fn another_namespace_reaches_it(plane: &ControlPlane) {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::cgroups::Sweeper;
-use crate::control_plane::{ControlPlane, Daemon, Settings};
+use crate::control_plane::{ControlPlane, Daemon, Settings, bridge_to_nodes};
 use crate::inside::{inside_with, is_outside, sh};
 use crate::lab::Lab;
 use crate::machine::{LONG, Machine};
@@ -60,13 +60,10 @@ pub fn on_nodes(name: &str, nodes: usize, test: impl AsyncFnOnce(&mut Site)) {
 impl Site {
     async fn new(nodes: usize) -> Self {
         let began = Instant::now();
-        sh(&format!(
-            "ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up
-             ip address add {SERVICE}/32 dev lo; echo 1 >/proc/sys/net/ipv4/ip_forward"
-        ));
+        sh(&format!("ip address add {SERVICE}/32 dev lo; echo 1 >/proc/sys/net/ipv4/ip_forward"));
         let users = (1..=nodes).map(|number| (format!("system:node:n{number}"), "system:nodes"));
         let settings = Settings {
-            addresses: vec!["10.99.0.1".parse().unwrap()],
+            addresses: bridge_to_nodes(),
             // On disk: containerd's share of memory is enough.
             parent: std::env::temp_dir(),
             data: None,

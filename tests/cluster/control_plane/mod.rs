@@ -27,6 +27,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tempfile::TempDir;
 
+use crate::inside::sh;
 use pki::{Pki, SERVICE_RANGE, secret};
 
 /// How long a start may take. Six seconds on an idle machine; only ever reached by a failure.
@@ -65,6 +66,15 @@ impl Default for Settings {
             controllers: Vec::new(),
         }
     }
+}
+
+/// A bridge `kc0` with the address that nodes in namespaces of their own reach it by. Its MAC address is fixed:
+/// otherwise it would be that of one of the nodes' ports, and would change when that node goes, and the others
+/// would speak to nobody for up to a minute.
+pub fn bridge_to_nodes() -> Vec<IpAddr> {
+    sh("ip link add kc0 address 02:00:00:00:99:01 type bridge; ip address add 10.99.0.1/24 dev kc0
+        ip link set kc0 up");
+    vec![[10, 99, 0, 1].into()]
 }
 
 /// A running control plane.

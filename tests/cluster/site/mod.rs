@@ -18,7 +18,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use kube::{Api, Client};
 use serde_json::Value;
 
-use crate::control_plane::{ControlPlane, Settings};
+use crate::control_plane::{ControlPlane, Settings, bridge_to_nodes};
 use crate::inside::sh;
 use crate::lab::{Lab, spawn};
 pub use node::Node;
@@ -35,7 +35,7 @@ pub const BIN: &str = match option_env!("CARGO_BIN_EXE_kube-dhcp") {
 pub const SYSTEM: &str = "kube-dhcp-system";
 
 /// How long a test waits for what must happen. Generous: it is only ever reached by a failure.
-pub const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(120);
 
 /// A cluster.
 pub struct Site {
@@ -71,11 +71,11 @@ impl Site {
     }
 
     async fn with_disks(count: usize, lans: usize, disk: fn() -> Disk) -> Self {
-        sh("ip link add kc0 type bridge; ip address add 10.99.0.1/24 dev kc0; ip link set kc0 up");
-        let addresses = vec!["10.99.0.1".parse().unwrap()];
         // Its directory is one that the nodes see, too; etcd's data is in memory.
         let data = Some("/run/etcd".into());
-        let plane = ControlPlane::start_with(Settings { addresses, data, ..Settings::default() }).await;
+        let plane =
+            ControlPlane::start_with(Settings { addresses: bridge_to_nodes(), data, ..Settings::default() })
+                .await;
         plane.install().await;
         let token = plane.service_account_token(SYSTEM, "controller", None).await;
         let controller_kubeconfig = plane.kubeconfig("controller", &token);
@@ -292,8 +292,13 @@ impl Site {
     /// Waits until an object is as wanted; says at the end what it was instead.
     pub async fn until(&self, kind: &str, name: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let look = async || {
-            let object = self.get(kind, name).await.unwrap_or_default();
-            if wanted(&object) { Ok(object) } else { Err(format!("{kind} {name} is {object:#}")) }
+            let mut object = self.get(kind, name).await.unwrap_or_default();
+            if wanted(&object) {
+                return Ok(object);
+            }
+            // Who owns which field would fill what is left of a log of failures.
+            object.pointer_mut("/metadata/managedFields").map(Value::take);
+            Err(format!("{kind} {name} is {object:#}"))
         };
         self.eventually(LONG, look).await
     }
