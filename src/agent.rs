@@ -91,6 +91,8 @@ pub struct Agent<H> {
     context: Arc<Context<H>>,
     workers: BTreeMap<NetworkUid, Arc<Signal>>,
     names: BTreeMap<ObjectName, NetworkUid>,
+    /// There may be objects that are not known: what else is found on the node may be somebody's.
+    partial: bool,
     turning: Turning,
     tasks: JoinSet<NetworkUid>,
     said: NodeReport,
@@ -106,6 +108,7 @@ impl<H: Host> Agent<H> {
             context: Arc::new(Context::new(host, config, metrics)?),
             workers: BTreeMap::new(),
             names: BTreeMap::new(),
+            partial: false,
             turning: Turning::default(),
             tasks: JoinSet::new(),
             said: said.unwrap_or_default(),
@@ -152,7 +155,7 @@ impl<H: Host> Agent<H> {
             tokio::select! {
                 () = stop.cancelled() => break,
                 () = self.turning.asked() => self.turning.answer(),
-                batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?),
+                batch = source.next() => self.take(batch.ok_or(Error::SourceEnded)?).await,
                 Some(uid) = events.recv() => self.disturbed(uid),
                 Some(uid) = writes.recv() => self.wrote(uid),
                 Some(ended) = self.tasks.join_next() => self.ended(ended).await?,
@@ -171,12 +174,21 @@ impl<H: Host> Agent<H> {
     }
 
     /// The networks that are wanted, and those that are there and no longer wanted.
-    fn start(&mut self, first: Batch, left_over: BTreeSet<NetworkUid>) {
+    fn start(&mut self, first: Batch, mut left_over: BTreeSet<NetworkUid>) {
         let dirty = self.learn(first);
-        let known = dirty.iter().filter_map(|name| self.context.uid(name));
-        let networks: BTreeSet<NetworkUid> = known.chain(left_over.iter().copied()).collect();
-        info!(networks = networks.len(), found = left_over.len(), "starting");
-        self.context.readiness.expect(networks);
+        let known: BTreeSet<_> = dirty.iter().filter_map(|name| self.context.uid(name)).collect();
+        info!(networks = (&known | &left_over).len(), found = left_over.len(), "starting");
+        if self.partial {
+            let unknown = left_over.difference(&known).count();
+            left_over.retain(|uid| known.contains(uid));
+            if unknown > 0 {
+                warn!(
+                    networks = unknown,
+                    "not everything that is declared can be read: what else is served here stays as it is until then"
+                );
+            }
+        }
+        self.context.readiness.expect(&known | &left_over);
         self.wake(dirty);
         for uid in left_over {
             self.signal(uid, None).observe();
@@ -194,13 +206,18 @@ impl<H: Host> Agent<H> {
         speakers
     }
 
-    fn take(&mut self, batch: Batch) {
+    async fn take(&mut self, batch: Batch) {
+        let was_partial = self.partial;
         let dirty = self.learn(batch);
         self.wake(dirty);
         self.settle();
+        if was_partial {
+            self.collect(self.found().await);
+        }
     }
 
     fn learn(&mut self, batch: Batch) -> Dirty {
+        self.partial = batch.partial;
         self.context.set_origin(batch.origin);
         self.context.set_problems(&batch.problems);
         self.context.outbox.withhold(batch.taken, batch.copy);
@@ -311,7 +328,9 @@ impl<H: Host> Agent<H> {
     async fn resync(&mut self) {
         self.context.refresh_node();
         self.context.save_segments();
-        self.context.expire_ledgers();
+        if !self.partial {
+            self.context.expire_ledgers();
+        }
         self.context.beacon.notify_one();
         for name in self.names.keys() {
             self.context.outbox.look(name.clone());
@@ -319,14 +338,18 @@ impl<H: Host> Agent<H> {
         for signal in self.workers.values() {
             signal.observe();
         }
-        self.collect().await;
+        let found = self.context.host.networks().await;
+        self.collect(found.map_err(Error::Host));
         self.sweep().await;
         self.say();
     }
 
     /// What is left of networks that nobody looks after, such as a port of a switch that was away.
-    async fn collect(&mut self) {
-        match self.context.host.networks().await {
+    fn collect(&mut self, found: Result<BTreeSet<NetworkUid>, Error>) {
+        if self.partial {
+            return;
+        }
+        match found {
             Ok(all) => {
                 for uid in all.into_iter().filter(|uid| !self.workers.contains_key(uid)).collect::<Vec<_>>() {
                     self.signal(uid, None).observe();

@@ -224,6 +224,8 @@ pub struct Batch {
     pub taken: BTreeSet<ObjectName>,
     /// The number of the copy that has them: see [`Source::kept`].
     pub copy: u64,
+    /// There may be more objects: what the source reads them from cannot be read.
+    pub partial: bool,
 }
 
 /// Where batches come from.

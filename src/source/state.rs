@@ -97,7 +97,7 @@ impl State {
             }
         }
         self.remove_gone(files, scope, &mut pass);
-        self.outcome(pass)
+        self.outcome(pass, !files.readable())
     }
 
     /// Whether these files can be looked at without the others: nothing was wrong anywhere, and no
@@ -111,7 +111,7 @@ impl State {
             && !files.of(Some(names)).any(|(name, file)| file.manifest.objects().any(|o| elsewhere(name, o)))
     }
 
-    fn outcome(&mut self, mut pass: Pass<'_>) -> Outcome {
+    fn outcome(&mut self, mut pass: Pass<'_>, partial: bool) -> Outcome {
         pass.problems.sort();
         pass.problems.dedup();
         let first = self.pass == 1;
@@ -120,7 +120,7 @@ impl State {
         let news = first || !events.is_empty() || problems != self.problems;
         self.problems.clone_from(&problems);
         Outcome {
-            batch: news.then_some(Batch { events, problems, ..Batch::default() }),
+            batch: news.then_some(Batch { events, problems, partial, ..Batch::default() }),
             changed: pass.changed,
         }
     }

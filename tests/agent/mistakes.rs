@@ -141,6 +141,39 @@ fn an_unreadable_directory_tears_nothing_down() {
 }
 
 #[test]
+fn a_directory_that_cannot_be_read_says_nothing_of_what_is_in_no_copy_either() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let agent = site.start();
+    let guest = site.guest(1);
+    site.until_leased(&guest, VM1);
+    agent.kill9();
+    let servers = site.dnsmasq_pids();
+    // As after a kill before the first copy was written; it may not be yet.
+    let forget = || drop(std::fs::remove_file(site.state.join("manifests.json")));
+    forget();
+    let away = site.lab.state().join("away");
+    std::fs::rename(&site.manifests, &away).unwrap();
+    let agent = site.start();
+    until_problem(&site, "manifests", "cannot be read");
+    assert_eq!(site.plan(), Vec::<String>::new());
+    std::fs::rename(&away, &site.manifests).unwrap();
+    site.until_ready("Port", "vm1");
+    site.until_leased(&guest, VM1);
+    assert_eq!((agent.actions(), site.dnsmasq_pids()), (Vec::new(), servers));
+    agent.kill9();
+    forget();
+    std::fs::rename(&site.manifests, &away).unwrap();
+    let _agent = site.start();
+    until_problem(&site, "manifests", "cannot be read");
+    std::fs::remove_file(away.join("a.yaml")).unwrap();
+    std::fs::rename(&away, &site.manifests).unwrap();
+    eventually("nobody serves any more", LONG, || {
+        (site.dnsmasq_pids().is_empty() && site.network_dirs().is_empty()).then_some(())
+    });
+}
+
+#[test]
 fn damaged_allocations_tear_nothing_down() {
     let site = Site::new();
     site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));

@@ -208,7 +208,8 @@ impl Cluster {
         }
         self.problems.clone_from(&problems);
         let origin = self.origin.unwrap_or(Origin::LastGoodCopy);
-        Some(Batch { events, problems, origin, taken, copy: self.keeper.last() })
+        let partial = origin == Origin::LastGoodCopy;
+        Some(Batch { events, problems, origin, taken, copy: self.keeper.last(), partial })
     }
 
     /// Everything is known from the API server, for the first time.
@@ -259,7 +260,7 @@ impl Cluster {
         self.origin = Some(Origin::LastGoodCopy);
         self.problems.clone_from(&problems);
         let events = self.mirror.tell_first(copy.objects.clone());
-        Some(Batch { events, problems, origin: Origin::LastGoodCopy, ..Batch::default() })
+        Some(Batch { events, problems, origin: Origin::LastGoodCopy, partial: true, ..Batch::default() })
     }
 
     fn trouble(&self) -> Vec<Problem> {
