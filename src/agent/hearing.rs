@@ -202,10 +202,15 @@ impl Hearing {
         if self.asked.is_empty() {
             return false;
         }
-        if let Ok(leases) = context.host.leases(uid).await {
-            self.learn(leases.clone());
-            self.leases = Some(leases);
-        }
+        self.look(context, uid).await;
+        true
+    }
+
+    /// Reads the leases as they are now; whether that went well.
+    pub(super) async fn look<H: Host>(&mut self, context: &Context<H>, uid: NetworkUid) -> bool {
+        let Ok(leases) = context.host.leases(uid).await else { return false };
+        self.learn(leases.clone());
+        self.leases = Some(leases);
         true
     }
 }

@@ -17,19 +17,21 @@ use crate::types::NetworkUid;
 pub(super) struct Signal {
     notify: Notify,
     written: Notify,
+    woken: AtomicBool,
     observe: AtomicBool,
 }
 
 impl Signal {
     /// Objects changed.
     pub(super) fn change(&self) {
+        self.woken.store(true, Ordering::Release);
         self.notify.notify_one();
     }
 
     /// Something may have happened on the node.
     pub(super) fn observe(&self) {
         self.observe.store(true, Ordering::Release);
-        self.notify.notify_one();
+        self.change();
     }
 
     /// The next pass is to look, whenever it comes.
@@ -48,6 +50,16 @@ impl Signal {
 
     pub(super) async fn woken(&self) {
         self.notify.notified().await;
+    }
+
+    /// A pass begins: it takes in what was there before.
+    pub(super) fn begin(&self) {
+        self.woken.store(false, Ordering::Release);
+    }
+
+    /// Whether it was woken since.
+    pub(super) fn is_woken(&self) -> bool {
+        self.woken.load(Ordering::Acquire)
     }
 
     /// Whether the node is to be looked at; asked once.

@@ -3,51 +3,44 @@
 //! Each network has one worker, so that nothing of it happens twice at a time and a network that is
 //! stuck delays no other.
 
+mod mend;
+mod say;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::context::Context;
 use super::crashes::AllCrashes;
-use super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
 use super::foreigners::ours;
 use super::kept::Kept;
 use super::leased::Leased;
 use super::metadata::Metadata;
-use super::next::{Failures, Next, RETRY};
+use super::next::{Failures, Next};
 use super::predecessor::Predecessor;
-use super::progress::{Reached, Refusals};
+use super::progress::Refusals;
 use super::senses::Senses;
 use super::signal::Signal;
-use super::sums::{self, Sums};
-use super::voice::{Voice, host_failed};
-use super::words::Words;
-use crate::desired::{Desired, Inputs};
+use super::sums::Sums;
+use crate::desired::Desired;
 use crate::dnsmasq::Share;
-use crate::durable::{self, Survives};
-use crate::host::{self, Host};
-use crate::node::{Action, Segment};
-use crate::plan::plan;
+use crate::durable;
+use crate::host::Host;
+use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::report::{self, NetworkReport};
-use crate::store::PortsRevision;
 use crate::types::{NetworkUid, ObjectName};
 
-/// A port's restart waits at least this long after the one before, so that changes gather.
-const GATHER: Duration = Duration::from_millis(50);
-/// A server that was started anew for changes serves at least this many times as long as it was deaf.
-const SERVE_AT_LEAST: u32 = 10;
-/// … but no change waits longer than this for that.
-const SERVE_AT_MOST: Duration = Duration::from_secs(10);
-/// Reports of one network are at least this far apart.
-const REPORT_EVERY: Duration = Duration::from_millis(200);
 /// A network that failed so often in a row holds nobody's start up any more.
 const ATTEMPTS: u32 = 5;
+/// While there are changes to make, a report waits so many times as long as the last one took …
+const REPORT_COSTS: u32 = 9;
+/// … but no longer than this.
+const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
 pub(super) struct Worker<H> {
     context: Arc<Context<H>>,
@@ -68,6 +61,8 @@ pub(super) struct Worker<H> {
     crashes: AllCrashes,
     may_restart_at: Instant,
     may_report_at: Instant,
+    /// When it had said what there was to say last, and how long that took.
+    spoke: Option<(Instant, Duration)>,
     said: Option<NetworkReport>,
     sums: Sums,
 }
@@ -101,6 +96,7 @@ impl<H: Host> Worker<H> {
             crashes: AllCrashes::default(),
             may_restart_at: now,
             may_report_at: now,
+            spoke: None,
             said: None,
             sums: Sums::default(),
         }
@@ -130,6 +126,7 @@ impl<H: Host> Worker<H> {
 
     async fn pass(&mut self) -> Next {
         let began = Instant::now();
+        self.signal.begin();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
         let (mut desired, kept) = match &inputs {
@@ -149,6 +146,10 @@ impl<H: Host> Worker<H> {
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);
         self.senses.declined.settle(servers.map(|(_, server)| server));
+        if inputs.is_some() && failure.is_none() && self.may_speak_later() {
+            return next;
+        }
+        let speaks = Instant::now();
         self.leased =
             Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
         self.senses.selfcheck.ask(self.reached(&desired, None).asked());
@@ -178,6 +179,7 @@ impl<H: Host> Worker<H> {
             }
             None => {}
         }
+        self.spoke = Some((Instant::now(), speaks.elapsed()));
         // Who sees this agent ready can read what it says.
         if attempted {
             self.context.readiness.attempted(self.uid);
@@ -185,162 +187,15 @@ impl<H: Host> Worker<H> {
         next
     }
 
+    /// Whether there are changes to make first: whoever waits for an answer waits for no report.
+    fn may_speak_later(&self) -> bool {
+        let wait = |took: Duration| (took * REPORT_COSTS).min(REPORT_AT_LATEST);
+        self.signal.is_woken() && self.spoke.is_some_and(|(at, took)| at.elapsed() < wait(took))
+    }
+
     fn not_kept(&mut self, problem: Problem) -> (Option<Problem>, Next) {
         self.context.metrics.failed("write-allocations");
         (Some(problem), Next::At(self.failures.retry_at()))
-    }
-
-    /// Brings the node to what shall be, as far as it goes now.
-    async fn mend(&mut self, desired: &mut Desired) -> (Option<Problem>, Next) {
-        if let Err(error) = self.look(desired).await {
-            self.context.metrics.failed("observe");
-            let error = &error as &(dyn std::error::Error + 'static);
-            warn!(error, "cannot observe");
-            return (Some(host_failed(None, error)), Next::At(self.failures.retry_at()));
-        }
-        let mut segment = self.segment.take().unwrap_or_default();
-        desired.share_out(&segment);
-        for (share, server) in segment.servers_mut() {
-            server.hosts.foreign |= self.distrusted.contains(&share);
-        }
-        self.senses.judge(&mut segment);
-        let may_restart = Instant::now() >= self.may_restart_at;
-        let held_back = desired.segment.as_ref().and_then(|all| self.predecessor.hold_back(all, &segment));
-        let mut plan = plan(held_back.as_ref().or(desired.segment.as_ref()), &segment, may_restart);
-        let wait = self.crashes.hold_back(&mut plan.actions);
-        let takes_back = takes_back(&segment, &plan.actions);
-        let actions = self.senses.hearing.in_the_way(&segment).chain(plan.actions).collect();
-        let mut outcome = self.act(&mut segment, actions).await;
-        if self.metadata.take(&mut outcome, desired, &segment) {
-            self.signal.observe_again();
-        }
-        // What a running process did not take, a fresh one may; what that did not take, none will.
-        self.distrusted.extend(outcome.distrusted.difference(&outcome.started));
-        self.segment = Some(segment);
-        let (mut failure, mut next) = self.judge(outcome, plan.postponed || !self.distrusted.is_empty());
-        if let Some(wait) = wait {
-            let ends = "dnsmasq ends again and again soon after its start; see its log";
-            failure = failure.or_else(|| Some(Problem::new(Reason::HostFailed, ends)));
-            next = next.no_later(Next::At(wait));
-        }
-        let judged = (failure.or_else(|| held_back.map(|_| self.predecessor.problem())), next);
-        if takes_back && matches!(judged, (None, Next::Never)) {
-            self.signal.observe_again();
-            return (None, Next::At(Instant::now()));
-        }
-        judged
-    }
-
-    /// Observes, if what is known may not be true any more.
-    async fn look(&mut self, desired: &Desired) -> Result<(), host::Error> {
-        self.senses.hearing.tell(self.segment.as_mut());
-        if !self.signal.take_observe() && self.segment.is_some() {
-            return Ok(());
-        }
-        let running = |segment: &Segment| segment.servers().filter(|(_, s)| s.process.is_some()).count();
-        let ran = self.segment.as_ref().map_or(0, running);
-        let wanted = desired.segment.as_ref().and_then(Segment::attached);
-        let pass = self.context.looks.enter(self.namespace()).await;
-        let observed = self.context.host.observe(self.uid, wanted).await;
-        drop(pass);
-        let observed = observed.inspect_err(|_| self.signal.observe_again())?;
-        let ended = ran.saturating_sub(running(&observed));
-        if ended > 0 {
-            self.context.metrics.exits.inc_by(ended as u64);
-            warn!("dnsmasq has ended");
-        }
-        self.segment = Some(observed);
-        self.senses.hearing.withheld.clear();
-        Ok(())
-    }
-
-    async fn act(&mut self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
-        if actions.is_empty() {
-            return Outcome::default();
-        }
-        // A change of a running server never waits for networks that are built; and the kernel takes
-        // many networks down in the time of one, if they come together.
-        let pass = if actions.iter().all(is_quick) {
-            None
-        } else {
-            Some(self.context.heavy.enter(self.namespace()).await)
-        };
-        let arrives = actions.iter().any(|action| matches!(action, Action::AddAddress(_)));
-        let label = self.name.as_ref().map_or_else(|| self.uid.to_string(), ToString::to_string);
-        let executor = Executor {
-            host: &self.context.host,
-            metrics: &self.context.metrics,
-            uid: self.uid,
-            label: &label,
-            cancel: &self.cancel,
-        };
-        // Not before: waiting for others says nothing of how long this server is deaf.
-        let began = Instant::now();
-        let outcome = executor.execute(segment, actions).await;
-        drop(pass);
-        if arrives && outcome.failure.is_none() && self.context.config.cluster.is_some() {
-            tokio::spawn(super::announce::announce(self.context.clone(), self.uid));
-        }
-        outcome.taken.iter().for_each(|identity| drop(self.refused.remove(identity)));
-        self.senses.hearing.withhold(&outcome.kept);
-        outcome.started.iter().for_each(|share| self.began_anew(*share, segment));
-        if !outcome.started.is_empty() {
-            let deaf = began.elapsed() * SERVE_AT_LEAST;
-            self.may_restart_at = Instant::now() + deaf.clamp(GATHER, SERVE_AT_MOST);
-        }
-        outcome
-    }
-
-    /// dnsmasq was started: what its last process refused and kept back is forgotten.
-    fn began_anew(&mut self, share: Option<Share>, segment: &Segment) {
-        self.distrusted.remove(&share);
-        self.refused.retain(|_, (by, _)| *by != share);
-        self.crashes.started(share, Instant::now());
-        segment.server_of(share).into_iter().for_each(|server| self.senses.begin_anew(share, server));
-    }
-
-    fn judge(&mut self, outcome: Outcome, postponed: bool) -> (Option<Problem>, Next) {
-        let refused = outcome.refused.into_iter();
-        self.refused.extend(refused.filter_map(|(by, line)| Some((line.identity?, (by, line.message)))));
-        if let Some(Failure { action, error }) = outcome.failure {
-            // How far it came is not known.
-            self.signal.observe_again();
-            let error = &error as &(dyn std::error::Error + 'static);
-            warn!(error, failures = self.failures.0 + 1, "failed to {action}");
-            return (Some(host_failed(Some(&action), error)), Next::At(self.failures.retry_at()));
-        }
-        self.failures = Failures::default();
-        (None, if postponed { Next::At(self.may_restart_at) } else { Next::Never })
-    }
-
-    /// Says for the API server how far the network is.
-    fn tell(
-        &self,
-        inputs: &Inputs,
-        desired: &Desired,
-        failure: Option<&Problem>,
-        done: Option<PortsRevision>,
-    ) {
-        let Some(name) = &self.name else { return };
-        let (reached, leased) = (self.reached(desired, failure), &self.leased);
-        let awaited = self.context.store().is_awaited(name);
-        let held = self.predecessor.report();
-        let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held, leased };
-        self.context.outbox.put(self.uid, words.report());
-    }
-
-    fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
-        let (segment, metadata) = (self.segment.as_ref(), self.metadata.problem());
-        Reached {
-            desired,
-            segment,
-            failure,
-            metadata,
-            refused: &self.refused,
-            leased: &self.leased,
-            unanswered: self.senses.selfcheck.problem(),
-            foreign: self.senses.foreigners.there(),
-        }
     }
 
     /// Whose turn it is. What is only to be removed waits for nobody's.
@@ -363,37 +218,5 @@ impl<H: Host> Worker<H> {
             }
         }
         info!("nothing of the network is left");
-    }
-
-    /// Reports, if there is something new to say; else, or if it is too soon, when to do so.
-    fn say(&mut self, inputs: &Inputs, desired: &Desired, failure: Option<&Problem>) -> Next {
-        let now = Instant::now();
-        if now < self.may_report_at {
-            return Next::At(self.may_report_at);
-        }
-        let reached = self.reached(desired, failure);
-        let voice = Voice {
-            uid: self.uid,
-            node: &self.context.config.node_name,
-            reached,
-            said: self.said.as_ref(),
-            now: Timestamp::now(),
-            newcomers: self.senses.newcomers.list(),
-        };
-        let report = voice.report(inputs);
-        self.sums.count(&self.context.metrics, sums::of(&report, self.leased.counts));
-        if self.said.as_ref() == Some(&report) {
-            return Next::Never;
-        }
-        let path = report::network_path(&self.context.config.node.state, self.uid);
-        if let Err(e) = durable::write(&path, &report, Survives::Crash) {
-            self.context.metrics.failed("report");
-            warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report");
-            return Next::At(now + RETRY.last);
-        }
-        debug!("reported");
-        self.may_report_at = now + REPORT_EVERY;
-        self.said = Some(report);
-        Next::Never
     }
 }

@@ -1,0 +1,89 @@
+//! Saying what came of a pass: for the API server, and in the node's own report.
+//!
+//! The last part of a worker's pass.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::super::next::{Next, RETRY};
+use super::super::progress::Reached;
+use super::super::sums;
+use super::super::voice::Voice;
+use super::super::words::Words;
+use super::Worker;
+use crate::desired::{Desired, Inputs};
+use crate::durable::{self, Survives};
+use crate::host::Host;
+use crate::reason::Problem;
+use crate::report;
+use crate::store::PortsRevision;
+
+/// Reports of one network are at least this far apart.
+const REPORT_EVERY: Duration = Duration::from_millis(200);
+
+impl<H: Host> Worker<H> {
+    /// Says for the API server how far the network is.
+    pub(super) fn tell(
+        &self,
+        inputs: &Inputs,
+        desired: &Desired,
+        failure: Option<&Problem>,
+        done: Option<PortsRevision>,
+    ) {
+        let Some(name) = &self.name else { return };
+        let (reached, leased) = (self.reached(desired, failure), &self.leased);
+        let awaited = self.context.store().is_awaited(name);
+        let held = self.predecessor.report();
+        let words = Words { name, uid: self.uid, inputs, reached, done, awaited, held, leased };
+        self.context.outbox.put(self.uid, words.report());
+    }
+
+    pub(super) fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
+        let (segment, metadata) = (self.segment.as_ref(), self.metadata.problem());
+        Reached {
+            desired,
+            segment,
+            failure,
+            metadata,
+            refused: &self.refused,
+            leased: &self.leased,
+            unanswered: self.senses.selfcheck.problem(),
+            foreign: self.senses.foreigners.there(),
+        }
+    }
+
+    /// Reports, if there is something new to say; else, or if it is too soon, when to do so.
+    pub(super) fn say(&mut self, inputs: &Inputs, desired: &Desired, failure: Option<&Problem>) -> Next {
+        let now = Instant::now();
+        if now < self.may_report_at {
+            return Next::At(self.may_report_at);
+        }
+        let reached = self.reached(desired, failure);
+        let voice = Voice {
+            uid: self.uid,
+            node: &self.context.config.node_name,
+            reached,
+            said: self.said.as_ref(),
+            now: Timestamp::now(),
+            newcomers: self.senses.newcomers.list(),
+        };
+        let report = voice.report(inputs);
+        self.sums.count(&self.context.metrics, sums::of(&report, self.leased.counts));
+        if self.said.as_ref() == Some(&report) {
+            return Next::Never;
+        }
+        let path = report::network_path(&self.context.config.node.state, self.uid);
+        if let Err(e) = durable::write(&path, &report, Survives::Crash) {
+            self.context.metrics.failed("report");
+            warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report");
+            return Next::At(now + RETRY.last);
+        }
+        debug!("reported");
+        self.may_report_at = now + REPORT_EVERY;
+        self.said = Some(report);
+        Next::Never
+    }
+}
