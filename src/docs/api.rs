@@ -11,7 +11,7 @@ use crate::api::{self, API_VERSION};
 const HEAD: &str = "# API reference
 
 Made of the custom resource definitions. `kubectl explain dnet.spec` says the same of a cluster's. What is refused is
-refused by the API server, and in the same words by an agent that reads a directory; what needs other objects to be
+refused by the API server, and by an agent that reads a directory; what needs other objects to be
 known is told in [conditions](reasons.md).
 
 ";
