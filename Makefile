@@ -4,7 +4,7 @@
 CARGO ?= cargo
 
 .PHONY: help demo cluster-demo test test-vm test-cluster test-deb soak bench bench-cluster build deb image crds manifests \
-	docs lint deny packages test-packages controlplane nodes
+	docs book lint deny packages test-packages controlplane nodes
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,8 +55,11 @@ crds: ## Write crds/ and the chart's copy anew from the types; make manifests is
 manifests: ## Render the chart anew to deploy/install.yaml and what deploy/kustomization.yaml names (Go)
 	@hack/manifests.sh
 
-docs: ## Write the generated tables in docs/ anew
+docs: ## Write the generated pages and tables in docs/ anew
 	KUBE_DHCP_WRITE_DOCS=1 $(CARGO) test --locked --lib -q in_the_docs
+
+book: ## docs/ as a book: target/book/docs/index.html (mdbook; hack/book.sh install)
+	@hack/book.sh
 
 lint: ## Format and lints
 	$(CARGO) fmt --check
