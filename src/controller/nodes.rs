@@ -47,7 +47,8 @@ pub(super) struct Agent {
     pub object: Arc<DHCPAgent>,
     features: BTreeSet<Feature>,
     reach: BTreeMap<String, Reach>,
-    capacity: u32,
+    /// How many networks it takes.
+    pub capacity: u32,
     /// Since when some physical network is not up.
     down_since: Option<Timestamp>,
 }

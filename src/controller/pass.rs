@@ -94,15 +94,21 @@ impl Turn {
     }
 
     fn judge(&self, now: Timestamp) -> (Snapshot, Judged) {
-        let (snapshot, holders) = {
+        let (snapshot, holders, room) = {
             let world = self.shared.world();
             let snapshot = world.snapshot(&self.network);
             let holders = world.holders(&snapshot, now);
-            (snapshot, holders)
+            (snapshot, holders, world.room())
         };
         let all = || self.shared.world().candidates(&self.network, now);
-        let judged = judge(&snapshot, &holders, all, self.shared.settings, now);
-        self.shared.world().set_placing(&self.network, judged.placing.clone());
+        let mut judged = judge(&snapshot, &holders, all, self.shared.settings, now);
+        let mut world = self.shared.world();
+        world.set_placing(&self.network, judged.placing.clone());
+        let lacks = judged.missing.is_some() && snapshot.inputs.is_some();
+        if world.set_lacking(&self.network, lacks, room) {
+            judged.look_again = Some(Duration::ZERO);
+        }
+        drop(world);
         (snapshot, judged)
     }
 }

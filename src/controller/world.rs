@@ -3,6 +3,7 @@
 //! Filled by the controller's loop from its watches and from the answers to its own writes; read one
 //! network at a time. Pure. What is older than what is known changes nothing.
 
+mod room;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use kube::{Resource, ResourceExt};
+
+use room::Room;
 
 use super::holder;
 use super::nodes::{Agent, NodeFacts};
@@ -91,10 +94,7 @@ pub(super) struct World {
     namespaces: BTreeMap<String, Arc<BTreeMap<String, String>>>,
     segments: Segments,
     on_physical: BTreeMap<String, BTreeSet<ObjectName>>,
-    /// Active servers by node.
-    load: BTreeMap<String, BTreeSet<ObjectName>>,
-    /// Nodes that networks at work are about to get servers on.
-    placing: BTreeMap<ObjectName, BTreeSet<String>>,
+    room: Room,
     /// The revision at which a Port went, by its UID, while somebody may ask.
     port_deletions: BTreeMap<String, Revision>,
     /// Up to which the Ports are known.
@@ -213,10 +213,12 @@ impl World {
                 self.ports.remove(name).into_iter().collect()
             }
             Kind::Server => {
-                if let Some(server) = self.servers.get(name).cloned() {
-                    self.unload(&server.spec.node_name, name);
-                }
-                self.servers.remove(name).into_iter().collect()
+                let mut dirty = match self.servers.get(name).cloned() {
+                    Some(server) => self.unload(&server.spec.node_name, name),
+                    None => Dirty::new(),
+                };
+                dirty.extend(self.servers.remove(name));
+                dirty
             }
             Kind::Allocation => self.remove_allocation(name),
             Kind::Physical => {
@@ -254,11 +256,17 @@ impl World {
 
     /// Nodes that a network at work is about to get servers on; until the next call.
     pub(super) fn set_placing(&mut self, network: &ObjectName, nodes: BTreeSet<String>) {
-        if nodes.is_empty() {
-            self.placing.remove(network);
-        } else {
-            self.placing.insert(network.clone(), nodes);
-        }
+        self.room.place(network, nodes);
+    }
+
+    /// To be told to [`set_lacking`](Self::set_lacking).
+    pub(super) fn room(&self) -> u64 {
+        self.room.times()
+    }
+
+    /// Whether a network lacks a server, as of when the room was this; says whether it may find one by now.
+    pub(super) fn set_lacking(&mut self, network: &ObjectName, lacks: bool, room: u64) -> bool {
+        self.room.wait(network, lacks, room)
     }
 
     fn apply_network(&mut self, network: Arc<Network>, backwards: bool) -> Dirty {
@@ -277,6 +285,7 @@ impl World {
 
     fn remove_network(&mut self, name: &ObjectName) -> Dirty {
         let mut dirty = Dirty::from([name.clone()]);
+        self.room.forget(name);
         if let Some(network) = self.networks.remove(name) {
             let physical = &network.spec.physical_network_ref.name;
             if let Some(networks) = self.on_physical.get_mut(physical) {
@@ -295,18 +304,19 @@ impl World {
         if is_stale(&*server, self.servers.get(&name), backwards) {
             return Dirty::new();
         }
+        let mut dirty = Dirty::new();
         if server.spec.state == ServerState::Active {
-            self.load.entry(server.spec.node_name.clone()).or_default().insert(name.clone());
+            self.room.load(&server.spec.node_name, &name);
         } else {
-            self.unload(&server.spec.node_name, &name);
+            dirty = self.unload(&server.spec.node_name, &name);
         }
-        self.servers.insert(name, network, server).into_iter().collect()
+        dirty.extend(self.servers.insert(name, network, server));
+        dirty
     }
 
-    fn unload(&mut self, node: &str, server: &ObjectName) {
-        if let Some(servers) = self.load.get_mut(node) {
-            servers.remove(server);
-        }
+    fn unload(&mut self, node: &str, server: &ObjectName) -> Dirty {
+        let capacity = self.agents.get(node).map_or(u32::MAX, |agent| agent.capacity);
+        self.room.unload(node, server, capacity)
     }
 
     fn remove_allocation(&mut self, name: &ObjectName) -> Dirty {

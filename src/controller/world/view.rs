@@ -151,10 +151,8 @@ impl World {
         agent: &Agent,
         now: jiff::Timestamp,
     ) -> crate::place::Candidate {
-        let load = self.load.get(node).map_or(0, BTreeSet::len);
-        let placing = self.placing.iter().filter(|(n, nodes)| *n != network && nodes.contains(node));
         let alive = !self.dead.contains_key(node);
-        agent.candidate(self.nodes.get(node).map(AsRef::as_ref), alive, load + placing.count(), now)
+        agent.candidate(self.nodes.get(node).map(AsRef::as_ref), alive, self.room.taken(network, node), now)
     }
 
     /// All agents: the object, the node's facts, for how long it is dead.
