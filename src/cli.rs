@@ -99,6 +99,10 @@ pub struct AgentArgs {
     #[arg(long, value_name = "SECONDS", default_value = "60", value_parser = clap::value_parser!(u64).range(1..))]
     pub resync_seconds: u64,
 
+    /// How many networks a controller may place here.
+    #[arg(long, value_name = "COUNT", default_value = "1000", conflicts_with = "manifests")]
+    pub max_networks: u32,
+
     /// Form of the log.
     #[arg(long, value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,

@@ -34,8 +34,6 @@ const EVERY: Duration = Duration::from_secs(1);
 /// An object that somebody deleted or changed is noticed after this time.
 const LOOK: Duration = Duration::from_secs(300);
 const RETRY: Duration = Duration::from_secs(5);
-/// Networks for which an agent was measured.
-const CAPACITY: u32 = 1_000;
 /// As much of a message as the API takes.
 const MESSAGE: usize = 256;
 const OURS: &str = "PhysicalNetworksReady";
@@ -143,7 +141,7 @@ impl<H: Host> Beacon<H> {
                 Origin::LastGoodCopy => AgentSource::LastGoodCopy,
                 _ => AgentSource::Cluster,
             }),
-            capacity: Some(AgentCapacity { networks: CAPACITY }),
+            capacity: Some(AgentCapacity { networks: self.context.config.max_networks }),
         }
     }
 

@@ -40,6 +40,8 @@ pub struct Config {
     pub node_name: String,
     /// How often everything is looked at although nobody said anything.
     pub resync: Duration,
+    /// How many networks a controller may place here.
+    pub max_networks: u32,
     /// Where the node's own resolvers are named.
     pub resolv_conf: PathBuf,
     /// The API server, where a controller decides what is served here.

@@ -46,6 +46,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
         node,
         node_name: name.clone(),
         resync: args.resync(),
+        max_networks: args.max_networks,
         resolv_conf: "/etc/resolv.conf".into(),
         cluster: connection.clone(),
         proxy,

@@ -22,6 +22,7 @@ pub async fn cleanup(args: CleanupArgs) -> Result<()> {
         node,
         node_name: String::new(),
         resync: Duration::MAX,
+        max_networks: 0,
         resolv_conf: "/etc/resolv.conf".into(),
         cluster: None,
         proxy: None,

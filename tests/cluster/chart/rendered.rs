@@ -85,11 +85,11 @@ fn values_become_flags_that_the_program_takes() {
         "macvlanOnNodeInterfaces": true, "dnsForwarders": ["192.0.2.1", "2001:db8::1"],
         "dnsTxtRecords": ["info.example.org,a b,c"],
         "metadataUpstream": "http://192.0.2.9:8775", "stateDir": "/srv/kube-dhcp", "listen": "[::]:9500",
-        "stopServingOnExit": true, "resyncSeconds": 30, "logFormat": "json", "logFilter": "debug"}"#;
+        "stopServingOnExit": true, "resyncSeconds": 30, "maxNetworks": 50, "logFormat": "json", "logFilter": "debug"}"#;
     let controller = r#"{"rescheduleAfterSeconds": 0, "quarantineHours": 1, "logFormat": "json"}"#;
     let set = [format!("agent={values}"), format!("controller={controller}")];
     let objects = objects(&rendered(&["--set-json", &set[0], "--set-json", &set[1]]).unwrap());
-    for (kind, name, flags) in [("DaemonSet", "agent", 15), ("Deployment", "controller", 5)] {
+    for (kind, name, flags) in [("DaemonSet", "agent", 16), ("Deployment", "controller", 5)] {
         let arguments = arguments(&objects, kind, name);
         assert_eq!(arguments.len(), flags, "{arguments:?}");
         let all = std::iter::once("kube-dhcp").chain(arguments.iter().map(String::as_str));
@@ -97,6 +97,13 @@ fn values_become_flags_that_the_program_takes() {
     }
     let text = objects.values().cloned().collect::<Value>().to_string();
     assert!(text.contains(r#"{"name":"RUST_LOG","value":"debug"}"#));
+    let limits = |objects: &Objects| {
+        let agent = of(objects, "DaemonSet", "agent");
+        agent.pointer("/spec/template/spec/containers/0/resources/limits").cloned()
+    };
+    assert_eq!(limits(&objects), Some(serde_json::json!({"memory": "456Mi"})));
+    let own = rendered(&["--set", "agent.resources.limits.memory=1Gi"]).unwrap();
+    assert_eq!(limits(&self::objects(&own)), Some(serde_json::json!({"memory": "1Gi"})));
     assert!(text.contains(r#""hostPort":9500"#) && text.contains(r#""path":"/run/openvswitch""#));
 }
 
