@@ -3,7 +3,7 @@
 .DEFAULT_GOAL := help
 CARGO ?= cargo
 
-.PHONY: help demo cluster-demo test test-vm test-cluster test-deb soak bench bench-cluster build deb image crds manifests \
+.PHONY: help demo cluster-demo test test-vm test-skew test-cluster test-deb soak bench bench-cluster build deb image crds manifests \
 	docs book lint deny packages test-packages controlplane nodes
 
 help: ## Show this list
@@ -20,6 +20,9 @@ test: ## All checks and tests, with a summary (root, Go; an hour the first time)
 
 test-vm: test-packages ## What this machine's kernel may not have, in another one: VLANs (root, x86-64)
 	$(CARGO) test --locked --test agent vlans:: -- --include-ignored --nocapture
+
+test-skew: test-packages controlplane ## Beside an older program, KUBE_DHCP_PREVIOUS=/…/kube-dhcp: agents, controllers (root, Go)
+	$(CARGO) test --locked --test cluster skew::previous -- --ignored --nocapture --test-threads=1
 
 # To have it in `make test`: name it among what that needs.
 test-cluster: test-packages controlplane nodes ## The image and deploy/ on real nodes, kubelet and containerd (root, Go)

@@ -65,6 +65,8 @@ pub mod node;
 pub mod place;
 pub mod plain;
 pub mod plan;
+#[cfg(test)]
+mod previous;
 pub mod proxy;
 pub mod reason;
 pub mod report;

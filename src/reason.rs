@@ -88,6 +88,8 @@ pub enum Reason {
     SingleServer,
     /// A server that nobody can tell to give its addresses up has them still; guests are answered.
     AddressHeldByPredecessor,
+    /// The agent of a server's node does not know to do all that is asked for.
+    AgentLacksFeature,
     /// No node can be found for a server.
     NoAgent,
     /// Of all servers none is ready.
@@ -108,7 +110,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 47] = [
+    pub const ALL: [Self; 48] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -148,6 +150,7 @@ impl Reason {
         Self::FewerServers,
         Self::SingleServer,
         Self::AddressHeldByPredecessor,
+        Self::AgentLacksFeature,
         Self::NoAgent,
         Self::NoServerReady,
         Self::MetadataNotServed,

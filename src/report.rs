@@ -166,3 +166,21 @@ pub fn network_path(state: &Path, uid: NetworkUid) -> PathBuf {
 pub fn node_path(state: &Path) -> PathBuf {
     directory(state).join("node.json")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_another_version_said_is_read() {
+        for text in crate::previous::texts("network.json") {
+            let report: NetworkReport = serde_json::from_str(&text).unwrap();
+            let ports: Vec<_> = report.ports.iter().map(|port| port.name.as_str()).collect();
+            assert_eq!((report.name.as_str(), ports), ("a", vec!["p1", "p3"]));
+        }
+        for text in crate::previous::texts("node.json") {
+            let report: NodeReport = serde_json::from_str(&text).unwrap();
+            assert_eq!((report.node.as_str(), report.physical_networks.len()), ("n1", 1));
+        }
+    }
+}

@@ -203,6 +203,26 @@ mod tests {
     }
 
     #[test]
+    fn what_another_version_wrote_is_read() {
+        let (wholes, journals) =
+            ["allocations.json", "allocations.journal"].map(crate::previous::texts).into();
+        for (whole, journal) in wholes.into_iter().zip(journals) {
+            let dir = tempfile::tempdir().unwrap();
+            let file = LedgerFile::new(dir.path(), uid());
+            fs::create_dir_all(file.path.parent().unwrap()).unwrap();
+            fs::write(&file.path, whole).unwrap();
+            fs::write(journal_of(&file.path), journal).unwrap();
+            let ledger = file.read().unwrap().unwrap();
+            let held = ledger.iter().filter(|(_, allocation)| allocation.released.is_none());
+            let held: Vec<_> = held.map(|(ip, _)| ip.to_string()).collect();
+            assert_eq!(
+                (held, ledger.iter().count()),
+                (["10.0.0.10", "10.0.0.12", "10.0.0.20"].map(str::to_owned).into(), 4)
+            );
+        }
+    }
+
+    #[test]
     fn a_long_journal_becomes_a_whole() {
         let dir = tempfile::tempdir().unwrap();
         let mut file = LedgerFile::new(dir.path(), uid());

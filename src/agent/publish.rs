@@ -23,6 +23,7 @@ use super::outbox::ServerReport;
 use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState};
 use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
+use crate::cluster::older::{self, fitting_status};
 use crate::cluster::write::{self, AGENT, apply_status};
 use crate::conditions::Says;
 use crate::fair::Places;
@@ -80,16 +81,22 @@ pub(super) async fn publish<H>(
         last: String::new(),
     };
     let mut writes = FuturesUnordered::new();
+    let mut again = None;
     loop {
         while let Some(next) = publisher.next() {
             writes.push(next);
         }
         let wake = publisher.wake();
+        again = again.or_else(|| older::again_at().map(Instant::from_std));
         // Each arm only waits or takes what is done.
         tokio::select! {
             changed = context.outbox.changed() => publisher.mark(changed),
             Some(done) = writes.next() => publisher.done(done),
             () = until(wake) => {}
+            () = until(again) => {
+                again = None;
+                publisher.mark_all();
+            }
             copy = next_of(&mut kept) => context.outbox.kept(copy),
             // What waits for the API server need not wait longer. The sender is ours.
             _ = revivals.changed() => publisher.hurry(),
@@ -114,6 +121,15 @@ impl<H> Publisher<H> {
             let at = self.not_before.get(&network).copied().unwrap_or(now).max(now);
             self.due.entry(network).or_insert(at);
         }
+    }
+
+    /// What the API server did not take it may take now.
+    fn mark_all(&mut self) {
+        let of = |server: &Arc<DHCPServer>| {
+            ObjectName::new(server.namespace().unwrap_or_default(), &server.spec.network_ref.name)
+        };
+        let all = self.context.store().servers().map(of).collect();
+        self.mark(all);
     }
 
     /// What failed is tried again soon.
@@ -211,6 +227,8 @@ impl<H> Publisher<H> {
             // Not yet looked at, or not yet taken down.
             _ => return None,
         };
+        // What the API server would not take is no news.
+        let shall = fitting_status("DHCPServer", shall);
         (shall != ours(&has)).then_some((server, shall))
     }
 

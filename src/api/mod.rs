@@ -16,6 +16,8 @@ mod conditioned;
 mod crds;
 mod dhcp_agent;
 mod dhcp_server;
+#[cfg(test)]
+mod growth;
 mod ip_allocation;
 mod network;
 mod options;

@@ -10,6 +10,7 @@ pub mod failures;
 mod fake;
 pub mod heartbeat;
 pub mod leader;
+pub mod older;
 pub mod pulse;
 pub mod watch;
 pub mod write;

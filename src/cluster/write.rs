@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::client::{REQUEST, why};
+use super::older;
 
 /// Why a write did not happen, as far as one knows.
 #[derive(Debug, thiserror::Error)]
@@ -72,7 +73,7 @@ where
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let patch = status_patch::<K>(name, Some(uid), status)?;
-    limited(api.patch_status(name, &params(manager), &Patch::Apply(&patch))).await
+    apply(&api, manager, (name, At::Status), patch).await
 }
 
 /// The same, if the object is still as it is known: what is written follows from that.
@@ -89,7 +90,7 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
     let mut patch = status_patch::<K>(&name, meta.uid.as_deref(), status)?;
     patch["metadata"]["resourceVersion"] = json!(meta.resource_version);
-    limited(api.patch_status(&name, &params(manager), &Patch::Apply(&patch))).await
+    apply(&api, manager, (&name, At::Status), patch).await
 }
 
 /// As [`apply_status`], for an object without namespace.
@@ -108,7 +109,41 @@ where
 {
     let api: Api<K> = Api::all(client.clone());
     let patch = status_patch::<K>(name, uid, status)?;
-    limited(api.patch_status(name, &params(manager), &Patch::Apply(&patch))).await
+    apply(&api, manager, (name, At::Status), patch).await
+}
+
+/// Applies an object; its status is not looked at.
+pub async fn apply_object<K>(api: &Api<K>, manager: &str, name: &str, object: Value) -> Result<K, Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    apply(api, manager, (name, At::Object), object).await
+}
+
+#[derive(Clone, Copy)]
+enum At {
+    Object,
+    Status,
+}
+
+/// What the definitions in the cluster do not have yet is left out.
+async fn apply<K>(api: &Api<K>, manager: &str, (name, at): (&str, At), mut patch: Value) -> Result<K, Error>
+where
+    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+{
+    let (kind, parameters) = (K::kind(&()), params(manager));
+    loop {
+        patch = older::fitting(&kind, patch);
+        let apply = Patch::Apply(&patch);
+        let done = match at {
+            At::Object => limited(api.patch(name, &parameters, &apply)).await,
+            At::Status => limited(api.patch_status(name, &parameters, &apply)).await,
+        };
+        match done {
+            Err(Error::Api(kube::Error::Api(no))) if older::learn(&kind, &no.message, &patch) => {}
+            done => return done,
+        }
+    }
 }
 
 /// Server-side apply as `manager`, which owns what it applies.

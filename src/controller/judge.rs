@@ -9,13 +9,13 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use super::book::{Book, Entries, NETWORK_LABEL, is_torn_down, reached};
+use super::lacking::{Lacking, lacking, lacks, needed};
 use super::nodes::elapsed;
 use super::predecessor::{held, predecessor, predecessor_of};
 use super::strangers::holder;
 use super::world::Snapshot;
 use crate::api::{Conditioned, DHCPServer, DHCPServerSpec, ServedNetworkRef, ServerAddress, ServerState};
 use crate::desired::{Accepted, Inputs, Servers, accept};
-use crate::node::Family;
 use crate::place::{Candidate, Feature, Missing, Need, Placed, Standing, Step, place};
 
 /// What the administrator decided for all networks.
@@ -49,6 +49,8 @@ pub(super) struct Judged {
     pub servers: Vec<ServerStep>,
     /// Slots without a node.
     pub missing: Option<Missing>,
+    /// What the agents of its servers do not know to do.
+    pub lacking: Lacking,
     /// Nodes that get a server.
     pub placing: BTreeSet<String>,
     /// When to look again although nothing happened.
@@ -102,17 +104,6 @@ fn without_network(snapshot: &Snapshot, settings: Settings, now: Timestamp) -> J
     judged
 }
 
-fn features(servers: u8, accepted: &Accepted) -> BTreeSet<Feature> {
-    let several = (servers > 1).then_some(Feature::SeveralServers);
-    let advertised = accepted.advertised.then_some(Feature::RouterAdvertisements);
-    let dynamic = accepted.dynamic.then_some(Feature::Dynamic);
-    let of = |family: &Family| match family {
-        Family::V4 => Feature::IPv4,
-        Family::V6 => Feature::IPv6,
-    };
-    accepted.families.iter().map(of).chain(several).chain(advertised).chain(dynamic).collect()
-}
-
 /// How often servers that are to confirm something are looked at.
 const WAITING: Duration = Duration::from_secs(4);
 
@@ -131,13 +122,15 @@ impl Judged {
             return;
         }
         let spec = &inputs.network.spec;
+        let features = needed(inputs, &self.accepted, slots);
+        self.lacking = lacking(&features, holders);
         let placed: Vec<_> = snapshot.servers.iter().map(|server| placed(snapshot, server, uid)).collect();
         let need = Need {
             network: uid,
             servers: slots,
             physical: &spec.physical_network_ref.name,
             vlan: spec.segmentation.vlan.map(|vlan| vlan.id),
-            features: &features(slots, &self.accepted),
+            features: &features,
             selector: spec.dhcp.node_selector.as_ref(),
         };
         let mut placement = place(&need, holders, &placed, settings.reschedule_after);
@@ -166,14 +159,17 @@ impl Judged {
 
     fn update_all(&mut self, snapshot: &Snapshot, uid: &str, withdrawn: &BTreeSet<String>, now: Timestamp) {
         let stay = || active(snapshot, uid).filter(|s| !withdrawn.contains(&s.spec.node_name));
+        let can = |s: &&Arc<DHCPServer>| !lacks(&self.lacking, &s.spec.node_name, Feature::Dynamic);
         let patience = |server: &DHCPServer| patience(server, now).filter(|_| server.spec.dynamic);
         let standing = |server: &DHCPServer| match placed(snapshot, server, uid).standing {
             Standing::Starting if patience(server).is_some() => Standing::Ready,
             standing => standing,
         };
-        let holder = holder(stay().map(|server| (&**server, standing(server))));
+        let holder = holder(stay().filter(can).map(|server| (&**server, standing(server))));
         let holder = holder.filter(|_| self.accepted.dynamic);
-        self.look_again = stay().filter_map(|server| patience(server)).chain(self.look_again).min();
+        let untold = holder.is_some() && !stay().any(|server| server.spec.dynamic);
+        let waits = stay().filter_map(|server| patience(server)).chain(untold.then_some(UNTOLD));
+        self.look_again = waits.chain(self.look_again).min();
         // Who is to stop hears it first.
         let mut updates: Vec<_> = stay().filter_map(|server| self.update(snapshot, server, holder)).collect();
         updates.sort_by_key(|step| matches!(step, ServerStep::Apply(_, _, spec) if spec.dynamic));
@@ -255,6 +251,9 @@ impl Judged {
         }
     }
 }
+
+/// How often it is tried to tell a server what the API server would not take.
+const UNTOLD: Duration = Duration::from_secs(60);
 
 /// How long a server that does not answer keeps the guests that only it knows.
 const PATIENCE: Duration = Duration::from_secs(60);

@@ -12,6 +12,7 @@ mod fleet;
 mod foreign;
 mod holder;
 mod judge;
+mod lacking;
 mod metrics;
 mod nodes;
 mod overview;

@@ -17,6 +17,7 @@ use super::book::{is_current, reached};
 use super::conflict::conflict;
 use super::foreign::foreign;
 use super::judge::{Judged, active, serves};
+use super::lacking::{self, Lacking};
 use super::world::{Snapshot, revision};
 use crate::api::{
     AGENT_CONDITIONS, Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts,
@@ -24,8 +25,9 @@ use crate::api::{
 };
 use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
 use crate::desired::{PortView, lost};
+use crate::place::Feature;
 use crate::reason::{Problem, Reason};
-use shortcomings::{displaced, without_metadata};
+use shortcomings::{displaced, shortcoming};
 
 /// What is to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -121,11 +123,12 @@ struct Reports<'a> {
     why: Problem,
     ports: &'a [Arc<Port>],
     subnets: &'a [Arc<Subnet>],
+    lacking: &'a Lacking,
     needed: bool,
 }
 
 impl<'a> Reports<'a> {
-    fn new(snapshot: &'a Snapshot, judged: &Judged) -> Self {
+    fn new(snapshot: &'a Snapshot, judged: &'a Judged) -> Self {
         let uid = snapshot.inputs.as_ref().and_then(|inputs| inputs.network.metadata.uid.as_deref());
         let active: Vec<_> = uid.into_iter().flat_map(|uid| active(snapshot, uid)).collect();
         let ready: Vec<_> =
@@ -133,7 +136,8 @@ impl<'a> Reports<'a> {
         let heard = active.iter().copied().filter(|server| lives(snapshot, server)).collect();
         let why = why(snapshot, judged, &active);
         let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
-        Self { active, ready, heard, why, ports, subnets, needed: !judged.accepted.families.is_empty() }
+        let (lacking, needed) = (&judged.lacking, !judged.accepted.families.is_empty());
+        Self { active, ready, heard, why, ports, subnets, lacking, needed }
     }
 
     fn subnets(
@@ -187,28 +191,8 @@ impl<'a> Reports<'a> {
         if self.needed && !self.ready.iter().any(|server| told(&server)) {
             return Err(Problem::new(Reason::Progressing, "not all of it is told to a server yet"));
         }
-        Ok(self.shortcoming(network, wanted))
-    }
-
-    /// What people should know of a network that is ready.
-    fn shortcoming(&self, network: &Network, wanted: u32) -> Option<Problem> {
         let ready = count(self.ready.len());
-        let of = |server: &&Arc<DHCPServer>| {
-            let Problem { reason, message } = displaced(server).or_else(|| without_metadata(server))?;
-            Some(Problem::new(reason, format!("node {}: {message}", server.spec.node_name)))
-        };
-        let fewer = || {
-            let message = format!("{ready} of {wanted} servers are ready");
-            (ready < wanted).then(|| Problem::new(Reason::FewerServers, message))
-        };
-        let single = || {
-            let message = match network.spec.dhcp.servers {
-                0 | 1 => "dhcp.servers is 1: nobody answers while the server is replaced".to_owned(),
-                asked => format!("1 of {asked} servers: {ALONE}"),
-            };
-            (wanted == 1).then(|| Problem::new(Reason::SingleServer, message))
-        };
-        self.active.iter().find_map(of).or_else(fewer).or_else(single)
+        Ok(shortcoming(network, &self.active, self.lacking, (ready, wanted)))
     }
 
     fn slots(&self, judged: &Judged) -> Vec<Slot> {
@@ -248,16 +232,25 @@ impl Progress for Reports<'_> {
 
     fn subnet(&self, name: &str) -> Result<(), Problem> {
         self.network()?;
-        let generation = self.subnets.iter().find(|subnet| subnet.metadata.name.as_deref() == Some(name));
-        let generation = generation.and_then(|subnet| subnet.metadata.generation).unwrap_or(0);
-        let served = |server: &&&Arc<DHCPServer>| {
+        let subnet = self.subnets.iter().find(|subnet| subnet.metadata.name.as_deref() == Some(name));
+        let generation = subnet.and_then(|subnet| subnet.metadata.generation).unwrap_or(0);
+        let features = subnet.map(|subnet| lacking::of_subnet(subnet)).unwrap_or_default();
+        let lacks = |server: &DHCPServer| lacking::problem(self.lacking, &server.spec.node_name, &features);
+        let told = |server: &&&Arc<DHCPServer>| {
             let subnets = server.status.iter().flat_map(|status| &status.subnets);
             subnets.into_iter().any(|subnet| subnet.name == name && subnet.generation >= generation)
         };
-        if !self.needed || self.ready.iter().any(|server| served(&server)) {
-            return Ok(());
+        let mut told = self.ready.iter().filter(told).peekable();
+        let waits = || Problem::new(Reason::Progressing, "no server says yet that it serves it as it is now");
+        let first = told.peek().and_then(|server| lacks(server)).unwrap_or_else(waits);
+        match told.any(|server| lacks(server).is_none()) {
+            false if self.needed => Err(first),
+            // Another one may be on its way, but that one is told to is certain.
+            _ if features.contains(&Feature::Dynamic) && !self.active.iter().any(|s| s.spec.dynamic) => {
+                Err(Problem::new(Reason::Progressing, NOBODY))
+            }
+            _ => Ok(()),
         }
-        Err(Problem::new(Reason::Progressing, "no server says yet that it serves it as it is now"))
     }
 
     /// One that was ready as it is now stays so until a server refuses it: its revision moves with each
@@ -269,7 +262,11 @@ impl Progress for Reports<'_> {
         let Ok(at) = at else { return Err(waiting()) };
         let port = &self.ports[at];
         let uid = port.metadata.uid.as_deref().unwrap_or_default();
+        let features = lacking::of_port(port).into_iter().collect();
         for server in &self.ready {
+            if let Some(lacks) = lacking::problem(self.lacking, &server.spec.node_name, &features) {
+                return Err(lacks);
+            }
             let mut refused = server.status.iter().flat_map(|status| &status.refused_ports);
             if let Some(refusal) = refused.find(|refusal| refusal.uid == uid) {
                 let node = &server.spec.node_name;
@@ -281,6 +278,9 @@ impl Progress for Reports<'_> {
         if was_ready(port) || self.ready.iter().all(is_told) { Ok(()) } else { Err(waiting()) }
     }
 }
+
+const NOBODY: &str = "no server is told to answer guests that are no Port; where that lasts, the definition of \
+    DHCPServer is older than the controller";
 
 fn waiting() -> Problem {
     Problem::new(Reason::Progressing, "not all servers have it yet")
@@ -355,10 +355,6 @@ fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
 fn lives(snapshot: &Snapshot, server: &DHCPServer) -> bool {
     snapshot.agents.get(&server.spec.node_name).is_some_and(|agent| agent.dead_for.is_none())
 }
-
-/// Why there is no second server.
-const ALONE: &str = "no node that is mapped to the physical network has iptables' string match (xt_string), \
-    without which several servers contradict each other";
 
 /// Whether a server is ready: it answers guests, and is as it is to be.
 fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<Option<Problem>, Problem> {

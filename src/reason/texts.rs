@@ -191,6 +191,12 @@ impl Reason {
                 "Network, DHCPServer",
                 "connect the node that the message names to the API server again, or switch it off and delete its Node",
             ),
+            Self::AgentLacksFeature => (
+                "AgentLacksFeature",
+                "Reconciling",
+                "Network, Subnet, Port",
+                "have the agent of the node that the message names upgraded, or another node reach the physical network; all else is served",
+            ),
             Self::NoAgent => (
                 "NoAgent",
                 "Reconciling",

@@ -262,6 +262,16 @@ mod tests {
     }
 
     #[test]
+    fn what_another_version_kept_is_loaded() {
+        for text in crate::previous::texts("manifests.json") {
+            let names = parse(text.as_bytes()).unwrap().objects.into_iter().map(|kept| kept.key.name);
+            let mut names: Vec<_> = names.collect();
+            names.sort();
+            assert_eq!(names, ["a", "a-v4", "lan", "p1", "p3"]);
+        }
+    }
+
+    #[test]
     fn a_corrupt_file_is_put_aside() {
         let wrong_type = json!({"format": FORMAT, "objects": [{"key": kept("a").key, "file": "a", "generation": 1, "value": "{\"spec\": 1}"}]});
         for text in ["{", r#"{"format": 1, "objects": []}"#, &wrong_type.to_string()] {

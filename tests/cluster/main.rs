@@ -49,6 +49,7 @@ mod single;
 mod site;
 mod six;
 mod sizes;
+mod skew;
 mod traffic;
 mod uninstall;
 mod watches;

@@ -90,7 +90,7 @@ fn children_faults(node: &crate::site::Node) -> String {
 }
 
 /// Waits until nothing was written for a while: longer than the controller gathers changes of numbers (5 s).
-async fn quiet(site: &Site) -> BTreeMap<String, i64> {
+pub async fn quiet(site: &Site) -> BTreeMap<String, i64> {
     let deadline = Instant::now() + LONG;
     let mut before = writes(site).await;
     loop {

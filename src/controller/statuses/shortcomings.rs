@@ -1,12 +1,46 @@
-//! What people should know of a server that is ready.
+//! What people should know of a server, or a network, that is ready.
 //!
 //! Called by `statuses`. Pure.
 
-use crate::api::{DHCPServer, find};
+use std::sync::Arc;
+
+use super::super::lacking::{self, Lacking};
+use crate::api::{DHCPServer, Network, find};
 use crate::reason::{Problem, Reason};
 
+/// Why there is no second server.
+const ALONE: &str = "no node that is mapped to the physical network has iptables' string match (xt_string), \
+    without which several servers contradict each other";
+
+/// The first of what is to be said of a network of which `ready` of `wanted` servers are.
+pub(super) fn shortcoming(
+    network: &Network,
+    active: &[&Arc<DHCPServer>],
+    lacking: &Lacking,
+    (ready, wanted): (u32, u32),
+) -> Option<Problem> {
+    let of = |server: &&Arc<DHCPServer>| {
+        let Problem { reason, message } = displaced(server).or_else(|| without_metadata(server))?;
+        Some(Problem::new(reason, format!("node {}: {message}", server.spec.node_name)))
+    };
+    let lacks = |server: &&Arc<DHCPServer>| lacking::anything(lacking, &server.spec.node_name);
+    let fewer = || {
+        let message = format!("{ready} of {wanted} servers are ready");
+        (ready < wanted).then(|| Problem::new(Reason::FewerServers, message))
+    };
+    let single = || {
+        let message = match network.spec.dhcp.servers {
+            0 | 1 => "dhcp.servers is 1: nobody answers while the server is replaced".to_owned(),
+            asked => format!("1 of {asked} servers: {ALONE}"),
+        };
+        (wanted == 1).then(|| Problem::new(Reason::SingleServer, message))
+    };
+    let servers = || active.iter();
+    servers().find_map(of).or_else(|| servers().find_map(lacks)).or_else(fewer).or_else(single)
+}
+
 /// Where guests of a server have no metadata service although it was asked for.
-pub(super) fn without_metadata(server: &DHCPServer) -> Option<Problem> {
+fn without_metadata(server: &DHCPServer) -> Option<Problem> {
     let condition = find(&server.status.as_ref()?.conditions, "MetadataServed")?;
     let fails = condition.status == "False" && condition.reason == Reason::MetadataNotServed.as_str();
     fails.then(|| Problem::new(Reason::MetadataNotServed, condition.message.clone()))

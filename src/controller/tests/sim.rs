@@ -2,6 +2,7 @@
 //! asked to. What the controller judged is done at once, and completely or not at all.
 
 mod agents;
+mod newer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

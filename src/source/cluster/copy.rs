@@ -150,6 +150,15 @@ mod tests {
     }
 
     #[test]
+    fn what_another_version_copied_is_read() {
+        for text in crate::previous::texts("cluster.json") {
+            let copy = parse(text.as_bytes(), "n1").unwrap();
+            let names: Vec<_> = copy.objects.iter().map(|object| object.key().name).collect();
+            assert_eq!(names, ["a.n1", "a", "p1", "a-v4"]);
+        }
+    }
+
+    #[test]
     fn what_is_damaged_or_newer_is_put_aside() {
         let wrong = json!({"format": 1, "cluster": "c", "node": "n1",
             "objects": [{"kind": "Port", "value": {"spec": 1}}]});

@@ -165,8 +165,13 @@ impl Site {
 
     /// Starts a controller with these flags besides the usual ones.
     pub fn start_controller(&mut self, flags: &[&str]) {
+        self.start_controller_of(BIN, flags);
+    }
+
+    /// The same with a program of another version.
+    pub fn start_controller_of(&mut self, program: &str, flags: &[&str]) {
         let log = File::create(self.logs.join(format!("controller-{}.log", self.controllers.len()))).unwrap();
-        let mut command = Command::new(BIN);
+        let mut command = Command::new(program);
         let identity = format!("--identity=c{}", self.controllers.len());
         command.args(["controller", &identity, "--kubeconfig"]).arg(&self.controller_kubeconfig);
         if !flags.iter().any(|flag| flag.starts_with("--listen")) {
@@ -197,14 +202,19 @@ impl Site {
     /// Starts the agents of all nodes.
     pub fn start_agents(&mut self) {
         for node in &mut self.nodes {
-            node.start_agent(&self.logs, &[]);
+            node.start_agent(BIN, &self.logs, &[]);
         }
     }
 
     /// Starts the agent of one node, by its number from 1.
     pub fn start_agent(&mut self, number: usize, flags: &[&str]) {
+        self.start_agent_of(BIN, number, flags);
+    }
+
+    /// The same with a program of another version.
+    pub fn start_agent_of(&mut self, program: &str, number: usize, flags: &[&str]) {
         let logs = self.logs.clone();
-        self.nodes[number - 1].start_agent(&logs, flags);
+        self.nodes[number - 1].start_agent(program, &logs, flags);
     }
 
     /// All of it: control plane, controller, agents, one physical network `lan` that all may use.

@@ -50,10 +50,11 @@ impl Disk {
 }
 
 impl Node {
-    pub(super) fn start_agent(&mut self, logs: &Path, flags: &[&str]) {
+    /// `program` is this version or another one.
+    pub(super) fn start_agent(&mut self, program: &str, logs: &Path, flags: &[&str]) {
         self.agents += 1;
         let log = File::create(logs.join(format!("agent-{}-{}.log", self.name, self.agents))).unwrap();
-        let mut command = self.lab.command(BIN);
+        let mut command = self.lab.command(program);
         command.args(["agent", "--node-name", &self.name]);
         if !flags.iter().any(|flag| flag.starts_with("--listen")) {
             command.arg("--listen=off");
