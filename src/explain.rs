@@ -142,8 +142,8 @@ fn answered(conditions: &[Condition], is_known: bool, generation: Option<i64>) -
     if step.verdict != Verdict::Right || !reserves {
         return (step, None);
     }
-    let why = if is_known { "it says dhcp: Disabled" } else { "it has no macAddress and no identity" };
-    let why = format!("DHCP does not answer it: {why}");
+    let why = if is_known { "says dhcp: Disabled" } else { "has no macAddress and no identity" };
+    let why = format!("DHCP does not answer: the Port {why}");
     (Step::right("Port is reserved", &why), Some(why))
 }
 

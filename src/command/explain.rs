@@ -143,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_port_that_only_reserves_is_not_said_to_be_answered() {
-        let why = "DHCP does not answer it: it says dhcp: Disabled".to_owned();
+        let why = "DHCP does not answer: the Port says dhcp: Disabled".to_owned();
         let text = verdict(&Explanation { reserved: Some(why.clone()), ..Explanation::default() });
         assert!(text.contains(&why) && !text.contains("the guest is answered"), "{text}");
         assert!(verdict(&Explanation::default()).contains("the guest is answered"));

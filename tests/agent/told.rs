@@ -123,6 +123,7 @@ fn explain_tells_the_first_thing_that_is_not_right() {
     assert!(code == 3 && text.contains("b.yaml:") && text.contains("macAddress"), "{text}");
     let (text, code) = explained(&site, "nobody");
     assert!(code == 3 && text.contains("knows none of this name"), "{text}");
+    assert_eq!(told(&site, "team-a/vm1")["agentRunning"], true);
     agent.kill9();
     site.lab.run(&format!("kill -9 {}", site.dnsmasq_pids()[0]));
     eventually("it is seen that nobody answers", PATIENCE, || {
@@ -148,12 +149,11 @@ fn explain_says_of_a_port_that_only_reserves_that_dhcp_does_not_answer_it() {
     let bare = object("Port", "bare", "networkRef: {name: lan}");
     site.write("a.yaml", &(lan() + &port("mute", "lan", Mac::nth(1), "dhcp: Disabled") + &bare));
     let _agent = site.start();
-    for (name, why) in [("mute", "it says dhcp: Disabled"), ("bare", "it has no macAddress and no identity")]
-    {
+    for (name, why) in [("mute", "says dhcp: Disabled"), ("bare", "has no macAddress and no identity")] {
         site.until_ready("Port", name);
         let (text, code) = explained(&site, name);
         let all = format!(
-            "All of it is right: what the Port asks for is reserved. DHCP does not answer it: {why}."
+            "All of it is right: what the Port asks for is reserved. DHCP does not answer: the Port {why}."
         );
         assert!(code == 0 && text.contains(&all) && !text.contains("is answered"), "{text}");
     }

@@ -96,7 +96,7 @@ async fn that_is_not_to_be_answered(site: &Site, plugin: &Plugin<'_>) {
     site.apply_object(&mute).await;
     site.until_ready("Port", "mute").await;
     let (text, code) = plugin.run(&["explain", "port", "mute"]);
-    let all = "reserved. DHCP does not answer it: it says dhcp: Disabled.";
+    let all = "reserved. DHCP does not answer: the Port says dhcp: Disabled.";
     assert!(code == 0 && text.contains(all) && !text.contains("is answered"), "{text}");
 }
 
