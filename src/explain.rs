@@ -119,14 +119,14 @@ fn allocated(conditions: &[Condition], addresses: &[AllocatedAddress], generatio
     let what = "Port has addresses";
     let mut step = Step::of(what, conditions, "Allocated", generation);
     if step.verdict == Verdict::Right && addresses.is_empty() {
-        return match is_true(conditions, "Ready") {
-            true => Step::right(what, "it asks for none"),
-            false => Step::wrong(
-                what,
-                "it has none",
-                "see the steps before; in a cluster the controller gives them",
-            ),
-        };
+        if is_true(conditions, "Ready") {
+            return Step::right(what, "it asks for none");
+        }
+        return Step::wrong(
+            what,
+            "it has none",
+            "see the steps before; in a cluster the controller gives them",
+        );
     }
     if step.message.is_empty() {
         step.message = addresses.iter().map(|address| address.ip.as_str()).collect::<Vec<_>>().join(", ");
