@@ -135,10 +135,7 @@ impl<'a> Demo<'a> {
             let began = Instant::now();
             self.runtime.block_on(self.site.apply_object(&port));
             show(&format!("the API server has it after {}", milliseconds(began.elapsed())));
-            let ready = || self.runtime.block_on(self.port_is_ready("late-eth0"));
-            while !ready() {
-                std::thread::sleep(Duration::from_millis(5));
-            }
+            self.until("the Port is Ready", || self.runtime.block_on(self.port_is_ready("late-eth0")));
             let ready = began.elapsed();
             let answered = answered.join().unwrap();
             show(&format!("a guest is answered after {}", milliseconds(answered)));
@@ -248,7 +245,7 @@ impl<'a> Demo<'a> {
         let deadline = Instant::now() + PATIENCE;
         while !wanted() {
             assert!(Instant::now() < deadline, "still not: {what}\n{}", self.site.logs());
-            std::thread::sleep(Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 }

@@ -7,6 +7,7 @@ mod cleanup;
 mod controller;
 mod crds;
 mod drain;
+mod ended;
 mod explain;
 mod import;
 mod leases;

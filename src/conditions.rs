@@ -308,7 +308,9 @@ pub fn port(
     let wanted = u32::from(!view.clients.is_empty());
     let mut conditions = Conditions::new(generation, now, before);
     conditions.set("Accepted", view.problem.as_ref().map_or(Ok(Reason::Ready), Err));
-    let allocated = view.problem.as_ref().or(view.unallocated.as_ref());
+    // Who has none because the Network is not served is not allocated.
+    let waiting = view.unserved.as_ref().filter(|_| view.addresses.is_empty());
+    let allocated = view.problem.as_ref().or(view.unallocated.as_ref()).or(waiting);
     conditions.set("Allocated", allocated.map_or(Ok(Reason::Ready), Err));
     conditions.unless_well("OptionsFit", view.crowded.as_ref());
     if let Some(problem) = progress.conflict(name) {
@@ -352,4 +354,23 @@ pub fn declined(address: &DeclinedAddress) -> Problem {
 /// As a status gives numbers of things.
 pub fn count(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_of_a_network_that_is_not_served_has_what_it_has_and_no_more() {
+        let (_, lost) = crate::desired::lost("lan");
+        let allocated = |addresses: &[(IpAddr, String)]| {
+            let view = PortView { addresses: addresses.to_vec(), ..lost.clone() };
+            let status = port("vm1", &view, &AllDone, 1, Timestamp::UNIX_EPOCH, &[]);
+            let allocated = find(&status.conditions, "Allocated").unwrap();
+            (allocated.status.clone(), allocated.reason.clone())
+        };
+        assert_eq!(allocated(&[]), ("False".to_owned(), "NetworkNotFound".to_owned()));
+        let kept = [([10, 0, 0, 20].into(), "v4".to_owned())];
+        assert_eq!(allocated(&kept), ("True".to_owned(), "Ready".to_owned()));
+    }
 }

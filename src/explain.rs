@@ -12,7 +12,7 @@ pub use local::explain as explain_local;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use crate::api::{AllocatedAddress, find};
+use crate::api::{AllocatedAddress, find, is_true};
 use crate::reason::Reason;
 
 /// How it is with a step.
@@ -51,6 +51,9 @@ pub struct Explanation {
     pub port: String,
     /// The steps.
     pub steps: Vec<Step>,
+    /// Why DHCP does not answer its guest, and is not to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reserved: Option<String>,
 }
 
 impl Explanation {
@@ -113,11 +116,35 @@ fn is_of(subnet: &str, addresses: &[AllocatedAddress]) -> bool {
 
 /// Which addresses a Port has; else why not.
 fn allocated(conditions: &[Condition], addresses: &[AllocatedAddress], generation: Option<i64>) -> Step {
-    let mut step = Step::of("Port has addresses", conditions, "Allocated", generation);
+    let what = "Port has addresses";
+    let mut step = Step::of(what, conditions, "Allocated", generation);
+    if step.verdict == Verdict::Right && addresses.is_empty() {
+        if is_true(conditions, "Ready") {
+            return Step::right(what, "it asks for none");
+        }
+        return Step::wrong(
+            what,
+            "it has none",
+            "see the steps before; in a cluster the controller gives them",
+        );
+    }
     if step.message.is_empty() {
         step.message = addresses.iter().map(|address| address.ip.as_str()).collect::<Vec<_>>().join(", ");
     }
     step
+}
+
+/// Whether the guest is answered; for a Port that only reserves, why it is not. `is_known`: it has something
+/// to know a guest by.
+fn answered(conditions: &[Condition], is_known: bool, generation: Option<i64>) -> (Step, Option<String>) {
+    let step = Step::of("Port is answered", conditions, "Ready", generation);
+    let reserves = find(conditions, "Ready").is_some_and(|ready| ready.reason == Reason::Reserved.as_str());
+    if step.verdict != Verdict::Right || !reserves {
+        return (step, None);
+    }
+    let why = if is_known { "says dhcp: Disabled" } else { "has no macAddress and no identity" };
+    let why = format!("DHCP does not answer: the Port {why}");
+    (Step::right("Port is reserved", &why), Some(why))
 }
 
 /// What a guest may suffer from although it is answered.

@@ -32,7 +32,7 @@ pub enum Reason {
     SubnetNotFound,
     /// The Network has no Subnet with DHCP.
     NoSubnet,
-    /// This node does not reach the physical network, or nobody granted it.
+    /// There is no such PhysicalNetwork in the cluster, or this node does not reach it.
     PhysicalNetworkNotFound,
     /// The physical network may not be used from this namespace, or not this VLAN of it.
     NotGranted,

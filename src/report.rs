@@ -7,9 +7,11 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::{fs, io};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::api::{NetworkStatus, PhysicalNetworkStatus, Port, PortStatus, SubnetStatus};
+use crate::conditions::whole_seconds;
 use crate::desired::identifier_of;
 use crate::node::Newcomer;
 use crate::plain::{cut, plain};
@@ -63,6 +65,9 @@ pub struct ObjectReport<S> {
     pub namespace: String,
     /// `metadata.name`.
     pub name: String,
+    /// The Network that a Port names, where there is none of this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub network: Option<String>,
     /// A Port's, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mac_address: Option<String>,
@@ -76,7 +81,7 @@ pub struct ObjectReport<S> {
 impl<S> ObjectReport<S> {
     /// Of an object that is no Port.
     pub fn new(namespace: String, name: String, status: S) -> Self {
-        Self { namespace, name, mac_address: None, identity: None, status }
+        Self { namespace, name, network: None, mac_address: None, identity: None, status }
     }
 }
 
@@ -84,7 +89,7 @@ impl ObjectReport<PortStatus> {
     /// Of a Port.
     pub fn of_port(namespace: String, name: String, port: &Port, status: PortStatus) -> Self {
         let (mac_address, identity) = (port.spec.mac_address.clone(), identifier_of(port));
-        Self { namespace, name, mac_address, identity, status }
+        Self { namespace, name, network: None, mac_address, identity, status }
     }
 }
 
@@ -155,6 +160,13 @@ pub fn networks(state: &Path) -> io::Result<Vec<NetworkUid>> {
     let uid = |name: OsString| name.to_str()?.strip_suffix(".json")?.parse().ok();
     let names = fs::read_dir(directory(state))?.map(|entry| entry.map(|entry| uid(entry.file_name())));
     names.filter_map(Result::transpose).collect()
+}
+
+/// When anything was reported last.
+pub fn reported_last(state: &Path) -> Option<Timestamp> {
+    let entries = fs::read_dir(directory(state)).ok()?.flatten();
+    let times = entries.filter_map(|entry| entry.metadata().ok()?.modified().ok());
+    Timestamp::try_from(times.max()?).ok().map(whole_seconds)
 }
 
 /// A network's report.

@@ -327,7 +327,8 @@ fn lost_port(port: &Port, before: &NodeReport, now: Timestamp) -> ObjectReport<P
     let old = conditions_of(&before.ports, &namespace, &name, |s| &s.conditions);
     let generation = port.metadata.generation.unwrap_or(0);
     let status = conditions::port(&name, &view, &AllDone, generation, now, old);
-    ObjectReport::of_port(namespace, name, port, status)
+    let network = Some(port.spec.network_ref.name.clone());
+    ObjectReport { network, ..ObjectReport::of_port(namespace, name, port, status) }
 }
 
 /// Namespace and name of an object.

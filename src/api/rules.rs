@@ -6,9 +6,12 @@
 
 use kube::core::Rule;
 
+/// What a change of a field says that keeps its first value.
+pub(crate) const IMMUTABLE: &str = "field is immutable";
+
 /// The field keeps the value that it was created with.
 pub(crate) fn immutable() -> Rule {
-    Rule::new("self == oldSelf").message("field is immutable")
+    Rule::new("self == oldSelf").message(IMMUTABLE)
 }
 
 /// A union member is there exactly when the discriminator names it.

@@ -11,7 +11,9 @@ use crate::agent::{Agent, Config, Exit};
 use crate::cli::AgentArgs;
 use crate::cluster::client::{Error, connect};
 use crate::cluster::heartbeat::{Heartbeat, RENEW, VALID};
-use crate::host::{AgentLock, LinuxHost, dnsmasq_version, iptables_version, raise_descriptor_limit};
+use crate::host::{
+    AgentLock, LinuxHost, StateLock, dnsmasq_version, iptables_version, raise_descriptor_limit,
+};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::serve::serve;
@@ -33,6 +35,7 @@ pub async fn agent(args: AgentArgs) -> Result<()> {
     let proxy = args.node.metadata_upstream.clone().map(|to| Arc::new(Proxy::new(to, metrics.clone())));
     let attaching = args.node.attaching();
     let host = LinuxHost::new(&node.state)?.attaching(&attaching).with_proxy(proxy.clone());
+    let _state = StateLock::take(host.state_dir())?;
     // As everything on the node names it, whatever the flag said.
     node.state = host.state_dir().to_owned();
     let connection = match args.manifests {

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use crate::agent::{Agent, Config};
 use crate::cli::CleanupArgs;
 use crate::desired::NodeConfig;
-use crate::host::{AgentLock, LinuxHost, raise_descriptor_limit};
+use crate::host::{AgentLock, LinuxHost, StateLock, raise_descriptor_limit};
 use crate::metrics::Metrics;
 
 /// Fails when something is left.
@@ -17,6 +17,7 @@ pub async fn cleanup(args: CleanupArgs) -> Result<()> {
     let _lock = AgentLock::take()?;
     raise_descriptor_limit();
     let host = LinuxHost::new(&args.state_dir)?.attaching(&args.attaching());
+    let _state = StateLock::take(host.state_dir())?;
     let node = NodeConfig { state: host.state_dir().to_owned(), ..NodeConfig::default() };
     let config = Config {
         node,

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
+use super::ended::ended;
 use super::read::{listed, within};
 use super::running::running;
 use super::table::Table;
@@ -38,7 +39,7 @@ fn of_node(state: &Path, args: &PortArgs) -> Result<Explanation> {
     let networks = super::status::reports(state)?;
     let name = ObjectName::new(args.namespace.as_deref().unwrap_or("default"), &args.name);
     let runs = |network: &NetworkReport| running(&Layout::new(state, network.uid)).map(|running| running.pid);
-    Ok(explain_local(&name, &node, &networks, runs))
+    Ok(explain_local(&name, &node, &networks, runs, ended(state)))
 }
 
 async fn of_cluster(kubeconfig: Option<&Path>, args: &PortArgs) -> Result<Explanation> {
@@ -121,13 +122,30 @@ fn verdict(explanation: &Explanation) -> String {
     if let Some(step) = explanation.first_wrong() {
         return format!("The first that is not right: {}.\nWhat to do: {}.\n", step.what, cure(step));
     }
-    let mut text =
-        "All of it is right: the guest is answered. If it has no address, its questions do not arrive; \
-        `kube-dhcp leases` says whether it ever got one.\n"
-            .to_owned();
+    let mut text = explanation.reserved.as_ref().map_or_else(
+        || {
+            "All of it is right: the guest is answered. If it has no address, its questions do not arrive; \
+            `kube-dhcp leases` says whether it ever got one.\n"
+                .to_owned()
+        },
+        |why| format!("All of it is right: what the Port asks for is reserved. {why}.\n"),
+    );
     for step in explanation.steps.iter().filter(|step| step.verdict == Verdict::Warning) {
         // Writing into a String cannot fail.
         let _ = writeln!(text, "But see: {}.\nWhat to do: {}.", step.what, cure(step));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_port_that_only_reserves_is_not_said_to_be_answered() {
+        let why = "DHCP does not answer: the Port says dhcp: Disabled".to_owned();
+        let text = verdict(&Explanation { reserved: Some(why.clone()), ..Explanation::default() });
+        assert!(text.contains(&why) && !text.contains("the guest is answered"), "{text}");
+        assert!(verdict(&Explanation::default()).contains("the guest is answered"));
+    }
 }

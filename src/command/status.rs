@@ -7,6 +7,7 @@ use jiff::{SpanRound, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
+use super::ended::{ended, note};
 use super::running::running;
 use super::table::Table;
 use crate::api::find;
@@ -14,6 +15,7 @@ use crate::cli::{Look, StatusArgs};
 use crate::dnsmasq::Layout;
 use crate::durable;
 use crate::foreign::Kind;
+use crate::host::StateLock;
 use crate::report::{self, NetworkReport, NodeReport};
 use crate::source::Origin;
 
@@ -21,6 +23,11 @@ use crate::source::Origin;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
+    /// Unset where that cannot be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    agent_running: Option<bool>,
+    #[serde(skip)]
+    ended: Option<Timestamp>,
     node: NodeReport,
     networks: Vec<Network>,
 }
@@ -60,7 +67,12 @@ impl Status {
 fn read(state: &Path) -> Result<Status> {
     let pid = |uid| running(&Layout::new(state, uid)).map(|running| running.pid);
     let network = |report: NetworkReport| Network { pid: pid(report.uid), report };
-    Ok(Status { networks: reports(state)?.into_iter().map(network).collect(), node: node(state)? })
+    Ok(Status {
+        agent_running: StateLock::is_held(state),
+        ended: ended(state),
+        networks: reports(state)?.into_iter().map(network).collect(),
+        node: node(state)?,
+    })
 }
 
 /// What is reported of the node as a whole.
@@ -103,7 +115,7 @@ fn table(status: &Status) -> String {
         _ => "The controller gives this node no network to serve.\n",
     };
     let parts = std::iter::once(problems).chain(objects).chain([nothing.to_owned()]);
-    parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    note(status.ended) + &parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn problems(node: &NodeReport) -> String {
@@ -259,10 +271,26 @@ mod tests {
     fn where_there_is_nothing_that_is_said_whatever_else_is() {
         let of = |bridge_filter_active| {
             let node = NodeReport { bridge_filter_active, ..NodeReport::default() };
-            table(&Status { node, networks: Vec::new() })
+            table(&Status { agent_running: None, ended: None, node, networks: Vec::new() })
         };
         assert_eq!(of(false), "Nothing is declared.\n");
         assert!(of(true).ends_with("ports.\n\nNothing is declared.\n"), "{}", of(true));
+    }
+
+    #[test]
+    fn that_no_agent_runs_is_said_first() {
+        let status = |agent_running, ended| Status {
+            agent_running,
+            ended,
+            node: NodeReport::default(),
+            networks: Vec::new(),
+        };
+        let text = table(&status(Some(false), Some(Timestamp::UNIX_EPOCH)));
+        let first = "No agent runs: this is what the last one said, at 1970-01-01T00:00:00Z.\n\n";
+        assert_eq!(text.strip_prefix(first), Some("Nothing is declared.\n"));
+        let json = serde_json::to_value(status(Some(false), None)).unwrap();
+        assert_eq!(json["agentRunning"], false);
+        assert!(serde_json::to_value(status(None, None)).unwrap().get("agentRunning").is_none());
     }
 
     #[test]

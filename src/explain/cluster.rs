@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{Explanation, Step, allocated, cure, is_of, warnings, wish};
+use super::{Explanation, NOT_SEEN, Step, Verdict, allocated, answered, cure, is_of, warnings, wish};
 use crate::api::{
-    AllocatedAddress, Conditioned, DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet,
+    AllocatedAddress, Conditioned, DHCPAgent, DHCPServer, Network, PhysicalNetwork, Port, ServerCounts,
+    ServerState, Subnet,
 };
 use crate::types::ObjectName;
 
@@ -43,12 +44,12 @@ pub struct Scene {
 impl Scene {
     /// The steps.
     pub fn explain(&self) -> Explanation {
-        let steps = match &self.port {
-            Found::Missing => vec![self.no_port()],
-            Found::Hidden(why) => vec![Step::unknown(format!("Port {}", self.name), why)],
+        let (steps, reserved) = match &self.port {
+            Found::Missing => (vec![self.no_port()], None),
+            Found::Hidden(why) => (vec![Step::unknown(format!("Port {}", self.name), why)], None),
             Found::Known(port) => self.steps(port),
         };
-        Explanation { port: self.name.to_string(), steps }
+        Explanation { port: self.name.to_string(), steps, reserved }
     }
 
     fn no_port(&self) -> Step {
@@ -57,23 +58,30 @@ impl Scene {
         Step::wrong(format!("Port {}", self.name), "there is none of this name", cure)
     }
 
-    fn steps(&self, port: &Port) -> Vec<Step> {
+    /// And why DHCP does not answer it, if it is not to.
+    fn steps(&self, port: &Port) -> (Vec<Step>, Option<String>) {
         let conditions = port.conditions();
         let generation = port.metadata.generation;
         let mut steps = vec![self.wish(port)];
         steps.extend(self.network(port));
         steps.extend(self.subnets(port));
-        steps.push(Step::of("Port is accepted", conditions, "Accepted", generation));
-        steps.push(allocated(conditions, addresses(port), generation));
+        let own = [
+            Step::of("Port is accepted", conditions, "Accepted", generation),
+            allocated(conditions, addresses(port), generation),
+        ];
+        let settled = own.iter().all(|step| step.verdict == Verdict::Right);
+        steps.extend(own);
         steps.extend(self.scheduled());
-        steps.extend(self.active().flat_map(|server| self.server(server, port)));
-        steps.push(Step::of("Port is answered", conditions, "Ready", generation));
+        steps.extend(self.active().flat_map(|server| self.server(server, port, settled)));
+        let is_known = port.spec.mac_address.is_some() || identity(port).is_some();
+        let (answered, reserved) = answered(conditions, is_known, generation);
+        steps.push(answered);
         let network = match &self.network {
             Found::Known(network) => network.conditions(),
             Found::Missing | Found::Hidden(_) => &[],
         };
         steps.extend(warnings(conditions, network));
-        steps
+        (steps, reserved)
     }
 
     /// What the Port asks for.
@@ -83,9 +91,7 @@ impl Scene {
         if port.metadata.deletion_timestamp.is_some() {
             return Step::wrong(what, "it is being deleted", "see its finalizers: they are not ours");
         }
-        let identity = &port.spec.identity;
-        let identity = identity.client_id.as_ref().or(identity.duid.as_ref()).cloned();
-        Step::right(what, wish(port.spec.mac_address.as_deref(), identity, network))
+        Step::right(what, wish(port.spec.mac_address.as_deref(), identity(port).cloned(), network))
     }
 
     fn network(&self, port: &Port) -> Vec<Step> {
@@ -102,7 +108,8 @@ impl Scene {
         let physical = format!("PhysicalNetwork {}", network.spec.physical_network_ref.name);
         let physical = match &self.physical {
             Found::Missing => {
-                Step::wrong(physical, "there is none of this name", cure("PhysicalNetworkNotFound"))
+                let cure = "have a cluster administrator create it; if the name is wrong, delete the Network and make it again with the right one";
+                Step::wrong(physical, "there is none of this name", cure)
             }
             Found::Hidden(why) => Step::unknown(physical, why),
             Found::Known(object) => {
@@ -126,9 +133,15 @@ impl Scene {
         let Found::Known(network) = &self.network else { return None };
         let mut step =
             Step::of("Network has servers", network.conditions(), "Scheduled", network.metadata.generation);
-        if step.message.is_empty() {
-            let nodes: Vec<_> = self.active().map(|server| server.spec.node_name.as_str()).collect();
-            step.message = format!("on {}", nodes.join(", "));
+        if step.verdict != Verdict::Right {
+            return Some(step);
+        }
+        let nodes: Vec<_> = self.active().map(|server| server.spec.node_name.as_str()).collect();
+        let wanted = network.status.as_ref().and_then(|status| status.servers);
+        match wanted {
+            _ if !nodes.is_empty() => step.message = format!("on {}", nodes.join(", ")),
+            Some(ServerCounts { desired: 0, .. }) => "it needs none".clone_into(&mut step.message),
+            _ => step = Step::wrong(step.what, "none is placed yet", NOT_SEEN),
         }
         Some(step)
     }
@@ -138,13 +151,14 @@ impl Scene {
         self.servers.iter().filter(|server| server.spec.state == ServerState::Active)
     }
 
-    fn server(&self, server: &DHCPServer, port: &Port) -> Vec<Step> {
+    /// `settled`: the Port is accepted, and has addresses.
+    fn server(&self, server: &DHCPServer, port: &Port, settled: bool) -> Vec<Step> {
         let node = &server.spec.node_name;
         let mut steps = vec![self.agent(node)];
         let says = |what: &str, type_| Step::of(&format!("{node}: {what}"), server.conditions(), type_, None);
         steps.push(says("namespace, device, rules, dnsmasq are there", "Programmed"));
         steps.push(says("dnsmasq answers", "Serving"));
-        steps.push(knows(server, port));
+        steps.push(knows(server, port, settled));
         steps
     }
 
@@ -164,14 +178,23 @@ fn addresses(port: &Port) -> &[AllocatedAddress] {
     port.status.as_ref().map_or(&[], |status| &status.addresses)
 }
 
-/// Whether a server has come as far as to this Port.
-fn knows(server: &DHCPServer, port: &Port) -> Step {
+fn identity(port: &Port) -> Option<&String> {
+    let identity = &port.spec.identity;
+    identity.client_id.as_ref().or(identity.duid.as_ref())
+}
+
+/// Whether a server has come as far as to this Port; to one that is not `settled` it does not come.
+fn knows(server: &DHCPServer, port: &Port, settled: bool) -> Step {
     let what = format!("{}: dnsmasq knows the Port", server.spec.node_name);
     let status = server.status.as_ref();
     let refused = status.iter().flat_map(|status| &status.refused_ports);
     let uid = port.metadata.uid.as_deref().unwrap_or_default();
     if let Some(refused) = refused.into_iter().find(|refused| refused.uid == uid) {
         return Step::wrong(what, format!("{}: {}", refused.reason, refused.message), cure(&refused.reason));
+    }
+    if !settled {
+        let message = "not while the Port is not accepted, or has no addresses";
+        return Step::wrong(what, message, "see the steps before");
     }
     let revision = |text: Option<&str>| text.and_then(|text| text.parse::<u64>().ok());
     let done = revision(status.and_then(|status| status.ports_revision.as_deref()));

@@ -39,6 +39,7 @@ mod removal;
 mod route;
 mod server_files;
 mod solicit;
+mod state_lock;
 mod survey;
 mod vlan;
 mod writes;
@@ -66,6 +67,7 @@ pub use machine::{
 };
 pub use question::{Asked, Reply};
 pub use server_files::{kept_hosts, kept_networks, layouts};
+pub use state_lock::StateLock;
 
 /// What the loop needs of a node.
 pub trait Host: Send + Sync + 'static {

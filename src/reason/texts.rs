@@ -43,7 +43,7 @@ impl Reason {
                 "PhysicalNetworkNotFound",
                 "Reconciling",
                 "PhysicalNetwork, Network",
-                "map the physical network with the agent's --physical-network",
+                "create the PhysicalNetwork, or map the physical network with the agent's --physical-network, as the message says",
             ),
             Self::NotGranted => (
                 "NotGranted",

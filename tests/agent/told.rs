@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::answers;
 use crate::lab::{self, Ask, Ask6, Guest, Guest6, Kind6, Mac, MessageType, PATIENCE, eventually, raw};
-use crate::manifests::{network, object, subnet};
+use crate::manifests::{lan, network, object, port, subnet};
 use crate::site::{BIN, Site, patiently};
 
 /// It is told from the agent's copy of the manifests, which is written after the guests are served.
@@ -123,11 +123,74 @@ fn explain_tells_the_first_thing_that_is_not_right() {
     assert!(code == 3 && text.contains("b.yaml:") && text.contains("macAddress"), "{text}");
     let (text, code) = explained(&site, "nobody");
     assert!(code == 3 && text.contains("knows none of this name"), "{text}");
+    assert_eq!(told(&site, "team-a/vm1")["agentRunning"], true);
     agent.kill9();
     site.lab.run(&format!("kill -9 {}", site.dnsmasq_pids()[0]));
     eventually("it is seen that nobody answers", PATIENCE, || {
-        explained(&site, "vm1").0.contains("The first that is not right: dnsmasq runs").then_some(())
+        let (text, code) = explained(&site, "vm1");
+        assert!(code == 3 && text.contains("The first that is not right: an agent runs"), "{text}");
+        text.lines().any(|line| line.starts_with("NO dnsmasq runs")).then_some(())
     });
+    let state = site.state.to_str().unwrap();
+    let status = site.run(&["status", "--state-dir", state]);
+    assert!(status.starts_with("No agent runs: this is what the last one said, at 20"), "{status}");
+    assert_eq!(told(&site, "team-a/vm1")["agentRunning"], false);
+    let _agent = site.start();
+    site.until_ready("Port", "vm1");
+    let (text, code) = explained(&site, "vm1");
+    assert!(code == 0 && !text.contains("an agent runs"), "{text}");
+    assert_eq!(told(&site, "team-a/vm1")["agentRunning"], true);
+    assert!(!site.run(&["status", "--state-dir", state]).contains("No agent runs"));
+}
+
+#[test]
+fn explain_says_of_a_port_that_only_reserves_that_dhcp_does_not_answer_it() {
+    let site = Site::new();
+    let bare = object("Port", "bare", "networkRef: {name: lan}");
+    site.write("a.yaml", &(lan() + &port("mute", "lan", Mac::nth(1), "dhcp: Disabled") + &bare));
+    let _agent = site.start();
+    for (name, why) in [("mute", "says dhcp: Disabled"), ("bare", "has no macAddress and no identity")] {
+        site.until_ready("Port", name);
+        let (text, code) = explained(&site, name);
+        let all = format!(
+            "All of it is right: what the Port asks for is reserved. DHCP does not answer: the Port {why}."
+        );
+        assert!(code == 0 && text.contains(&all) && !text.contains("is answered"), "{text}");
+    }
+    assert!(site.guest(1).silent());
+}
+
+#[test]
+fn explain_says_that_there_are_no_addresses_where_the_network_is_not_served() {
+    let site = Site::new();
+    let nowhere = object("Network", "nowhere", "physicalNetworkRef: {name: unknown}");
+    let nowhere = nowhere + &subnet("nowhere-v4", "nowhere", "10.1.0.0/24", "");
+    site.write("a.yaml", &(nowhere + &port("unmapped", "nowhere", Mac::nth(1), "")));
+    site.write("b.yaml", &port("lost", "lann", Mac::nth(2), ""));
+    let _agent = site.start();
+    for (port, network, reason) in
+        [("unmapped", "nowhere", "PhysicalNetworkNotFound"), ("lost", "lann", "NetworkNotFound")]
+    {
+        let (text, code) = patiently("the Port is judged", |instead| {
+            let (text, code) = explained(&site, port);
+            instead.clone_from(&text);
+            text.contains(reason).then_some((text, code))
+        });
+        let says = |what: &str| text.lines().any(|line| line.starts_with(&format!("NO {what} ")));
+        assert!(code == 3 && says(&format!("Network {network}")), "{text}");
+        assert!(says("Port has addresses"), "{text}");
+        assert!(!text.contains("dnsmasq runs"), "{text}");
+    }
+    site.write("b.yaml", &port("lost", "nowhere", Mac::nth(2), ""));
+    patiently("the change is refused", |instead| {
+        *instead = explained(&site, "lost").0;
+        (instead.contains("field is immutable") && instead.contains("make it again")).then_some(())
+    });
+    // What is said to help does.
+    site.remove("b.yaml");
+    eventually("it is gone", PATIENCE, || site.status().object("Port", "lost").is_none().then_some(()));
+    site.write("b.yaml", &port("lost", "nowhere", Mac::nth(2), ""));
+    site.until_not_ready("Port", "lost", "NetworkNotServed", "nowhere");
 }
 
 #[test]

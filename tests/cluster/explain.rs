@@ -62,6 +62,11 @@ fn each_of_five_faults_is_the_first_that_is_not_right() {
         assert_eq!(plugin.first_wrong("p2").unwrap().0, "Port default/p2", "a name that is misspelt");
         site.apply_object(&port("lost", "b", &json!([]))).await;
         assert_eq!(plugin.first_wrong("lost").unwrap().0, "Network b", "a network that is not there");
+        site.until_not_ready("Port", "lost", "NetworkNotFound").await;
+        let (text, _) = plugin.run(&["explain", "port", "lost"]);
+        assert!(text.lines().any(|line| line.starts_with("NO Port has addresses ")), "{text}");
+        that_is_not_to_be_answered(&site, &plugin).await;
+        that_is_not_accepted(&site, &plugin).await;
         site.apply_object(&port("outside", "a", &json!([{"ip": "10.9.0.1"}]))).await;
         site.until_not_ready("Port", "outside", "AddressOutsideSubnet").await;
         let (what, message) = plugin.first_wrong("outside").unwrap();
@@ -81,6 +86,32 @@ fn each_of_five_faults_is_the_first_that_is_not_right() {
         assert!(text.contains("Port default/outside"), "{text}");
         an_agent_that_died(&mut site, &plugin).await;
     });
+}
+
+/// Its addresses are reserved, and that is all.
+async fn that_is_not_to_be_answered(site: &Site, plugin: &Plugin<'_>) {
+    let mut mute = port("mute", "a", &json!([{"subnetRef": {"name": "a-v4"}}]));
+    mute["spec"]["dhcp"] = "Disabled".into();
+    mute["spec"]["macAddress"] = "02:00:00:00:00:78".into();
+    site.apply_object(&mute).await;
+    site.until_ready("Port", "mute").await;
+    let (text, code) = plugin.run(&["explain", "port", "mute"]);
+    let all = "reserved. DHCP does not answer: the Port says dhcp: Disabled.";
+    assert!(code == 0 && text.contains(all) && !text.contains("is answered"), "{text}");
+}
+
+/// No server is said to come to it.
+async fn that_is_not_accepted(site: &Site, plugin: &Plugin<'_>) {
+    let mut twin = port("twin", "a", &json!([{"subnetRef": {"name": "a-v4"}}]));
+    twin["spec"]["macAddress"] = "02:00:00:00:00:78".into();
+    site.apply_object(&twin).await;
+    site.until_not_ready("Port", "twin", "DuplicateMAC").await;
+    let (text, _) = plugin.run(&["explain", "port", "twin"]);
+    let knows: Vec<_> = text.lines().filter(|line| line.contains(": dnsmasq knows the Port ")).collect();
+    let waits = knows
+        .iter()
+        .all(|line| line.starts_with("NO ") && line.contains("not while the Port is not accepted"));
+    assert!(knows.len() == 2 && waits, "{text}");
 }
 
 /// A Port is ready before all that is said of its network is written.
