@@ -51,8 +51,8 @@ pub(super) fn claim(path: &Path, lock: impl FnOnce(&File) -> bool) -> Result<Fil
         file.read_to_string(&mut pid).map_err(Error::read(path))?;
         return Err(Error::Locked { lock: path.to_owned(), pid: pid.trim().to_owned() });
     }
-    let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    written.map_err(Error::write(path))?;
+    // On a full disk there may be no room for it: it is only said.
+    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 

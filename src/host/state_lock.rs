@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
+use tracing::warn;
 
 use super::Error;
 use super::machine::claim;
@@ -15,14 +16,22 @@ use super::machine::claim;
 /// Held for the life of the agent.
 #[derive(Debug)]
 pub struct StateLock {
-    _file: File,
+    _file: Option<File>,
 }
 
 impl StateLock {
-    /// Takes it for this process.
+    /// Takes it for this process. Fails if another has it; where there can be no file, as on a full disk, an
+    /// agent serves all the same.
     pub fn take(state: &Path) -> Result<Self, Error> {
         let lock = |file: &File| fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file())).is_ok();
-        Ok(Self { _file: claim(&path(state), lock)? })
+        match claim(&path(state), lock) {
+            Err(error) if !matches!(error, Error::Locked { .. }) => {
+                let error = &error as &(dyn std::error::Error + 'static);
+                warn!(error, "others cannot tell that an agent runs");
+                Ok(Self { _file: None })
+            }
+            claimed => Ok(Self { _file: Some(claimed?) }),
+        }
     }
 
     /// Whether somebody has it; `None`: that cannot be told, as where an older agent never took one.
@@ -64,7 +73,8 @@ mod tests {
         assert!(error.contains("agent.lock"), "{error}");
         drop(agent);
         assert_eq!(StateLock::is_held(dir.path()), Some(false));
-        // Who only asks does not keep an agent from starting.
+        // Who only asks does not keep an agent from starting, and neither does a place where no file can be.
         StateLock::take(dir.path()).unwrap();
+        StateLock::take(&dir.path().join("away")).unwrap();
     }
 }
