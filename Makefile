@@ -24,7 +24,6 @@ test-vm: test-packages ## What this machine's kernel may not have, in another on
 test-skew: test-packages controlplane ## Beside an older program, KUBE_DHCP_PREVIOUS=/…/kube-dhcp: agents, controllers (root, Go)
 	$(CARGO) test --locked --test cluster skew::previous -- --ignored --nocapture --test-threads=1
 
-# To have it in `make test`: name it among what that needs.
 test-cluster: test-packages controlplane nodes ## The image and deploy/ on real nodes, kubelet and containerd (root, Go)
 	$(CARGO) test --locked --test nodes -- --ignored --nocapture --test-threads=1
 
