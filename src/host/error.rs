@@ -29,6 +29,9 @@ pub enum Error {
         /// What the lock file says.
         pid: String,
     },
+    /// One agent for a state directory.
+    #[error("another agent serves from this state directory (it holds {0})")]
+    StateInUse(PathBuf),
     /// More dnsmasq processes than the kernel has inotify instances for.
     #[error(
         "fs.inotify.max_user_instances is {limit} and cannot be raised to {wanted}: raise it, each network needs one"

@@ -36,24 +36,18 @@ impl AgentLock {
         if let Some(parent) = path.parent() {
             super::files::directory(parent)?;
         }
-        let lock = |file: &File| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive).is_ok();
-        Ok(Self { _file: claim(path, lock)? })
+        let mut options = OpenOptions::new();
+        let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let mut file = opened.map_err(Error::write(path))?;
+        if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+            let mut pid = String::new();
+            file.read_to_string(&mut pid).map_err(Error::read(path))?;
+            return Err(Error::Locked { lock: path.to_owned(), pid: pid.trim().to_owned() });
+        }
+        let written = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
+        written.map_err(Error::write(path))?;
+        Ok(Self { _file: file })
     }
-}
-
-/// A lock file that is ours, with our process id for whoever comes later.
-pub(super) fn claim(path: &Path, lock: impl FnOnce(&File) -> bool) -> Result<File, Error> {
-    let mut options = OpenOptions::new();
-    let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
-    let mut file = opened.map_err(Error::write(path))?;
-    if !lock(&file) {
-        let mut pid = String::new();
-        file.read_to_string(&mut pid).map_err(Error::read(path))?;
-        return Err(Error::Locked { lock: path.to_owned(), pid: pid.trim().to_owned() });
-    }
-    // On a full disk there may be no room for it: it is only said.
-    let _ = file.set_len(0).and_then(|()| writeln!(file, "{}", std::process::id()));
-    Ok(file)
 }
 
 /// Whether the node's firewall sees what bridges forward, and so may drop DHCP between their ports.

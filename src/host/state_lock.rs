@@ -3,7 +3,8 @@
 //! Taken by the agent and by `kube-dhcp cleanup`, asked about by `status` and `explain`. The machine's
 //! lock cannot tell them: in a pod `/run` is another one. Who asks takes nothing, and so is in nobody's way.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -11,7 +12,6 @@ use nix::libc;
 use tracing::warn;
 
 use super::Error;
-use super::machine::claim;
 
 /// Held for the life of the agent.
 #[derive(Debug)]
@@ -20,17 +20,21 @@ pub struct StateLock {
 }
 
 impl StateLock {
-    /// Takes it for this process. Fails if another has it; where there can be no file, as on a full disk, an
-    /// agent serves all the same.
+    /// Takes it for this process; writes nothing. Fails if another has it; where there can be no file, as on a
+    /// full disk, an agent serves all the same.
     pub fn take(state: &Path) -> Result<Self, Error> {
-        let lock = |file: &File| fcntl(file, FcntlArg::F_OFD_SETLK(&whole_file())).is_ok();
-        match claim(&path(state), lock) {
-            Err(error) if !matches!(error, Error::Locked { .. }) => {
-                let error = &error as &(dyn std::error::Error + 'static);
-                warn!(error, "others cannot tell that an agent runs");
-                Ok(Self { _file: None })
+        let path = path(state);
+        let mut options = OpenOptions::new();
+        let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
+            Ok(file) => file,
+            Err(error) => {
+                warn!(%error, lock = %path.display(), "others cannot tell that an agent runs");
+                return Ok(Self { _file: None });
             }
-            claimed => Ok(Self { _file: Some(claimed?) }),
+        };
+        match fcntl(&file, FcntlArg::F_OFD_SETLK(&whole_file())) {
+            Ok(_) => Ok(Self { _file: Some(file) }),
+            Err(_) => Err(Error::StateInUse(path)),
         }
     }
 
