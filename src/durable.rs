@@ -1,10 +1,11 @@
 //! Files of ours that must survive: whole or not there, whatever happens in between.
 //!
-//! Called by the agent for what it allocated and reports, and by the directory source for the last good
-//! objects. Never for dnsmasq's files: those are `host`'s.
+//! Called by the agent for what it allocated and reports, and by the sources for the last good objects. Nobody
+//! but their owner reads them. Never for dnsmasq's files: those are `host`'s.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -43,7 +44,9 @@ pub fn write(path: &Path, value: &impl Serialize, survives: Survives) -> Result<
     let beside = path.with_extension("new");
     let parent = path.parent().unwrap_or(Path::new("."));
     fs::create_dir_all(parent).map_err(error)?;
-    let mut file = File::create(&beside).map_err(error)?;
+    let mut file = private().write(true).truncate(true).open(&beside).map_err(error)?;
+    // A version before this one may have left it there.
+    file.set_permissions(Permissions::from_mode(OWNER)).map_err(error)?;
     file.write_all(&text).map_err(error)?;
     if survives == Survives::PowerFailure {
         file.sync_data().map_err(error)?;
@@ -51,6 +54,15 @@ pub fn write(path: &Path, value: &impl Serialize, survives: Survives) -> Result<
     fs::rename(&beside, path).map_err(error)?;
     if survives == Survives::PowerFailure { sync_directory_of(path) } else { Ok(()) }
 }
+
+/// How a file is opened that is made if it is not there.
+pub fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).mode(OWNER);
+    options
+}
+
+const OWNER: u32 = 0o600;
 
 /// That `path` is there, or a rename to it, is only on the disk when its directory is.
 pub fn sync_directory_of(path: &Path) -> Result<(), Error> {
@@ -90,5 +102,18 @@ mod tests {
         assert_eq!(read::<Vec<u8>>(&path).unwrap_err().to_string(), format!("{} is damaged", path.display()));
         remove(&path).unwrap();
         remove(&path).unwrap();
+    }
+
+    #[test]
+    fn only_the_owner_reads_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.json");
+        let left_over = path.with_extension("new");
+        fs::write(&left_over, "").unwrap();
+        fs::set_permissions(&left_over, Permissions::from_mode(0o644)).unwrap();
+        for _ in 0..2 {
+            write(&path, &1, Survives::Crash).unwrap();
+            assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, OWNER);
+        }
     }
 }

@@ -6,7 +6,7 @@
 //! that all of a large ledger takes.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -74,7 +74,7 @@ impl LedgerFile {
             let _ = writeln!(text, "{line}");
         }
         let is_new = !journal.exists();
-        let mut file = OpenOptions::new().append(true).create(true).open(&journal).map_err(error)?;
+        let mut file = durable::private().append(true).open(&journal).map_err(error)?;
         file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(error)?;
         if is_new { durable::sync_directory_of(&journal) } else { Ok(()) }
     }
