@@ -38,11 +38,16 @@ impl Reason {
             Self::SubnetNotFound => {
                 ("SubnetNotFound", "Reconciling", "Port", "create the Subnet, or name another")
             }
-            Self::NoSubnet => ("NoSubnet", "Reconciling", "Network, Port", "create a Subnet of the Network"),
+            Self::NoSubnet => (
+                "NoSubnet",
+                "Reconciling",
+                "Network, Port",
+                "create a Subnet of the Network, with DHCP; a Port that asks for DHCP asks for an address of one",
+            ),
             Self::PhysicalNetworkNotFound => (
                 "PhysicalNetworkNotFound",
                 "Reconciling",
-                "PhysicalNetwork, Network",
+                "PhysicalNetwork, Network, DHCPAgent",
                 "create the PhysicalNetwork, or map the physical network with the agent's --physical-network, as the message says",
             ),
             Self::NotGranted => (
