@@ -3,7 +3,8 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::{DomainName, ParseError, bad, is_label_of, is_within, lower_name};
+use super::name::{is_label_of, is_within, lower_name};
+use super::{DomainName, ParseError, bad};
 
 /// The texts that a record has at most.
 pub const MOST_TEXTS: usize = 8;
