@@ -47,6 +47,11 @@ fn a_broken_file_keeps_serving_also_over_a_restart() {
         }
         site.until_leased(&guest, VM1);
     }
+    // What is in no copy yet, and in no file that can be read, no other agent knows.
+    eventually("the copy has the Port", LONG, || {
+        let copy = std::fs::read_to_string(site.state.join("manifests.json")).ok()?;
+        copy.contains("\"vm1\"").then_some(())
+    });
     agent.kill9();
     let agent = site.start();
     assert_eq!(agent.actions(), Vec::<String>::new());
