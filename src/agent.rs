@@ -211,7 +211,7 @@ impl<H: Host> Agent<H> {
         let dirty = self.learn(batch);
         self.wake(dirty);
         self.settle();
-        if was_partial {
+        if was_partial && !self.partial {
             self.collect(self.found().await);
         }
     }
@@ -328,9 +328,6 @@ impl<H: Host> Agent<H> {
     async fn resync(&mut self) {
         self.context.refresh_node();
         self.context.save_segments();
-        if !self.partial {
-            self.context.expire_ledgers();
-        }
         self.context.beacon.notify_one();
         for name in self.names.keys() {
             self.context.outbox.look(name.clone());
@@ -338,17 +335,17 @@ impl<H: Host> Agent<H> {
         for signal in self.workers.values() {
             signal.observe();
         }
-        let found = self.context.host.networks().await;
-        self.collect(found.map_err(Error::Host));
+        if !self.partial {
+            self.context.expire_ledgers();
+            let found = self.context.host.networks().await;
+            self.collect(found.map_err(Error::Host));
+        }
         self.sweep().await;
         self.say();
     }
 
     /// What is left of networks that nobody looks after, such as a port of a switch that was away.
     fn collect(&mut self, found: Result<BTreeSet<NetworkUid>, Error>) {
-        if self.partial {
-            return;
-        }
         match found {
             Ok(all) => {
                 for uid in all.into_iter().filter(|uid| !self.workers.contains_key(uid)).collect::<Vec<_>>() {

@@ -148,14 +148,18 @@ impl Hearing {
         leases.is_ok_and(|leases| self.learn(leases))
     }
 
-    /// That they are renewed is no news.
     fn learn(&mut self, leases: Leases) -> bool {
+        let news = self.are_news(&leases);
+        self.leases = Some(leases).filter(|_| news);
+        news
+    }
+
+    /// That they are renewed is none.
+    fn are_news(&mut self, leases: &Leases) -> bool {
         let mut hasher = DefaultHasher::new();
         leases.hash(&mut hasher);
         let known = std::mem::replace(&mut self.known, hasher.finish());
-        let news = known != self.known;
-        self.leases = Some(leases).filter(|_| news);
-        news
+        known != self.known
     }
 
     /// Learns who waits, and whether something was declined. Many identifiers have a MAC address in them:
@@ -209,7 +213,7 @@ impl Hearing {
     /// Reads the leases as they are now; whether that went well.
     pub(super) async fn look<H: Host>(&mut self, context: &Context<H>, uid: NetworkUid) -> bool {
         let Ok(leases) = context.host.leases(uid).await else { return false };
-        self.learn(leases.clone());
+        self.are_news(&leases);
         self.leases = Some(leases);
         true
     }

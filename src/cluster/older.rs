@@ -36,8 +36,8 @@ pub(super) fn fitting(kind: &str, mut object: Value) -> Value {
 
 /// The same of a status alone.
 pub fn fitting_status(kind: &str, status: Value) -> Value {
-    let object = fitting(kind, Value::Object([("status".to_owned(), status)].into_iter().collect()));
-    object.get("status").cloned().unwrap_or_default()
+    let object = Value::Object([("status".to_owned(), status)].into_iter().collect());
+    fitting(kind, object)["status"].take()
 }
 
 /// When something that is left out is to be tried again, if there is any.

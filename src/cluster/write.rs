@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::client::{REQUEST, why};
+use super::leader::Guard;
 use super::older;
 
 /// Why a write did not happen, as far as one knows.
@@ -52,6 +53,11 @@ pub fn describe(error: &Error) -> String {
         Error::Api(e) => why(e, "such resource"),
         other => other.to_string(),
     }
+}
+
+/// Whether a write may begin.
+pub fn leading(guard: &Guard) -> Result<(), Error> {
+    if guard.may_write() { Ok(()) } else { Err(Error::NotLeader) }
 }
 
 /// `request`, but not for ever.

@@ -10,7 +10,7 @@ use futures::future::join_all;
 use kube::api::ListParams;
 use kube::{Api, Client};
 
-use super::ended::ended;
+use super::ended::Presence;
 use super::read::{listed, within};
 use super::running::running;
 use super::table::Table;
@@ -39,7 +39,7 @@ fn of_node(state: &Path, args: &PortArgs) -> Result<Explanation> {
     let networks = super::status::reports(state)?;
     let name = ObjectName::new(args.namespace.as_deref().unwrap_or("default"), &args.name);
     let runs = |network: &NetworkReport| running(&Layout::new(state, network.uid)).map(|running| running.pid);
-    Ok(explain_local(&name, &node, &networks, runs, ended(state)))
+    Ok(explain_local(&name, &node, &networks, runs, Presence::of(state).ended))
 }
 
 async fn of_cluster(kubeconfig: Option<&Path>, args: &PortArgs) -> Result<Explanation> {

@@ -6,17 +6,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use jiff::Timestamp;
 use serde::Serialize;
 
-use super::ended::{ended, note};
+use super::ended::Presence;
 use super::table::Table;
 use crate::agent::{read_ledger, segments_path};
 use crate::cli::Output;
 use crate::desired::{Advertised, Effective, EffectiveFamily, EffectiveOption, NodeConfig, effective};
 use crate::dhcp_options::readable;
 use crate::durable;
-use crate::host::StateLock;
 use crate::report::{self, NodeReport};
 use crate::service::Code;
 use crate::source::{Event, Object, Origin, cluster, directory};
@@ -27,11 +25,8 @@ use crate::types::{Identity, MacAddr, NetworkUid, ObjectName};
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct PortStatus {
-    /// Unset where that cannot be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent_running: Option<bool>,
-    #[serde(skip)]
-    ended: Option<Timestamp>,
+    #[serde(flatten)]
+    agent: Presence,
     port: String,
     network: String,
     /// Its device, if DHCP answers it.
@@ -105,8 +100,7 @@ fn look(state: &Path, name: &ObjectName) -> Result<PortStatus> {
     let node = NodeConfig { metadata: node.metadata, ..NodeConfig::default() };
     let effective = effective(&node, &inputs, &name.name, ledger)
         .map_err(|problem| anyhow::anyhow!("Port {name} is not served: {problem}"))?;
-    let running = (StateLock::is_held(state), ended(state));
-    Ok(said(name, &network, &effective, running))
+    Ok(said(name, &network, &effective, Presence::of(state)))
 }
 
 /// The objects that the agent serves from, and an empty place for them.
@@ -136,20 +130,14 @@ fn network_of(objects: &[Object], name: &ObjectName) -> Option<ObjectName> {
     })
 }
 
-fn said(
-    name: &ObjectName,
-    network: &ObjectName,
-    effective: &Effective,
-    (agent_running, ended): (Option<bool>, Option<Timestamp>),
-) -> PortStatus {
+fn said(name: &ObjectName, network: &ObjectName, effective: &Effective, agent: Presence) -> PortStatus {
     let addresses = effective.addresses.iter().map(|(ip, subnet, names)| Address {
         ip: ip.to_string(),
         subnet: subnet.clone(),
         names: names.iter().map(ToString::to_string).collect(),
     });
     PortStatus {
-        agent_running,
-        ended,
+        agent,
         port: name.to_string(),
         network: network.name.clone(),
         mac_address: effective.mac,
@@ -233,5 +221,5 @@ fn table(status: &PortStatus) -> String {
     }
     status.router_advertisement.iter().for_each(|option| row("RA", "each", option));
     let gap = if status.dhcp.is_empty() { "DHCP does not answer for this Port.\n" } else { "\n" };
-    note(status.ended) + &addresses.text() + gap + &options.text()
+    status.agent.note() + &addresses.text() + gap + &options.text()
 }

@@ -7,7 +7,7 @@ use jiff::{SpanRound, Timestamp, Unit};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-use super::ended::{ended, note};
+use super::ended::Presence;
 use super::running::running;
 use super::table::Table;
 use crate::api::find;
@@ -15,7 +15,6 @@ use crate::cli::{Look, StatusArgs};
 use crate::dnsmasq::Layout;
 use crate::durable;
 use crate::foreign::Kind;
-use crate::host::StateLock;
 use crate::report::{self, NetworkReport, NodeReport};
 use crate::source::Origin;
 
@@ -23,11 +22,8 @@ use crate::source::Origin;
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Status {
-    /// Unset where that cannot be told.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    agent_running: Option<bool>,
-    #[serde(skip)]
-    ended: Option<Timestamp>,
+    #[serde(flatten)]
+    agent: Presence,
     node: NodeReport,
     networks: Vec<Network>,
 }
@@ -68,8 +64,7 @@ fn read(state: &Path) -> Result<Status> {
     let pid = |uid| running(&Layout::new(state, uid)).map(|running| running.pid);
     let network = |report: NetworkReport| Network { pid: pid(report.uid), report };
     Ok(Status {
-        agent_running: StateLock::is_held(state),
-        ended: ended(state),
+        agent: Presence::of(state),
         networks: reports(state)?.into_iter().map(network).collect(),
         node: node(state)?,
     })
@@ -115,7 +110,7 @@ fn table(status: &Status) -> String {
         _ => "The controller gives this node no network to serve.\n",
     };
     let parts = std::iter::once(problems).chain(objects).chain([nothing.to_owned()]);
-    note(status.ended) + &parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
+    status.agent.note() + &parts.filter(|part| !part.is_empty()).collect::<Vec<_>>().join("\n")
 }
 
 fn problems(node: &NodeReport) -> String {
@@ -271,7 +266,8 @@ mod tests {
     fn where_there_is_nothing_that_is_said_whatever_else_is() {
         let of = |bridge_filter_active| {
             let node = NodeReport { bridge_filter_active, ..NodeReport::default() };
-            table(&Status { agent_running: None, ended: None, node, networks: Vec::new() })
+            let agent = Presence { agent_running: None, ended: None };
+            table(&Status { agent, node, networks: Vec::new() })
         };
         assert_eq!(of(false), "Nothing is declared.\n");
         assert!(of(true).ends_with("ports.\n\nNothing is declared.\n"), "{}", of(true));
@@ -280,8 +276,7 @@ mod tests {
     #[test]
     fn that_no_agent_runs_is_said_first() {
         let status = |agent_running, ended| Status {
-            agent_running,
-            ended,
+            agent: Presence { agent_running, ended },
             node: NodeReport::default(),
             networks: Vec::new(),
         };

@@ -20,7 +20,9 @@ use super::statuses::Statuses;
 use super::world::{Kind, Object, name_of};
 use crate::api::{DHCPServer, DHCPServerSpec, IPAllocation, Released, ServerState};
 use crate::cluster::leader::Guard;
-use crate::cluster::write::{CONTROLLER, Error, apply_object, apply_status, apply_status_unchanged, limited};
+use crate::cluster::write::{
+    CONTROLLER, Error, apply_object, apply_status, apply_status_unchanged, leading, limited,
+};
 use crate::conditions::whole_seconds;
 use crate::types::{ObjectName, Revision};
 
@@ -146,7 +148,7 @@ impl<L: Learn> Actor<'_, L> {
         if let Some(uid) = uid {
             object["metadata"]["uid"] = uid.into();
         }
-        self.may_write()?;
+        leading(self.guard)?;
         let applied = apply_object(&api, CONTROLLER, name, object).await?;
         self.world.learn(Object::Server(Arc::new(applied)));
         Ok(())
@@ -211,7 +213,7 @@ impl<L: Learn> Actor<'_, L> {
     where
         K: crate::cluster::watch::Watched + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        self.may_write()?;
+        leading(self.guard)?;
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let namespace = &self.network.namespace;
         let written = if unchanged {
@@ -227,12 +229,8 @@ impl<L: Learn> Actor<'_, L> {
     }
 
     async fn write<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
-        self.may_write()?;
+        leading(self.guard)?;
         limited(request).await
-    }
-
-    fn may_write(&self) -> Result<(), Error> {
-        if self.guard.may_write() { Ok(()) } else { Err(Error::NotLeader) }
     }
 
     fn api<K>(&self) -> Api<K>

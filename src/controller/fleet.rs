@@ -14,7 +14,7 @@ use super::world::{Kind, Object, World};
 use super::{Learn, Shared};
 use crate::api::{Conditioned, DHCPAgent, PhysicalNetwork, PhysicalNetworkStatus};
 use crate::cluster::leader::Guard;
-use crate::cluster::write::{CONTROLLER, Error, apply_cluster_status, describe, limited};
+use crate::cluster::write::{CONTROLLER, Error, apply_cluster_status, describe, leading, limited};
 use crate::conditions::ready_only;
 use crate::reason::{Problem, Reason};
 use crate::types::ObjectName;
@@ -115,9 +115,8 @@ fn physical_status(
 }
 
 async fn write(shared: &Shared, guard: &Guard, writes: Writes) -> Result<(), Error> {
-    let may = || if guard.may_write() { Ok(()) } else { Err(Error::NotLeader) };
     for (agent, status) in writes.agents {
-        may()?;
+        leading(guard)?;
         let (name, uid) = (agent.name_any(), agent.uid());
         match apply_cluster_status::<DHCPAgent>(&shared.client, CONTROLLER, &name, uid.as_deref(), &status)
             .await
@@ -128,7 +127,7 @@ async fn write(shared: &Shared, guard: &Guard, writes: Writes) -> Result<(), Err
         }
     }
     for (physical, status) in writes.physical {
-        may()?;
+        leading(guard)?;
         let (name, uid) = (physical.name_any(), physical.uid());
         let written = apply_cluster_status::<PhysicalNetwork>(
             &shared.client,
@@ -144,7 +143,7 @@ async fn write(shared: &Shared, guard: &Guard, writes: Writes) -> Result<(), Err
         }
     }
     for agent in writes.gone {
-        may()?;
+        leading(guard)?;
         let (api, name) = (Api::<DHCPAgent>::all(shared.client.clone()), agent.name_any());
         match limited(api.delete(&name, &DeleteParams::default())).await {
             Ok(_) => info!(node = name, "the node is no more: removed its DHCPAgent"),

@@ -52,7 +52,7 @@ impl Turn {
         let began = Instant::now();
         let mut outcome = Outcome::default();
         let done = self.work(&mut outcome).instrument(span).await;
-        self.shared.world().set_placing(&self.network, super::Nodes::new());
+        self.shared.world().room.place(&self.network, super::Nodes::new());
         self.shared.metrics.passes.observe(began.elapsed().as_secs_f64());
         match done {
             // Whoever leads now does it.
@@ -94,18 +94,17 @@ impl Turn {
     }
 
     fn judge(&self, now: Timestamp) -> (Snapshot, Judged) {
-        let (snapshot, holders, room) = {
+        let (snapshot, holders, times) = {
             let world = self.shared.world();
             let snapshot = world.snapshot(&self.network);
             let holders = world.holders(&snapshot, now);
-            (snapshot, holders, world.room())
+            (snapshot, holders, world.room.times())
         };
         let all = || self.shared.world().candidates(&self.network, now);
         let mut judged = judge(&snapshot, &holders, all, self.shared.settings, now);
         let mut world = self.shared.world();
-        world.set_placing(&self.network, judged.placing.clone());
-        let lacks = judged.missing.is_some() && snapshot.inputs.is_some();
-        if world.set_lacking(&self.network, lacks, room) {
+        world.room.place(&self.network, judged.placing.clone());
+        if world.room.wait(&self.network, judged.missing.is_some(), times) {
             judged.look_again = Some(Duration::ZERO);
         }
         drop(world);

@@ -94,7 +94,8 @@ pub(super) struct World {
     namespaces: BTreeMap<String, Arc<BTreeMap<String, String>>>,
     segments: Segments,
     on_physical: BTreeMap<String, BTreeSet<ObjectName>>,
-    room: Room,
+    /// How full the nodes are.
+    pub room: Room,
     /// The revision at which a Port went, by its UID, while somebody may ask.
     port_deletions: BTreeMap<String, Revision>,
     /// Up to which the Ports are known.
@@ -252,21 +253,6 @@ impl World {
         let asked: BTreeSet<_> =
             self.allocations.iter().filter_map(|allocation| allocation.spec.holder.uid.clone()).collect();
         self.port_deletions.retain(|uid, _| asked.contains(uid));
-    }
-
-    /// Nodes that a network at work is about to get servers on; until the next call.
-    pub(super) fn set_placing(&mut self, network: &ObjectName, nodes: BTreeSet<String>) {
-        self.room.place(network, nodes);
-    }
-
-    /// To be told to [`set_lacking`](Self::set_lacking).
-    pub(super) fn room(&self) -> u64 {
-        self.room.times()
-    }
-
-    /// Whether a network lacks a server, as of when the room was this; says whether it may find one by now.
-    pub(super) fn set_lacking(&mut self, network: &ObjectName, lacks: bool, room: u64) -> bool {
-        self.room.wait(network, lacks, room)
     }
 
     fn apply_network(&mut self, network: Arc<Network>, backwards: bool) -> Dirty {

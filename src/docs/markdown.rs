@@ -63,7 +63,6 @@ impl Page {
         Self { name: name.to_owned(), text: std::fs::read_to_string(root().join(name)).unwrap() }
     }
 
-    #[cfg(test)]
     fn of(text: &str) -> Self {
         Self { name: "docs/x.md".to_owned(), text: text.to_owned() }
     }

@@ -1,8 +1,8 @@
 //! What is one for the whole machine: limits, settings, the lock of the agent.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
@@ -10,6 +10,7 @@ use rustix::fs::FlockOperation;
 
 use super::netns::FileId;
 use super::{Error, kernel};
+use crate::durable;
 
 const LOCK: &str = "/run/kube-dhcp/agent.lock";
 const INOTIFY_INSTANCES: &str = "fs/inotify/max_user_instances";
@@ -36,8 +37,7 @@ impl AgentLock {
         if let Some(parent) = path.parent() {
             super::files::directory(parent)?;
         }
-        let mut options = OpenOptions::new();
-        let opened = options.read(true).write(true).create(true).truncate(false).mode(0o600).open(path);
+        let opened = durable::private().read(true).write(true).open(path);
         let mut file = opened.map_err(Error::write(path))?;
         if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
             let mut pid = String::new();

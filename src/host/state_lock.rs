@@ -3,8 +3,7 @@
 //! Taken by the agent and by `kube-dhcp cleanup`, asked about by `status` and `explain`. The machine's
 //! lock cannot tell them: in a pod `/run` is another one. Who asks takes nothing, and so is in nobody's way.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use nix::fcntl::{FcntlArg, fcntl};
@@ -12,6 +11,7 @@ use nix::libc;
 use tracing::warn;
 
 use super::Error;
+use crate::durable;
 
 /// Held for the life of the agent.
 #[derive(Debug)]
@@ -24,8 +24,7 @@ impl StateLock {
     /// full disk, an agent serves all the same.
     pub fn take(state: &Path) -> Result<Self, Error> {
         let path = path(state);
-        let mut options = OpenOptions::new();
-        let file = match options.read(true).write(true).create(true).truncate(false).mode(0o600).open(&path) {
+        let file = match durable::private().read(true).write(true).open(&path) {
             Ok(file) => file,
             Err(error) => {
                 warn!(%error, lock = %path.display(), "others cannot tell that an agent runs");

@@ -1,6 +1,6 @@
 //! How full the nodes are, and which networks wait for room.
 //!
-//! Part of the controller's world. Pure.
+//! Part of the controller's world; a network's turn says what it wants. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::types::ObjectName;
 
 /// See the module.
 #[derive(Debug, Default)]
-pub(super) struct Room {
+pub(in crate::controller) struct Room {
     /// Active servers by node.
     servers: BTreeMap<String, BTreeSet<ObjectName>>,
     /// Nodes that networks at work are about to get servers on.
@@ -44,7 +44,7 @@ impl Room {
     }
 
     /// A network is about to get servers on these nodes; until the next call.
-    pub(super) fn place(&mut self, network: &ObjectName, nodes: BTreeSet<String>) {
+    pub(in crate::controller) fn place(&mut self, network: &ObjectName, nodes: BTreeSet<String>) {
         if nodes.is_empty() {
             self.placing.remove(network);
         } else {
@@ -53,12 +53,12 @@ impl Room {
     }
 
     /// To be told to [`wait`](Self::wait).
-    pub(super) fn times(&self) -> u64 {
+    pub(in crate::controller) fn times(&self) -> u64 {
         self.times
     }
 
     /// Whether a network `lacks` a server, as of `times`; says whether it may find room by now.
-    pub(super) fn wait(&mut self, network: &ObjectName, lacks: bool, times: u64) -> bool {
+    pub(in crate::controller) fn wait(&mut self, network: &ObjectName, lacks: bool, times: u64) -> bool {
         if lacks {
             self.waiting.insert(network.clone());
         } else {
