@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kube::ResourceExt;
+use kube::{Resource, ResourceExt};
 
 use super::super::super::world::Object;
 use super::Sim;
@@ -17,30 +17,32 @@ impl Sim {
     /// Changes the network `x`.
     pub(in super::super) fn change_network(&mut self, change: impl FnOnce(&mut NetworkSpec)) {
         let mut network = self.networks["x"].clone();
-        let old = network.metadata.clone();
         change(&mut network.spec);
-        self.stamp(&mut network.metadata, Some(&old));
-        self.networks.insert(network.name_any(), network.clone());
-        self.world.apply(Object::Network(Arc::new(network)));
+        let network = self.changed(network, Object::Network);
+        self.networks.insert(network.name_any(), network);
     }
 
     /// Changes a Subnet.
     pub(in super::super) fn change_subnet(&mut self, name: &str, change: impl FnOnce(&mut SubnetSpec)) {
         let mut subnet = self.subnets[name].clone();
-        let old = subnet.metadata.clone();
         change(&mut subnet.spec);
-        self.stamp(&mut subnet.metadata, Some(&old));
-        self.subnets.insert(subnet.name_any(), subnet.clone());
-        self.world.apply(Object::Subnet(Arc::new(subnet)));
+        let subnet = self.changed(subnet, Object::Subnet);
+        self.subnets.insert(subnet.name_any(), subnet);
     }
 
     /// Changes a Port.
     pub(in super::super) fn change_port(&mut self, name: &str, change: impl FnOnce(&mut PortSpec)) {
         let mut port = self.ports[name].clone();
-        let old = port.metadata.clone();
         change(&mut port.spec);
-        self.stamp(&mut port.metadata, Some(&old));
-        self.ports.insert(port.name_any(), port.clone());
-        self.world.apply(Object::Port(Arc::new(port)));
+        let port = self.changed(port, Object::Port);
+        self.ports.insert(port.name_any(), port);
+    }
+
+    /// As the API server has it then, and the controller hears of it.
+    fn changed<K: Resource + Clone>(&mut self, mut object: K, to: fn(Arc<K>) -> Object) -> K {
+        let old = object.meta().clone();
+        self.stamp(object.meta_mut(), Some(&old));
+        self.world.apply(to(Arc::new(object.clone())));
+        object
     }
 }
