@@ -11,7 +11,8 @@ mod pool;
 mod search;
 mod turn;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -71,11 +72,18 @@ impl Wish {
 
 /// Who asks, and for what; the order of the wishes is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claim {
+pub struct Claim<'a> {
     /// Who.
-    pub holder: Holder,
+    pub holder: Cow<'a, Holder>,
     /// One for each address.
-    pub wishes: Vec<Wish>,
+    pub wishes: Cow<'a, [Wish]>,
+}
+
+impl Claim<'static> {
+    /// Of somebody that nobody else keeps.
+    pub fn new(holder: Holder, wishes: Vec<Wish>) -> Self {
+        Self { holder: Cow::Owned(holder), wishes: Cow::Owned(wishes) }
+    }
 }
 
 /// Why a wish was not met.
@@ -120,9 +128,9 @@ impl Ledger {
     /// Makes the ledger agree with `claims` and says what each of them got, in their order. Who claims
     /// nothing any more, or less, gives back, and so does everybody in a Subnet that is gone; in one
     /// that is only `waiting` to be served all keep what they have.
-    pub fn allocate(&mut self, pools: &[Pool], waiting: &[String], claims: &[Claim]) -> Vec<Given> {
+    pub fn allocate(&mut self, pools: &[Pool], waiting: &[String], claims: &[Claim<'_>]) -> Vec<Given> {
         let mut rounds: Vec<Round> = self.keep(pools, waiting, claims);
-        self.release_but(&rounds.iter().flat_map(Round::addresses).collect());
+        self.release_but(rounds.iter().flat_map(Round::addresses).collect());
         let mut search = Search::new(self, pools);
         // What is asked for by name goes before what is taken where there is room.
         for exact in [true, false] {
@@ -137,20 +145,6 @@ impl Ledger {
     /// All allocations, by address.
     pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Allocation)> {
         self.0.iter()
-    }
-
-    /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
-    /// nobody could find again if the ledger were lost.
-    pub fn has_chosen(&self, before: &Self, asked: impl Fn(&str, IpAddr) -> bool) -> bool {
-        let had = |ip: &IpAddr, holder: &Holder| {
-            before.0.get(ip).is_some_and(|old| old.released.is_none() && old.holder == *holder)
-        };
-        self.0.iter().filter(|(ip, held)| held.released.is_none() && !had(ip, &held.holder)).any(
-            |(ip, held)| match &held.holder {
-                Holder::Port { name, .. } => !asked(name, *ip),
-                Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => true,
-            },
-        )
     }
 
     /// Takes down that somebody has an address, unless somebody has it already.
@@ -185,17 +179,17 @@ impl Ledger {
     }
 
     /// The claim of one who is to keep what it has and get no more.
-    pub fn holding(&self, holder: Holder) -> Claim {
+    pub fn holding(&self, holder: Holder) -> Claim<'static> {
         let held = self.0.iter().filter(|(_, a)| a.released.is_none());
         let own: Vec<_> = held.filter(|(_, a)| a.holder.identity() == holder.identity()).collect();
         let wishes = own.iter().map(|(ip, _)| Wish::Exactly(**ip)).collect();
         // As it is written down: its MAC, too, stays what it was.
-        Claim { holder: own.first().map_or(holder, |(_, a)| a.holder.clone()), wishes }
+        Claim::new(own.first().map_or(holder, |(_, a)| a.holder.clone()), wishes)
     }
 
     /// Which wishes are met already.
-    fn keep(&self, pools: &[Pool], waiting: &[String], claims: &[Claim]) -> Vec<Round> {
-        let mut held: BTreeMap<_, Vec<IpAddr>> = BTreeMap::new();
+    fn keep(&self, pools: &[Pool], waiting: &[String], claims: &[Claim<'_>]) -> Vec<Round> {
+        let mut held: HashMap<_, Vec<IpAddr>> = HashMap::with_capacity(claims.len());
         for (ip, allocation) in self.0.iter().filter(|(_, a)| a.released.is_none()) {
             let is_its = |pool: &&Pool| pool.subnet_name == allocation.subnet_name && pool.cidr.contains(ip);
             let server =
@@ -215,7 +209,7 @@ impl Ledger {
 
     /// An address goes to the wish that names it, else stays with the wish that had it, else goes to
     /// one that it fits: so that what did not change does not move.
-    fn round(&self, pools: &[Pool], claim: &Claim, mut held: Vec<IpAddr>) -> Round {
+    fn round(&self, pools: &[Pool], claim: &Claim<'_>, mut held: Vec<IpAddr>) -> Round {
         let mut met = vec![None; claim.wishes.len()];
         let formed = |name: &str| pools.iter().any(|pool| pool.formed && pool.subnet_name == name);
         let fits = |wish: &Wish, ip: &IpAddr| match (wish, self.0.get(ip)) {
@@ -242,14 +236,14 @@ impl Ledger {
     /// Everybody gives back; whether anybody had anything.
     pub fn release_all(&mut self) -> bool {
         let in_use = self.0.values().any(|allocation| allocation.released.is_none());
-        self.release_but(&BTreeSet::new());
+        self.release_but(Vec::new());
         in_use
     }
 
     /// Everybody gives back what is in none of these Subnets.
     pub fn keep_only(&mut self, subnets: &BTreeSet<&str>) {
         let stays = |(_, a): &(&IpAddr, &Allocation)| subnets.contains(a.subnet_name.as_str());
-        self.release_but(&self.0.iter().filter(stays).map(|(ip, _)| *ip).collect());
+        self.release_but(self.0.iter().filter(stays).map(|(ip, _)| *ip).collect());
     }
 
     /// Nothing is in it, not even a memory.
@@ -257,17 +251,18 @@ impl Ledger {
         self.0.is_empty()
     }
 
-    fn release_but(&mut self, kept: &BTreeSet<IpAddr>) {
+    fn release_but(&mut self, mut kept: Vec<IpAddr>) {
+        kept.sort_unstable();
         let mut next = self.0.values().filter_map(|a| a.released).max().map_or(0, |n| n + 1);
         for (ip, allocation) in &mut self.0 {
-            if allocation.released.is_none() && !kept.contains(ip) {
+            if allocation.released.is_none() && kept.binary_search(ip).is_err() {
                 allocation.released = Some(next);
                 next += 1;
             }
         }
     }
 
-    fn meet(&mut self, search: &mut Search<'_>, claim: &Claim, round: &mut Round, exact: bool) {
+    fn meet(&mut self, search: &mut Search<'_>, claim: &Claim<'_>, round: &mut Round, exact: bool) {
         for (position, (wish, met)) in claim.wishes.iter().zip(&mut round.met).enumerate() {
             if met.is_none() && wish.names().is_some() == exact {
                 *met = Some(self.find(search, &claim.holder, wish).map(|(ip, pool)| {
@@ -277,8 +272,11 @@ impl Ledger {
             } else if let Some(Ok(ip)) = met
                 && let Some(kept) = self.0.get(ip).filter(|_| exact)
             {
-                let subnet_name = kept.subnet_name.clone();
-                self.give(*ip, &subnet_name, &claim.holder, position);
+                // Most of them are as they were.
+                if kept.position != position || kept.released.is_some() || kept.holder != *claim.holder {
+                    let subnet_name = kept.subnet_name.clone();
+                    self.give(*ip, &subnet_name, &claim.holder, position);
+                }
             }
         }
     }

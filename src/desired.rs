@@ -8,6 +8,7 @@ mod accept;
 mod adverts;
 mod attachment;
 mod claimed;
+mod declared;
 mod effective;
 mod identity;
 mod metadata;
@@ -27,7 +28,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::allocate::{Claim, Ledger};
-use crate::api::{DHCPServer, Network, PhysicalNetwork, Port, Subnet};
+use crate::api::{DHCPServer, Network, PhysicalNetwork, Subnet};
 use crate::dnsmasq::{self, Client, Layout, Limits, Spread};
 use crate::metadata::Directory;
 use crate::node::Segment;
@@ -38,6 +39,7 @@ use crate::types::{MacAddr, NetworkUid, ObjectName, TxtRecord};
 pub use accept::{Accepted, accept, lost};
 pub use attachment::Attachment;
 pub use claimed::identifier_of;
+pub use declared::Declared;
 pub use effective::{Advertised, Effective, EffectiveFamily, EffectiveOption, effective};
 use identity::asker;
 pub use identity::server_mac;
@@ -86,7 +88,7 @@ pub struct Inputs {
     /// Subnets of the network, by name.
     pub subnets: Vec<Arc<Subnet>>,
     /// Ports of the network, by name.
-    pub ports: Vec<Arc<Port>>,
+    pub ports: Vec<Arc<Declared>>,
     /// What a controller decided: then addresses are served as they are recorded, and nothing is
     /// allocated here.
     pub server: Option<Arc<DHCPServer>>,
@@ -222,20 +224,23 @@ fn served(
     let mut settled = settle(inputs, admitted, &[agent.mac, agent.device], ledger);
     let offer = metadata::offer(node, inputs, &mut settled.subnets, &settled.ports.guests);
     let service = service(uid, agent, inputs, admitted, &settled);
-    let segment = (!service.scopes.is_empty()).then(|| Segment {
+    let with_dhcp: Vec<_> = service.scopes.iter().filter(|s| s.has_dhcp()).map(|s| s.cidr).collect();
+    let serves = !service.scopes.is_empty();
+    let layout = Layout::new(&node.state, uid);
+    let spread = if serves { Spread::new(&service, layout, node.limits) } else { None };
+    let segment = serves.then(|| Segment {
         metadata: offer.service,
-        ..segment(node, uid, (agent, shared), admitted, &settled, &service)
+        ..segment(node, uid, (agent, shared), admitted, &settled, service)
     });
     let Settled { subnets, subnet_views, ports } = settled;
-    let view = |guest: &Guest| (guest.name.clone(), guest.view(&subnets, admitted.domain.as_ref()));
-    let mut views = ports.views;
-    views.extend(ports.guests.iter().map(view));
+    let view = |guest: &Guest| (guest.name().to_owned(), guest.view(&subnets));
+    // All at once: one by one each would look for its place.
+    let mut views: BTreeMap<_, _> = ports.guests.iter().map(view).collect();
+    views.extend(ports.views);
     let server_addresses: Vec<_> = subnets.iter().filter_map(|subnet| subnet.server).collect();
-    let with_dhcp = |ip: &IpAddr| service.scopes.iter().any(|s| s.has_dhcp() && s.cidr.contains(ip));
-    let asked = server_addresses.iter().copied().filter(with_dhcp).collect();
+    let is_asked = |ip: &IpAddr| with_dhcp.iter().any(|cidr| cidr.contains(ip));
+    let asked = server_addresses.iter().copied().filter(is_asked).collect();
     let problem = nothing_to_serve(inputs, &subnets).filter(|_| segment.is_none());
-    let spread =
-        segment.as_ref().and_then(|_| Spread::new(&service, Layout::new(&node.state, uid), node.limits));
     Desired {
         segment,
         spread,
@@ -251,14 +256,19 @@ fn served(
 }
 
 /// Subnets and ports with their addresses.
-struct Settled {
+struct Settled<'a> {
     subnets: Vec<Served>,
     subnet_views: BTreeMap<String, SubnetView>,
-    ports: port::Ports,
+    ports: port::Ports<'a>,
 }
 
 /// `own` are MAC addresses that no guest can have.
-fn settle(inputs: &Inputs, admitted: &Admitted, own: &[MacAddr], ledger: &mut Ledger) -> Settled {
+fn settle<'a>(
+    inputs: &'a Inputs,
+    admitted: &'a Admitted,
+    own: &[MacAddr],
+    ledger: &mut Ledger,
+) -> Settled<'a> {
     let mut recorded = inputs.server.as_ref().map(|server| recorded::ledger(server, &inputs.ports));
     let decided = recorded.is_some();
     let ledger = recorded.as_mut().unwrap_or(ledger);
@@ -280,7 +290,7 @@ fn settle(inputs: &Inputs, admitted: &Admitted, own: &[MacAddr], ledger: &mut Le
     describe(&subnets, &mut subnet_views, ledger);
     // What waits for its addresses is nobody's yet.
     if decided {
-        ports.guests.retain(|guest| !guest.given.addresses.is_empty());
+        ports.guests.retain(|guest| !guest.addresses().is_empty());
     }
     Settled { subnets, subnet_views, ports }
 }
@@ -301,10 +311,10 @@ fn describe(subnets: &[Served], views: &mut BTreeMap<String, SubnetView>, ledger
 fn allocate(
     subnets: &mut [Served],
     views: &BTreeMap<String, SubnetView>,
-    ports: &mut port::Ports,
+    ports: &mut port::Ports<'_>,
     ledger: &mut Ledger,
     servers: &Servers,
-    leaving: Vec<Claim>,
+    leaving: Vec<Claim<'_>>,
 ) -> servers::Allotted {
     let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
     let waiting: Vec<_> =
@@ -312,7 +322,7 @@ fn allocate(
     let with_dhcp: Vec<_> = subnets.iter_mut().filter(|subnet| subnet.scope).collect();
     let names: Vec<_> = with_dhcp.iter().map(|subnet| subnet.pool.subnet_name.clone()).collect();
     let mut claims = servers.claims(&names, &waiting, ledger);
-    claims.extend(ports.guests.iter().map(|guest| guest.claim.clone()));
+    claims.extend(ports.guests.iter().map(Guest::claim));
     // After the guests: who has no temporary address goes without, and its predecessor answers.
     claims.extend(servers.temporary_claims(&with_dhcp));
     claims.extend(ports.holding.iter().cloned().chain(leaving));
@@ -324,7 +334,7 @@ fn allocate(
         subnet.server = all.find(|(_, subnet)| subnet == name).map(|(ip, _)| *ip);
     }
     for (guest, given) in ports.guests.iter_mut().zip(given.by_ref()) {
-        guest.given = given;
+        guest.give(given);
     }
     servers::Allotted { slots, temporary: servers.held.keys().copied().zip(given).collect() }
 }
@@ -337,10 +347,6 @@ fn service(
     settled: &Settled,
 ) -> Service {
     let (subnets, guests) = (&settled.subnets, &settled.ports.guests);
-    let mut names = BTreeMap::new();
-    for guest in guests {
-        names.extend(guest.names(admitted.domain.as_ref()));
-    }
     let scopes: Vec<_> = subnets.iter().filter_map(|subnet| subnet.scope(admitted, subnets)).collect();
     let mut service = Service {
         silent: BTreeSet::new(),
@@ -348,7 +354,7 @@ fn service(
         mtu: admitted.mtu.filter(|_| scopes.iter().any(|scope| scope.cidr.addr().is_ipv4())),
         scopes,
         reservations: guests.iter().flat_map(|guest| guest.reservations(subnets)).collect(),
-        names,
+        names: guests.iter().flat_map(Guest::names).collect(),
         domain: admitted.domain.clone(),
         txt: admitted.txt.clone(),
         reverse: subnets.iter().map(|subnet| subnet.pool.cidr).collect(),

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::{Conditioned, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
-use crate::desired::{Inputs, SegmentId, may_have_segment, segment_id};
+use crate::desired::{Declared, Inputs, SegmentId, may_have_segment, segment_id};
 use crate::members::Members;
 use crate::selector::labels_of_namespace;
 use crate::source::{Event, Kind, Object, ObjectKey, PortsOf};
@@ -22,7 +22,7 @@ pub struct Store {
     networks: BTreeMap<ObjectName, Arc<Network>>,
     physical_networks: BTreeMap<String, Arc<PhysicalNetwork>>,
     subnets: Members<Subnet>,
-    ports: Members<Port>,
+    ports: Members<Declared>,
     segments: BTreeMap<SegmentId, ObjectName>,
     /// Where a controller decides which networks are served here: its decisions.
     decisions: Option<Decisions>,
@@ -126,7 +126,7 @@ impl Store {
     /// Whether somebody waits for a Port of this network to be served.
     pub fn is_awaited(&self, network: &ObjectName) -> bool {
         // One without addresses waits for the controller, not for a server.
-        let waits = |port: &Port| {
+        let waits = |port: &Declared| {
             !port.is("Ready") && port.status.as_ref().is_some_and(|status| !status.addresses.is_empty())
         };
         self.ports.any_of(network, waits)
@@ -154,7 +154,7 @@ impl Store {
     }
 
     /// Subnets and Ports whose Network does not exist.
-    pub fn orphans(&self) -> (Vec<Arc<Subnet>>, Vec<Arc<Port>>) {
+    pub fn orphans(&self) -> (Vec<Arc<Subnet>>, Vec<Arc<Declared>>) {
         // A controller sees all of them, and says so.
         if self.is_of_cluster() {
             return (Vec::new(), Vec::new());
@@ -192,7 +192,7 @@ impl Store {
             Object::Port(port) => {
                 let network = ObjectName::new(&name.namespace, &port.spec.network_ref.name);
                 let settled = self.ports.get(&name).is_some_and(|old| has_only_become_ready(old, &port));
-                let touched = self.ports.insert(name, network, port);
+                let touched = self.ports.insert(name, network, Arc::new(port.into()));
                 dirty.extend(touched.into_iter().filter(|_| !settled));
             }
         }

@@ -53,9 +53,9 @@ impl Kept {
         let mut ledger = before.clone();
         let desired = desired(node, self.uid, inputs, &mut ledger);
         let known = self.unkept.len();
-        self.unkept.extend(ledger.changes_since(&before));
-        let must =
-            !self.unkept.is_empty() && ledger.has_chosen(&before, |port, ip| inputs.asks_for(port, ip));
+        let changes = ledger.changes_since(&before);
+        let must = changes.iter().any(|change| change.chooses(&before, |port, ip| inputs.asks_for(port, ip)));
+        self.unkept.extend(changes);
         self.ledger = Some(ledger);
         if must && let Err(problem) = self.keep().await {
             self.ledger = Some(before);

@@ -4,19 +4,42 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Allocation, Ledger};
+use super::{Allocation, Holder, Ledger};
 
 /// What became of an address; `None`: it counts as never used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change(IpAddr, Option<Allocation>);
 
+impl Change {
+    /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
+    /// nobody could find again if the ledger were lost.
+    pub fn chooses(&self, before: &Ledger, asked: impl Fn(&str, IpAddr) -> bool) -> bool {
+        let Self(ip, Some(Allocation { holder, released: None, .. })) = self else { return false };
+        let had = before.0.get(ip).is_some_and(|old| old.released.is_none() && old.holder == *holder);
+        let is_asked = match holder {
+            Holder::Port { name, .. } => asked(name, *ip),
+            Holder::ServerSlot { .. } | Holder::TemporaryServer { .. } | Holder::Leaving { .. } => false,
+        };
+        !had && !is_asked
+    }
+}
+
 impl Ledger {
     /// What makes `before` this ledger.
     pub fn changes_since(&self, before: &Self) -> Vec<Change> {
-        let new = self.0.iter().filter(|(ip, allocation)| before.0.get(ip) != Some(allocation));
-        let new = new.map(|(ip, allocation)| Change(*ip, Some(allocation.clone())));
-        let forgotten = before.0.keys().filter(|ip| !self.0.contains_key(ip)).map(|ip| Change(*ip, None));
-        new.chain(forgotten).collect()
+        let (mut changes, mut old) = (Vec::new(), before.0.iter().peekable());
+        let forgotten = |ip: &IpAddr| Change(*ip, None);
+        for (ip, allocation) in &self.0 {
+            while let Some((gone, _)) = old.next_if(|(other, _)| *other < ip) {
+                changes.push(forgotten(gone));
+            }
+            let same = old.next_if(|(other, _)| *other == ip).is_some_and(|(_, old)| old == allocation);
+            if !same {
+                changes.push(Change(*ip, Some(allocation.clone())));
+            }
+        }
+        changes.extend(old.map(|(gone, _)| forgotten(gone)));
+        changes
     }
 
     /// Makes the change.

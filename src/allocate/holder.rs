@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::types::{Identity, MacAddr};
 
 /// Who holds an address.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all_fields = "camelCase")]
 pub enum Holder {
     /// A Port, in the network's namespace.

@@ -79,13 +79,13 @@ impl<'a> Book<'a> {
 
     /// The ledger that the allocations make, and the claims of those that are leaving: of everybody who
     /// is gone, and of `unwanted` addresses.
-    pub(super) fn ledger(&self, unwanted: &BTreeSet<IpAddr>) -> (Ledger, Vec<Claim>) {
+    pub(super) fn ledger(&self, unwanted: &BTreeSet<IpAddr>) -> (Ledger, Vec<Claim<'static>>) {
         let (mut ledger, mut leaving) = (Ledger::default(), Vec::new());
         for (ip, allocation) in &self.by_ip {
             let holder = self.holder(allocation).filter(|_| !unwanted.contains(ip));
             let holder = holder.unwrap_or_else(|| {
                 let holder = self.leaving(allocation);
-                leaving.push(Claim { holder: holder.clone(), wishes: vec![Wish::Exactly(*ip)] });
+                leaving.push((holder.clone(), Wish::Exactly(*ip)));
                 holder
             });
             ledger.record(*ip, &allocation.spec.subnet_name, &holder, self.position(*ip, &holder));
@@ -357,13 +357,12 @@ fn same(a: &Holder, b: &Holder) -> bool {
 }
 
 /// One claim for each name.
-fn merged(claims: Vec<Claim>) -> Vec<Claim> {
-    let mut merged: BTreeMap<Holder, Claim> = BTreeMap::new();
-    for claim in claims {
-        let entry = merged.entry(claim.holder.clone());
-        entry.and_modify(|known| known.wishes.extend(claim.wishes.clone())).or_insert(claim);
+fn merged(leaving: Vec<(Holder, Wish)>) -> Vec<Claim<'static>> {
+    let mut merged: BTreeMap<Holder, Vec<Wish>> = BTreeMap::new();
+    for (holder, wish) in leaving {
+        merged.entry(holder).or_default().push(wish);
     }
-    merged.into_values().collect()
+    merged.into_iter().map(|(holder, wishes)| Claim::new(holder, wishes)).collect()
 }
 
 fn waited_for(nodes: &[&str]) -> String {

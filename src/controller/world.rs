@@ -19,7 +19,7 @@ use super::nodes::{Agent, NodeFacts};
 use super::segments::Segments;
 use crate::allocate::Holder;
 use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, ServerState, Subnet};
-use crate::desired::{SegmentId, may_have_segment, segment_id};
+use crate::desired::{Declared, SegmentId, may_have_segment, segment_id};
 use crate::members::Members;
 use crate::types::{NetworkUid, ObjectName, Revision};
 
@@ -85,7 +85,7 @@ pub(super) struct Freed {
 pub(super) struct World {
     networks: BTreeMap<ObjectName, Arc<Network>>,
     subnets: Members<Subnet>,
-    ports: Members<Port>,
+    ports: Members<Declared>,
     servers: Members<DHCPServer>,
     allocations: Members<IPAllocation>,
     physical: BTreeMap<String, Arc<PhysicalNetwork>>,
@@ -130,10 +130,10 @@ impl World {
             }
             Object::Port(port) => {
                 let (name, network) = belongs(&*port, &port.spec.network_ref.name);
-                if is_stale(&*port, self.ports.get(&name), backwards) {
+                if is_stale(&*port, self.ports.get(&name).map(|old| old.object()), backwards) {
                     return Dirty::new();
                 }
-                self.ports.insert(name, network, port).into_iter().collect()
+                self.ports.insert(name, network, Arc::new(port.into())).into_iter().collect()
             }
             Object::Server(server) => self.apply_server(server, backwards),
             Object::Allocation(allocation) => {
@@ -193,7 +193,7 @@ impl World {
         match kind {
             Kind::Network => self.networks.get(name).map(|o| revision(&**o)),
             Kind::Subnet => self.subnets.get(name).map(|o| revision(&**o)),
-            Kind::Port => self.ports.get(name).map(|o| revision(&**o)),
+            Kind::Port => self.ports.get(name).map(|o| revision(&**o.object())),
             Kind::Server => self.servers.get(name).map(|o| revision(&**o)),
             Kind::Allocation => self.allocations.get(name).map(|o| revision(&**o)),
             Kind::Physical => self.physical.get(&name.name).map(|o| revision(&**o)),

@@ -42,7 +42,7 @@ pub fn accept(
     labels: &BTreeMap<String, String>,
     servers: &Servers,
     ledger: &mut Ledger,
-    leaving: Vec<Claim>,
+    leaving: Vec<Claim<'_>>,
 ) -> Accepted {
     let policy = match policy(inputs, labels) {
         Ok(policy) => policy,
@@ -53,8 +53,9 @@ pub fn accept(
     let mut ports = port::admit(inputs, domain, ledger);
     let allotted = allocate(&mut subnets, &views, &mut ports, ledger, servers, leaving);
     describe(&subnets, &mut views, ledger);
-    let view = |guest: &port::Guest| (guest.name.clone(), guest.view(&subnets, domain));
-    ports.views.extend(ports.guests.iter().map(view));
+    let view = |guest: &port::Guest| (guest.name().to_owned(), guest.view(&subnets));
+    let mut all: BTreeMap<_, _> = ports.guests.iter().map(view).collect();
+    all.extend(ports.views);
     let served = subnets.iter().filter(|subnet| subnet.scope && subnet.server.is_some());
     let families: BTreeSet<_> = served.clone().map(subnet::Served::family).collect();
     Accepted {
@@ -65,7 +66,7 @@ pub fn accept(
         dynamic: served.clone().any(|subnet| !subnet.dynamic.is_empty()),
         slots: allotted.addresses(servers, &subnets),
         subnets: views,
-        ports: ports.views,
+        ports: all,
     }
 }
 

@@ -81,12 +81,12 @@ pub fn effective(
     let admitted = admit_anywhere(inputs)?;
     let Settled { mut subnets, ports, .. } = settle(inputs, &admitted, &[], &mut ledger);
     metadata::offer(node, inputs, &mut subnets, &ports.guests);
-    let Some(guest) = ports.guests.iter().find(|guest| guest.name == name) else {
+    let Some(guest) = ports.guests.iter().find(|guest| guest.name() == name) else {
         let waits = || Problem::new(Reason::Progressing, "it has no addresses yet".to_owned());
         return Err(ports.views.get(name).and_then(|view| view.problem.clone()).unwrap_or_else(waits));
     };
-    let names = guest.names(admitted.domain.as_ref()).into_iter();
-    let addresses = guest.given.addresses.iter().zip(names);
+    let names = guest.names();
+    let addresses = guest.addresses().iter().zip(names);
     let of = |family| answers(inputs, &admitted, &subnets, guest, family);
     Ok(Effective {
         mac: guest.device(),
@@ -137,7 +137,7 @@ fn answers(
         Layer::of(Origin::Fields, subnet.fields(admitted, subnets)?),
         Layer::written(format!("Network {}", name_of(inputs)), admitted.options.clone().of(family)),
         Layer::written(format!("Subnet {}", subnet.pool.subnet_name), subnet.options().clone()),
-        Layer::written(format!("Port {}", guest.name), guest.options().clone().of(family)),
+        Layer::written(format!("Port {}", guest.name()), guest.options().clone().of(family)),
     ];
     let options = resolved(&layers, &subnet.pool.subnet_name, inputs);
     let offered = offer.iter().flat_map(Offer::ips).collect();

@@ -86,7 +86,7 @@ fn directory(inputs: &Inputs) -> Directory {
 /// default. One without has no device that could ask.
 fn add(service: &mut Service, directory: &mut Directory, guest: &Guest) {
     let Some((mac, who)) = guest.identity() else { return };
-    let own = guest.given.addresses.iter().map(|(ip, _)| *ip);
+    let own = guest.addresses().iter().map(|(ip, _)| *ip);
     let addresses = own.chain([IpAddr::V6(mac.link_local())]);
     for ip in addresses.filter(|ip| service.families.contains(&Family::of(*ip))).collect::<Vec<_>>() {
         service.guests.insert(ip, mac);

@@ -5,6 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use super::Declared;
 use super::claimed::identifier_of;
 use super::port::Guest;
 use super::subnet::Served;
@@ -12,7 +13,7 @@ use crate::allocate::{Given, Holder, Ledger};
 use crate::api::{DHCPServer, Port};
 
 /// The addresses of the server and of the ports. An address that two of them have is the first one's.
-pub(super) fn ledger(server: &DHCPServer, ports: &[Arc<Port>]) -> Ledger {
+pub(super) fn ledger(server: &DHCPServer, ports: &[Arc<Declared>]) -> Ledger {
     let mut ledger = Ledger::default();
     let slot = Holder::ServerSlot { slot: server.spec.slot };
     for (position, address) in server.spec.addresses.iter().enumerate() {
@@ -58,10 +59,10 @@ pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served],
     }
     let all = ledger.held();
     for guest in guests {
-        let held = all.by(&guest.claim.holder).into_iter();
+        let held = all.by(guest.holder()).into_iter();
         let in_subnet = |(ip, name): &(IpAddr, String)| {
             subnets.iter().any(|s| s.pool.subnet_name == *name && s.pool.cidr.contains(ip))
         };
-        guest.given = Given { addresses: held.filter(in_subnet).collect(), errors: Vec::new() };
+        guest.give(Given { addresses: held.filter(in_subnet).collect(), errors: Vec::new() });
     }
 }

@@ -20,11 +20,11 @@ pub(super) fn segment(
     uid: NetworkUid,
     (asker, shared): (Asker, bool),
     admitted: &Admitted,
-    settled: &Settled,
-    service: &Service,
+    settled: &Settled<'_>,
+    service: Service,
 ) -> Segment {
     let subnets = &settled.subnets;
-    let guests = heard(service, &settled.ports.guests);
+    let guests = heard(&service, &settled.ports.guests);
     let known = guests.as_ref().map(|guests| guests.iter().copied().chain([asker.mac]).collect());
     let (server, _) = dnsmasq::server(service, &Layout::new(&node.state, uid));
     let mac = asker.device;

@@ -34,7 +34,12 @@ impl Servers {
     }
 
     /// An address in each subnet with DHCP; in one that waits, a server keeps what it has.
-    pub(super) fn claims(&self, with_dhcp: &[String], waiting: &[String], ledger: &Ledger) -> Vec<Claim> {
+    pub(super) fn claims(
+        &self,
+        with_dhcp: &[String],
+        waiting: &[String],
+        ledger: &Ledger,
+    ) -> Vec<Claim<'static>> {
         let claim = |slot| {
             let holder = Holder::ServerSlot { slot };
             let mut wishes: Vec<_> = with_dhcp.iter().cloned().map(Wish::In).collect();
@@ -42,18 +47,18 @@ impl Servers {
                 held.released.is_none() && held.holder == holder && waiting.contains(&held.subnet_name)
             };
             wishes.extend(ledger.iter().filter(in_waiting).map(|(ip, _)| Wish::Exactly(*ip)));
-            Claim { holder, wishes }
+            Claim::new(holder, wishes)
         };
         (0..self.slots).map(claim).collect()
     }
 
     /// One for each slot of which something is held.
-    pub(super) fn temporary_claims(&self, with_dhcp: &[&mut Served]) -> Vec<Claim> {
+    pub(super) fn temporary_claims(&self, with_dhcp: &[&mut Served]) -> Vec<Claim<'static>> {
         let claim = |(slot, held): (&u8, &BTreeSet<IpAddr>)| {
             let is_held = |subnet: &&&mut Served| held.iter().any(|ip| subnet.pool.cidr.contains(ip));
             let wish = |subnet: &&mut Served| Wish::In(subnet.pool.subnet_name.clone());
             let wishes = with_dhcp.iter().filter(is_held).map(wish).collect();
-            Claim { holder: Holder::TemporaryServer { slot: *slot }, wishes }
+            Claim::new(Holder::TemporaryServer { slot: *slot }, wishes)
         };
         self.held.iter().map(claim).collect()
     }

@@ -6,6 +6,7 @@ mod ipv6;
 mod metadata;
 
 use super::*;
+use crate::api::Port;
 use crate::dnsmasq;
 use crate::node::{Action, Family};
 use crate::plan::plan;
@@ -21,6 +22,10 @@ fn object<T: DeserializeOwned>(kind: &str, name: &str, spec: &Value) -> Arc<T> {
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
+fn declared(name: &str, spec: &Value) -> Arc<Declared> {
+    Arc::new(object::<Port>("Port", name, spec).into())
+}
+
 fn inputs(network: &Value, subnets: &[(&str, Value)], ports: &[(&str, Value)]) -> Inputs {
     let with = |spec: &Value, field: &str, value: Value| {
         let mut spec = spec.clone();
@@ -28,13 +33,14 @@ fn inputs(network: &Value, subnets: &[(&str, Value)], ports: &[(&str, Value)]) -
         spec
     };
     let of = |spec: &Value| with(spec, "networkRef", json!({"name": "n"}));
+    let ports: BTreeMap<_, _> = ports.iter().map(|(name, spec)| (name, declared(name, &of(spec)))).collect();
     Inputs {
         network: object("Network", "n", &with(network, "physicalNetworkRef", json!({"name": "p"}))),
         physical_network: None,
         segment_holder: None,
         server: None,
         subnets: subnets.iter().map(|(name, spec)| object("Subnet", name, &of(spec))).collect(),
-        ports: ports.iter().map(|(name, spec)| object("Port", name, &of(spec))).collect(),
+        ports: ports.into_values().collect(),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A part of `state`, for its callers. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, HashSet};
 
 use super::Hosts;
 use crate::node::Family;
@@ -55,7 +55,7 @@ impl OptionSet {
     pub fn changes_to(
         &self,
         wanted: &BTreeMap<OptionKey, String>,
-        tags: &BTreeSet<(Family, &str)>,
+        tags: &HashSet<(Family, &str)>,
     ) -> (BTreeMap<OptionKey, String>, bool) {
         let differs = |key: &OptionKey| {
             let value = wanted.get(key);
@@ -89,7 +89,7 @@ mod tests {
             keys.into_iter().zip(texts.map(str::to_owned)).collect::<BTreeMap<_, _>>()
         };
         let is = OptionSet::fresh(values(["a", "b", "c"]));
-        let tags = BTreeSet::from([(Family::V4, "p1")]);
+        let tags = HashSet::from([(Family::V4, "p1")]);
         let told = |wanted: &BTreeMap<OptionKey, String>| {
             let (changes, stuck) = is.changes_to(wanted, &tags);
             (changes.into_values().collect::<Vec<_>>(), stuck)
@@ -103,6 +103,6 @@ mod tests {
         let without = BTreeMap::from([(some.clone(), "b".to_owned()), (other.clone(), "c".to_owned())]);
         assert_eq!(told(&without), (vec![], true));
         // In DHCPv6 alone nobody would be told of it.
-        assert_eq!(is.changes_to(&without, &BTreeSet::from([(Family::V6, "p1")])), (BTreeMap::new(), false));
+        assert_eq!(is.changes_to(&without, &HashSet::from([(Family::V6, "p1")])), (BTreeMap::new(), false));
     }
 }

@@ -1,7 +1,8 @@
 //! From the dnsmasq that is to the dnsmasq that shall be: by added lines where it takes them, by a
 //! fresh process where it does not.
 
-use std::collections::BTreeSet;
+use std::borrow::Cow;
+use std::collections::HashSet;
 
 use super::{Action, Files, Server};
 
@@ -64,7 +65,7 @@ impl Changes {
         let hosts = &wanted.hosts.entries;
         let ports = hosts.iter().map(|((_, family), host)| (*family, host.tag.as_str()));
         let scopes = wanted.options.values.keys().map(|key| (key.code.family(), key.tag.as_str()));
-        let tags: BTreeSet<_> = ports.chain(scopes).collect();
+        let tags: HashSet<_> = ports.chain(scopes).collect();
         let (hosts, stuck_hosts) =
             observed.hosts.changes_to(&wanted.hosts, &observed.names, !wanted.dynamic().is_empty());
         let (options, stuck_options) = observed.options.changes_to(&wanted.options.values, &tags);
@@ -74,8 +75,10 @@ impl Changes {
     /// Options before the hosts that have them; names after the hosts, for each of the two keeps
     /// dnsmasq from answering for a while and a guest waits for the first.
     fn actions(self, wanted: &Server, observed: &Server) -> Vec<Action> {
-        let mut after = observed.clone();
-        self.hosts.iter().for_each(|change| after.hosts.read(change));
+        let mut after = Cow::Borrowed(&observed.hosts);
+        if !self.hosts.is_empty() {
+            self.hosts.iter().for_each(|change| after.to_mut().read(change));
+        }
         let mut actions = Vec::new();
         if !self.options.is_empty() {
             actions.push(Action::AddOptions(self.options));
@@ -86,7 +89,8 @@ impl Changes {
         if wanted.names != observed.names {
             actions.push(Action::WriteNames(wanted.names.clone()));
         }
-        actions.extend(after.stale_leases().map(|(ip, lease)| Action::Release(ip, lease.clone())));
+        let stale = observed.stale_leases(&after).map(|(ip, lease)| Action::Release(ip, lease.clone()));
+        actions.extend(stale);
         actions
     }
 }

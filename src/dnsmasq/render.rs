@@ -15,18 +15,20 @@ use crate::service::{Code, Kind, Offer, OptionList, Reservation, Scope, Service}
 use crate::types::Identity;
 
 /// The dnsmasq that gives guests `service`, and the options it cannot send: whose key, which code, why.
-pub fn server(service: &Service, layout: &Layout) -> (Server, Vec<(OptionKey, OptionError)>) {
-    let (values, refused) = options(service);
-    let host = |port: &Reservation| {
-        let host = Host { offer: port.offer.clone(), tag: tag(port).to_owned() };
-        ((port.identity.clone(), port.family), host)
+pub fn server(service: Service, layout: &Layout) -> (Server, Vec<(OptionKey, OptionError)>) {
+    let (values, refused) = options(&service);
+    let argv = argv(&service, layout);
+    let host = |port: Reservation| {
+        let tag = tag(&port).to_owned();
+        ((port.identity, port.family), Host { offer: port.offer, tag })
     };
-    let silent = service.silent.iter().map(|identity| (identity.clone(), Family::V4));
+    let silent = service.silent.into_iter().map(|identity| (identity, Family::V4));
     let server = Server {
-        process: Some(Process { argv: argv(service, layout), current: true }),
-        hosts: Hosts::fresh(service.reservations.iter().map(host).collect()).and_silent(silent.collect()),
+        process: Some(Process { argv, current: true }),
+        hosts: Hosts::fresh(service.reservations.into_iter().map(host).collect())
+            .and_silent(silent.collect()),
         options: OptionSet::fresh(values),
-        names: service.names.clone(),
+        names: service.names,
         leases: BTreeMap::new(),
     };
     (server, refused)

@@ -282,9 +282,9 @@ impl Server {
         self.process.as_ref().map(|process| dynamic_ranges(&process.argv)).unwrap_or_default()
     }
 
-    /// The leases that their holders have no right to, or no longer.
-    pub fn stale_leases(&self) -> impl Iterator<Item = (IpAddr, &Lease)> {
-        let rights = self.rights();
+    /// The leases that their holders have no right to, or no longer, once it knows of these hosts.
+    pub fn stale_leases(&self, hosts: &Hosts) -> impl Iterator<Item = (IpAddr, &Lease)> {
+        let rights = Rights::new(&hosts.entries, self.dynamic());
         self.leases.iter().filter(move |(ip, lease)| !rights.has(**ip, lease)).map(|(ip, lease)| (*ip, lease))
     }
 }

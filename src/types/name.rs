@@ -5,19 +5,22 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use super::{ParseError, bad};
 
 /// A DNS label (RFC 1123): letters, digits and inner hyphens, at most 63, kept in lower case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct HostName(String);
+pub struct HostName(Arc<str>);
 
 impl HostName {
     /// The name a port without one gets, as Neutron's: `host-10-0-0-20`, `host-2001-db8--5`.
     pub fn of_address(ip: IpAddr) -> Self {
-        let name = format!("host-{ip}").replace(['.', ':'], "-");
+        let hyphen = |c| if matches!(c, '.' | ':') { '-' } else { c };
+        let mut name: String = format!("host-{ip}").chars().map(hyphen).collect();
         // A label does not end with a hyphen, and 2001:db8:: does.
-        Self(if name.ends_with('-') { name + "0" } else { name })
+        name.extend(name.ends_with('-').then_some('0'));
+        Self(name.into())
     }
 }
 
@@ -26,7 +29,7 @@ impl FromStr for HostName {
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
         if is_label(text) {
-            Ok(Self(text.to_ascii_lowercase()))
+            Ok(Self(text.to_ascii_lowercase().into()))
         } else {
             Err(bad(text, "a host name: letters, digits and inner hyphens, at most 63"))
         }
@@ -41,12 +44,13 @@ impl fmt::Display for HostName {
 
 /// A DNS name of one or more labels, without the root's dot, at most 253 characters, in lower case.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct DomainName(String);
+pub struct DomainName(Arc<str>);
 
 impl DomainName {
     /// `name` as a direct child of this domain, unless that is longer than a name may be.
     pub fn child(&self, name: &HostName) -> Result<Self, ParseError> {
-        format!("{name}.{self}").parse()
+        let child = format!("{name}.{self}");
+        if child.len() <= LONGEST { Ok(Self(child.into())) } else { child.parse() }
     }
 
     /// Whether this name is `domain` or lies below it.
@@ -59,7 +63,7 @@ impl FromStr for DomainName {
     type Err = ParseError;
 
     fn from_str(text: &str) -> Result<Self, ParseError> {
-        let name = lower_name(text, is_label).map(Self);
+        let name = lower_name(text, is_label).map(|name| Self(name.into()));
         name.ok_or_else(|| bad(text, "a domain name of RFC 1123 labels, at most 253 characters"))
     }
 }
@@ -76,6 +80,9 @@ impl fmt::Display for DomainName {
     }
 }
 
+/// Without the root's dot.
+const LONGEST: usize = 253;
+
 fn is_label(text: &str) -> bool {
     is_label_of(text, |b| b.is_ascii_alphanumeric())
 }
@@ -90,12 +97,12 @@ pub(super) fn is_label_of(text: &str, is_of_it: impl Fn(u8) -> bool) -> bool {
 
 /// A name of such labels, at most 253 characters, in lower case.
 pub(super) fn lower_name(text: &str, is_label: impl Fn(&str) -> bool) -> Option<String> {
-    (text.len() <= 253 && text.split('.').all(is_label)).then(|| text.to_ascii_lowercase())
+    (text.len() <= LONGEST && text.split('.').all(is_label)).then(|| text.to_ascii_lowercase())
 }
 
 /// Whether a name is this domain or lies below it.
 pub(super) fn is_within(name: &str, domain: &DomainName) -> bool {
-    name.strip_suffix(&domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    name.strip_suffix(&*domain.0).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube_dhcp::allocate::Ledger;
-use kube_dhcp::desired::{Desired, Inputs, NodeConfig, desired};
+use kube_dhcp::desired::{Declared, Desired, Inputs, NodeConfig, desired};
 use kube_dhcp::source::{Kind, Object};
 use kube_dhcp::types::NetworkUid;
 use serde_json::{Value, json};
@@ -108,7 +108,7 @@ impl Scene {
             _ => None,
         });
         let ports = self.ports.values().filter_map(|p| match &p.object {
-            Object::Port(port) => Some(Arc::clone(port)),
+            Object::Port(port) => Some(Arc::new(Declared::from(port.clone()))),
             _ => None,
         });
         Inputs {

@@ -91,7 +91,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
         ..Device::bare(MacAddr::local([1, a, b, c, d]), 1400)
     };
     let layout = dnsmasq::Layout::new(Path::new(STATE), uid);
-    let (server, refused) = dnsmasq::server(service, &layout);
+    let (server, refused) = dnsmasq::server(service.clone(), &layout);
     assert!(refused.is_empty());
     let bridge = Some(Bridge { name: BRIDGE.into(), ours: true, vlan: None });
     let shares = BTreeMap::new();

@@ -124,7 +124,7 @@ fn assert_served(is: &dnsmasq::Server, wanted: &dnsmasq::Server) {
     let in_use = is.options.values.iter().filter(|(key, _)| tags.contains(&of(key)));
     assert_eq!(in_use.collect::<BTreeMap<_, _>>(), wanted.options.values.iter().collect());
     assert!(!is.hosts.foreign && !is.options.foreign);
-    assert_eq!(is.stale_leases().count(), 0);
+    assert_eq!(is.stale_leases(&is.hosts).count(), 0);
 }
 
 proptest! {

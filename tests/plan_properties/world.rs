@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kube_dhcp::allocate::Ledger;
-use kube_dhcp::desired::{Desired, Inputs, NodeConfig, desired};
+use kube_dhcp::api::Port;
+use kube_dhcp::desired::{Declared, Desired, Inputs, NodeConfig, desired};
 use kube_dhcp::dnsmasq::Limits;
 use kube_dhcp::types::NetworkUid;
 use proptest::prelude::*;
@@ -21,6 +22,10 @@ fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) 
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
+fn declared(name: &str, spec: &Value) -> Arc<Declared> {
+    Arc::new(object::<Port>("Port", name, spec).into())
+}
+
 pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
     let Some((network, subnets, ports)) = world else { return Desired::default() };
     let inputs = Inputs {
@@ -29,7 +34,7 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
         segment_holder: None,
         server: None,
         subnets: subnets.iter().map(|(n, spec)| object("Subnet", &format!("s{n}"), spec)).collect(),
-        ports: ports.iter().map(|(n, spec)| object("Port", &format!("p{n}"), spec)).collect(),
+        ports: ports.iter().map(|(n, spec)| declared(&format!("p{n}"), spec)).collect(),
     };
     let node = NodeConfig {
         name: "n1".into(),

@@ -49,7 +49,7 @@ impl World {
         match kind {
             Kind::Network => self.networks.keys().cloned().collect(),
             Kind::Subnet => self.subnets.iter().map(|o| name_of(&**o)).collect(),
-            Kind::Port => self.ports.iter().map(|o| name_of(&**o)).collect(),
+            Kind::Port => self.ports.iter().map(|o| name_of(&**o.object())).collect(),
             Kind::Server => self.servers.iter().map(|o| name_of(&**o)).collect(),
             Kind::Allocation => self.allocations.iter().map(|o| name_of(&**o)).collect(),
             Kind::Physical => self.physical.keys().map(cluster).collect(),
@@ -62,7 +62,7 @@ impl World {
     /// All networks, and all names that something else takes for a network's.
     pub(in crate::controller) fn all(&self) -> Dirty {
         let subnets = self.subnets.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
-        let ports = self.ports.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
+        let ports = self.ports.iter().map(|o| ObjectName::new(ns(&**o.object()), &o.spec.network_ref.name));
         let servers = self.servers.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_ref.name));
         let held = self.allocations.iter().map(|o| ObjectName::new(ns(&**o), &o.spec.network_name));
         self.networks.keys().cloned().chain(subnets).chain(ports).chain(servers).chain(held).collect()
@@ -112,7 +112,7 @@ impl World {
             inputs,
             labels: self.namespaces.get(&name.namespace).cloned().unwrap_or_default(),
             subnets,
-            ports,
+            ports: ports.iter().map(|port| port.object().clone()).collect(),
             deletions,
             ports_revision: self.ports_revision,
             freed: uid.and_then(|uid| self.freed.get(&uid)).cloned().unwrap_or_default(),
