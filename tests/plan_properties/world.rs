@@ -45,7 +45,7 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
         create_bridges: true,
         state: "/state".into(),
         metadata: true,
-        limits: Limits { four: Limit { alone: 2, share: 2 }, six: Limit { alone: 2, share: 3 } },
+        limits: Limits { four: Limit { alone: 2, share: 2 }, six: Limit { alone: 1, share: 2 } },
         ..NodeConfig::default()
     };
     desired(&node, uid(), &inputs, ledger)
