@@ -29,9 +29,9 @@ use std::sync::Arc;
 
 use crate::allocate::{Claim, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Subnet};
-use crate::dnsmasq::{self, Client, Layout, Limits, Spread};
+use crate::dnsmasq::{Client, Layout, Limits, Spread};
 use crate::metadata::Directory;
-use crate::node::Segment;
+use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
 use crate::service::{Asker, Service};
 use crate::types::{MacAddr, NetworkUid, ObjectName, TxtRecord};
@@ -138,19 +138,20 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Gives each guest of DHCPv4 that is one too many for one process to the one of its share, where they
-    /// are as `observed`. After that it is what the node shall hold.
+    /// Gives each guest that is one too many for one process to the one of its share, where they are as
+    /// `observed`. After that it is what the node shall hold.
     pub fn share_out(&mut self, observed: &Segment) {
         let Some((segment, spread)) = self.segment.as_mut().zip(self.spread.as_ref()) else { return };
         let Some(server) = segment.server.take() else { return };
-        let shares = spread.shares(&server, &dnsmasq::shares_of(&observed.shares));
+        let shares = spread.shares(&server, &observed.shares);
         if shares.is_empty() {
             segment.server = Some(server);
             return;
         }
         let (server, servers) = spread.spread(server, &shares);
         (segment.server, segment.shares) = (Some(server), servers);
-        segment.namespace.iter_mut().for_each(|namespace| namespace.directed = Some(shares.clone()));
+        segment::give_rooms(segment, shares.get(&Family::V6));
+        segment.namespace.iter_mut().for_each(|namespace| namespace.directed.clone_from(&shares));
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod action;
 mod attached;
+mod namespace;
 mod newcomer;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,6 +21,7 @@ use crate::types::{MacAddr, NetworkUid};
 
 pub use action::Action;
 pub use attached::Attached;
+pub use namespace::Namespace;
 pub use newcomer::Newcomer;
 
 /// One network on this node. Every part may be missing: a half-made network is a value.
@@ -33,27 +35,14 @@ pub struct Segment {
     pub device: Option<Device>,
     /// The DHCP and DNS server.
     pub server: Option<Server>,
-    /// Where the guests of DHCPv4 are too many for it: those who serve a share of them each.
+    /// Where its guests are too many for it: those who serve a share of them each.
     pub shares: BTreeMap<Share, Server>,
+    /// Where those are who serve DHCPv6: a namespace for each, with a device as the network's own, attached to
+    /// nothing but what leads its guests' questions there. Observed: one that is not whole has a MAC address
+    /// that nobody wants.
+    pub rooms: BTreeMap<Share, Device>,
     /// The metadata service; `None`: nothing of it is there.
     pub metadata: Option<metadata::Service>,
-}
-
-/// A named network namespace.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Namespace {
-    /// Whether the name leads to a namespace; a plain file with such a name does not.
-    pub usable: bool,
-    /// Those of [`Sysctl`] that have the wanted value.
-    pub sysctls: BTreeSet<Sysctl>,
-    /// The firewall's rules of ours.
-    pub rules: BTreeSet<Rule>,
-    /// Who may speak to the DHCPv6 server, and ask for advertisements; `None`: everybody. Observed: also
-    /// where a filter is not whole.
-    pub known: Option<BTreeSet<MacAddr>>,
-    /// Which guests of DHCPv4 are heard by the process of a share; `None`: the server hears all. Observed:
-    /// also where what directs them is not whole.
-    pub directed: Option<Shares>,
 }
 
 /// A bridge on the node.
@@ -199,7 +188,8 @@ impl Sysctl {
 impl Segment {
     /// Nothing of this network is on the node.
     pub fn is_absent(&self) -> bool {
-        self.namespace.is_none() && self.device.is_none() && self.server.is_none() && self.shares.is_empty()
+        let nothing = self.namespace.is_none() && self.device.is_none() && self.server.is_none();
+        nothing && self.shares.is_empty() && self.rooms.is_empty()
     }
 
     /// The server, and those of the shares.
@@ -225,8 +215,8 @@ impl Segment {
     }
 
     /// Whose questions are led to which share of its guests.
-    pub fn directed(&self) -> Option<&Shares> {
-        self.namespace.as_ref()?.directed.as_ref()
+    pub fn directed(&self, family: Family) -> Option<&Shares> {
+        self.namespace.as_ref()?.directed.get(&family)
     }
 
     /// What its device is attached to.
@@ -243,6 +233,7 @@ impl Segment {
                     bridge: self.bridge.take(),
                     server: self.server.take(),
                     shares: std::mem::take(&mut self.shares),
+                    rooms: cut_off(std::mem::take(&mut self.rooms)),
                     ..Self::default()
                 };
             }
@@ -252,10 +243,19 @@ impl Segment {
                 self.in_namespace(|n| n.admit(*whole, add, remove));
             }
             Action::OpenDhcpv6 => self.in_namespace(|n| n.known.take().is_some()),
-            Action::Direct { whole, add, remove } => {
-                self.in_namespace(|n| n.direct(*whole, add, remove));
+            Action::Direct { family, whole, add, remove } => {
+                self.in_namespace(|n| n.direct(*family, *whole, add, remove));
             }
-            Action::DirectNobody => self.in_namespace(|n| n.directed.take().is_some()),
+            Action::DirectNobody(family) => self.in_namespace(|n| n.directed.remove(family).is_some()),
+            Action::CreateRoom(share, device) => {
+                self.rooms.insert(*share, device.clone());
+            }
+            Action::InRoom(share, action) => {
+                self.rooms.entry(*share).and_modify(|device| device.record(action));
+            }
+            Action::DeleteRoom(share) => {
+                self.rooms.remove(share);
+            }
             Action::RequireBridge(bridge) => self.bridge = Some(bridge.clone()),
             Action::CreateDevice { mac, mtu, attached } => {
                 self.device = Some(Device::new(*mac, *mtu, attached));
@@ -263,6 +263,7 @@ impl Segment {
             Action::DeleteDevice => (self.device, self.metadata) = (None, None),
             Action::DeleteNamespace => {
                 (self.namespace, self.device, self.metadata) = (None, None, None);
+                self.rooms = cut_off(std::mem::take(&mut self.rooms));
             }
             Action::ServeMetadata(service) => self.metadata = Some(service.clone()),
             Action::StopMetadata => self.metadata = None,
@@ -293,28 +294,9 @@ impl Segment {
     }
 }
 
-impl Namespace {
-    fn admit(&mut self, whole: bool, add: &BTreeSet<MacAddr>, remove: &BTreeSet<MacAddr>) -> bool {
-        if whole {
-            self.known = Some(BTreeSet::new());
-        }
-        let Some(known) = &mut self.known else { return false };
-        known.retain(|mac| !remove.contains(mac));
-        known.extend(add);
-        true
-    }
-}
-
-impl Namespace {
-    fn direct(&mut self, whole: bool, add: &Shares, remove: &Shares) -> bool {
-        if whole {
-            self.directed = Some(Shares::new());
-        }
-        let Some(directed) = &mut self.directed else { return false };
-        directed.retain(|mac, _| !remove.contains_key(mac));
-        directed.extend(add);
-        true
-    }
+/// What led to them was in the network's namespace.
+fn cut_off(rooms: BTreeMap<Share, Device>) -> BTreeMap<Share, Device> {
+    rooms.into_keys().map(|share| (share, Device::half())).collect()
 }
 
 impl Device {
@@ -326,6 +308,11 @@ impl Device {
     pub fn bare(mac: MacAddr, mtu: u32) -> Self {
         let (addresses, gateways, neighbours) = (BTreeSet::new(), BTreeMap::new(), BTreeMap::new());
         Self { mac, mtu, attached: None, up: true, addresses, gateways, neighbours }
+    }
+
+    /// One that is not whole.
+    pub fn half() -> Self {
+        Self { up: false, ..Self::bare(MacAddr::local([0; 5]), 0) }
     }
 
     /// Whether it has an address of this family.
@@ -366,6 +353,20 @@ impl Device {
 /// The name of a network's namespace.
 pub fn namespace_name(uid: NetworkUid) -> String {
     format!("{NAMESPACE_PREFIX}{uid}")
+}
+
+/// The name of the namespace in which the process of a share is.
+pub fn room_name(uid: NetworkUid, share: Share) -> String {
+    format!("{}-{share}", namespace_name(uid))
+}
+
+/// Whose namespace this name is: a network's, or there a share's.
+pub fn named(name: &str) -> Option<(NetworkUid, Option<Share>)> {
+    const UID_LENGTH: usize = 36;
+    let (uid, rest) = name.strip_prefix(NAMESPACE_PREFIX)?.split_at_checked(UID_LENGTH)?;
+    let room = || Share::of_name(rest.strip_prefix('-')?).filter(|share| share.has_room());
+    let share = if rest.is_empty() { None } else { Some(room()?) };
+    Some((uid.parse().ok()?, share))
 }
 
 /// What all our namespaces' names begin with.

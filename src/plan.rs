@@ -40,6 +40,7 @@ fn remove(observed: &Segment) -> Vec<Action> {
     });
     let is_last = |action: &Action| matches!(action.of_server(), Some((_, dnsmasq::Action::Remove)));
     let (last, mut actions): (Vec<_>, Vec<_>) = all.partition(is_last);
+    actions.extend(observed.rooms.keys().map(|share| Action::DeleteRoom(*share)));
     // Its sockets would keep the namespace.
     actions.extend(observed.metadata.as_ref().map(|_| Action::StopMetadata));
     actions.extend(observed.device.as_ref().map(|_| Action::DeleteDevice));

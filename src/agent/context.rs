@@ -19,6 +19,7 @@ use crate::api::{PhysicalNetwork, PhysicalNetworkStatus, Port, PortStatus, Subne
 use crate::cluster::client::Connection;
 use crate::conditions::{self, AllDone};
 use crate::desired::{Inputs, NodeConfig, SegmentId, lost};
+use crate::dnsmasq::Limit;
 use crate::durable::{self, Survives};
 use crate::fair::Gate;
 use crate::host::{Host, bridge_filter_active};
@@ -73,11 +74,14 @@ pub(super) struct Context<H> {
     problems: Mutex<Vec<ManifestProblem>>,
     taking_down: AtomicBool,
     several_servers: AtomicBool,
+    shares_dhcpv6: AtomicBool,
 }
 
 impl<H: Host> Context<H> {
-    /// Learns whether this node can be one of several that serve a network.
+    /// Learns whether this node can be one of several that serve a network, and have several servers of DHCPv6
+    /// for one.
     pub(super) async fn learn_rules(&self) -> Result<(), Error> {
+        self.shares_dhcpv6.store(self.host.can_share_dhcpv6().await, Ordering::Release);
         if self.config.cluster.is_some() && !self.host.can_have(Rule::SelectedOther).await? {
             self.several_servers.store(false, Ordering::Release);
         }
@@ -113,6 +117,7 @@ impl<H> Context<H> {
             problems: Mutex::default(),
             taking_down: AtomicBool::new(false),
             several_servers: AtomicBool::new(true),
+            shares_dhcpv6: AtomicBool::new(true),
         };
         context.refresh_node();
         Ok(context)
@@ -186,9 +191,14 @@ impl<H> Context<H> {
 
     pub(super) fn node(&self) -> NodeConfig {
         let node_forwarders = self.node_forwarders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut limits = self.config.node.limits;
+        if !self.shares_dhcpv6.load(Ordering::Acquire) {
+            limits.six = Limit::NEVER;
+        }
         NodeConfig {
             node_forwarders,
             several_servers: self.can_serve_with_others(),
+            limits,
             ..self.config.node.clone()
         }
     }

@@ -165,7 +165,9 @@ pub(super) fn is_quick(action: &Action) -> bool {
         Action::AdmitToDhcpv6 { .. }
             | Action::OpenDhcpv6
             | Action::Direct { .. }
-            | Action::DirectNobody
+            | Action::DirectNobody(_)
+            | Action::InRoom(..)
+            | Action::DeleteRoom(_)
             | Action::ChangeNeighbours { .. }
             | Action::ServeMetadata(_)
             | Action::StopMetadata

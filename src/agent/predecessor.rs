@@ -70,9 +70,14 @@ impl Predecessor {
         device.gateways.retain(|family, _| families.contains(family));
         // Nobody could ask a server without an address.
         let mut held = Segment { device: Some(device), ..desired.clone() };
+        for room in held.rooms.values_mut() {
+            room.addresses.retain(|net| !doubtful.contains(net));
+        }
         if families.is_empty() {
             (held.server, held.shares) = (observed.server.clone(), observed.shares.clone());
-            held.namespace.iter_mut().for_each(|namespace| namespace.directed = observed.directed().cloned());
+            held.rooms.clone_from(&observed.rooms);
+            let directed = observed.namespace.as_ref().map(|n| n.directed.clone()).unwrap_or_default();
+            held.namespace.iter_mut().for_each(|namespace| namespace.directed.clone_from(&directed));
         }
         Some(held)
     }

@@ -86,7 +86,7 @@ impl Reached<'_> {
         let Some((is, wanted)) = self.segment.zip(self.desired.segment.as_ref()) else { return false };
         let mut servers = wanted.servers();
         servers.all(|(share, shall)| is.server_of(share).is_some_and(|is| same_server(is, shall)))
-            && is.directed() == wanted.directed()
+            && Family::ALL.into_iter().all(|family| is.directed(family) == wanted.directed(family))
     }
 }
 
@@ -97,7 +97,7 @@ fn same_server(is: &Server, shall: &Server) -> bool {
 
 /// Whether a client is known as it shall be, and by nobody else.
 fn same_client(is: &Segment, shall: &Segment, client: &Client) -> bool {
-    let directed = |segment: &Segment| segment.directed()?.get(&client.0.mac()?).copied();
+    let directed = |segment: &Segment| segment.directed(client.1)?.get(&client.0.mac()?).copied();
     let mut servers = is.servers();
     let nothing = Server::default();
     directed(is) == directed(shall)

@@ -9,7 +9,7 @@ use super::network::Admitted;
 use super::port::Guest;
 use super::subnet::Served;
 use super::{NodeConfig, Settled};
-use crate::dnsmasq::{self, Layout};
+use crate::dnsmasq::{self, Layout, Share, Shares};
 use crate::node::{Attached, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 use crate::service::{Asker, Scope, Service};
 use crate::types::{MacAddr, NetworkUid};
@@ -41,12 +41,13 @@ pub(super) fn segment(
             sysctls: BTreeSet::from(Sysctl::ALL),
             rules: rules(shared && node.several_servers),
             known,
-            directed: None,
+            directed: BTreeMap::new(),
         }),
         bridge: admitted.attached.as_ref().and_then(|attached| bridge(node, attached)),
         device: Some(device),
         server: Some(server),
         shares: BTreeMap::new(),
+        rooms: BTreeMap::new(),
         metadata: None,
     }
 }
@@ -86,6 +87,34 @@ fn neighbours<'a>(
         _ => None,
     });
     guests.map(|mac| (mac.link_local(), *mac)).chain(servers).collect()
+}
+
+/// A device like the network's own for each share of DHCPv6, beside which are its guests; they are the device's
+/// neighbours no more.
+pub(super) fn give_rooms(segment: &mut Segment, shares: Option<&Shares>) {
+    let Some((device, shares)) = segment.device.as_mut().zip(shares) else { return };
+    let mut theirs: BTreeMap<Share, Vec<_>> = BTreeMap::new();
+    let mut own = Vec::new();
+    for (ip, mac) in std::mem::take(&mut device.neighbours) {
+        let whose = shares.get(&mac).map_or(&mut own, |share| theirs.entry(*share).or_default());
+        whose.push((ip, mac));
+    }
+    device.neighbours = own.into_iter().collect();
+    let servers = device.neighbours.iter().filter(|(_, mac)| **mac == device.mac);
+    let servers: Vec<_> = servers.map(|(ip, mac)| (*ip, *mac)).collect();
+    let six = device.addresses.iter().filter(|net| net.addr().is_ipv6()).copied();
+    let like = Device { addresses: six.collect(), ..Device::bare(device.mac, device.mtu) };
+    let room = |share: &Share| {
+        let guests = theirs.remove(share).unwrap_or_default();
+        (
+            *share,
+            Device {
+                neighbours: guests.into_iter().chain(servers.iter().copied()).collect(),
+                ..like.clone()
+            },
+        )
+    };
+    segment.rooms = segment.shares.keys().filter(|share| share.has_room()).map(room).collect();
 }
 
 fn rules(shared: bool) -> BTreeSet<Rule> {

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 
 use super::kinds::{IPXE, matches4, matches6};
 use super::render::{DHCPV4, DHCPV6, GONE};
-use super::{Layout, Share, txt};
+use super::{Layout, txt};
 use crate::node::INNER_DEVICE;
 use crate::service::{Addressing, Advertisement, Asker, Scope, Service};
 use crate::types::{Hex, IpRange, NetworkUid};
@@ -45,25 +45,6 @@ pub fn argv(service: &Service, layout: &Layout) -> Vec<String> {
     // Without a server behind it: reverse look-ups of the subnet stay here.
     argv.extend(service.reverse.iter().map(|net| format!("--rev-server={net}")));
     argv.extend(service.forwarders.iter().map(|ip| format!("--server={ip}")));
-    argv
-}
-
-/// What is in the command lines of shares' processes: what known guests of DHCPv4 are told, and no more.
-pub(super) fn of_shares(service: &Service) -> Service {
-    let scopes = service.scopes.iter().filter(|scope| scope.cidr.addr().is_ipv4());
-    Service {
-        scopes: scopes.map(|scope| Scope { dynamic: Vec::new(), ..scope.clone() }).collect(),
-        mtu: service.mtu,
-        domain: service.domain.clone(),
-        ..Service::default()
-    }
-}
-
-/// That of the process of one share.
-pub(super) fn share_argv(service: &Service, layout: &Layout, share: Share) -> Vec<String> {
-    let mut argv = argv(service, &layout.of(Some(share)));
-    argv.push(format!("--dhcp-alternate-port={},68", share.dhcp_port()));
-    argv.push(format!("--port={}", share.dns_port()));
     argv
 }
 
@@ -216,7 +197,6 @@ fn range_of(argv: &[String], ip: IpAddr) -> Option<(&String, &str)> {
 mod tests {
     use super::*;
     use std::path::Path;
-    use std::str::FromStr;
 
     use crate::service::{OptionList, Options};
     use crate::types::MacAddr;
@@ -297,54 +277,6 @@ mod tests {
         --rev-server=2001:db8::/64
         --server=192.0.2.53
         ");
-    }
-
-    #[test]
-    fn a_share_is_for_known_guests_of_dhcpv4_only() {
-        let (four, six) =
-            (IpNet::from_str("10.0.0.0/16").unwrap(), IpNet::from_str("2001:db8::/64").unwrap());
-        let scope = |cidr, first: IpAddr| Scope {
-            key: "s1".into(),
-            cidr,
-            addressing: Addressing::Dhcp,
-            dynamic: vec![IpRange { first, last: first }],
-            advertised: cidr.addr().is_ipv6(),
-            lease_seconds: 3600,
-            options: OptionList::default(),
-        };
-        let service = Service {
-            scopes: vec![scope(four, [10, 0, 1, 1].into()), scope(six, "2001:db8::1".parse().unwrap())],
-            mtu: Some(1400),
-            advertisement: Some(Advertisement { mtu: None, options: Options::new() }),
-            domain: Some("vm.example.org".parse().unwrap()),
-            reverse: vec![four],
-            forwarders: vec!["192.0.2.53".parse().unwrap()],
-            ..Service::default()
-        };
-        let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
-        let layout = Layout::new(Path::new("/state"), uid);
-        let all = argv(&service, &layout);
-        let share = share_argv(&of_shares(&service), &layout, Share::new(2).unwrap());
-        let own: Vec<_> = share.iter().filter(|arg| !all.contains(arg)).map(String::as_str).collect();
-        assert_eq!(
-            own.join("\n").replace(&uid.to_string(), "UID"),
-            "\
---dhcp-ignore=tag:!known
---pid-file=/state/networks/UID/shares/2/pid
---log-facility=/state/networks/UID/shares/2/log
---dhcp-leasefile=/state/networks/UID/shares/2/leases
---dhcp-hostsdir=/state/networks/UID/shares/2/hosts
---dhcp-optsdir=/state/networks/UID/shares/2/options
---hostsdir=/state/networks/UID/shares/2/names
---dhcp-alternate-port=602,68
---port=802"
-        );
-        let ranges: Vec<_> = share.iter().filter(|arg| arg.starts_with("--dhcp-range=")).collect();
-        assert_eq!(ranges, ["--dhcp-range=set:s1,tag:known,10.0.0.0,static,255.255.0.0,3600"]);
-        assert!(share.iter().any(|arg| arg.ends_with("option:mtu,1400")));
-        for part in ["--server=", "--rev-server=", "--enable-ra", "--dhcp-duid=", "--ra-param="] {
-            assert!(!share.iter().any(|arg| arg.starts_with(part)), "{part}");
-        }
     }
 
     /// What is on the line for IPv6 subnets, by how their guests get addresses and who advertises.

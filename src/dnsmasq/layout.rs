@@ -93,12 +93,14 @@ impl Layout {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Family;
 
     #[test]
     fn only_a_pid_file_of_the_layout_names_a_network() {
         let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
         let layout = Layout::new(Path::new("/state"), uid);
-        for share in [None, Share::new(1), Share::new(100)] {
+        let share = |family, n| Some(Share::new(family, n).unwrap());
+        for share in [None, share(Family::V4, 1), share(Family::V4, 100), share(Family::V6, 1)] {
             assert_eq!(Layout::whose(&layout.of(share).pid()), Some((uid, share)));
         }
         let of_share = |n: &str| layout.shares().join(n).join("pid").display().to_string();

@@ -35,6 +35,6 @@ pub use options::{OptionError, render_option};
 pub use plan::{Planned, plan};
 pub use render::{hosts_text, options_text, server};
 pub use rights::Rights;
-pub use share::{DHCP_PORTS, Limits, PRIVATE_PORTS, Share, Shares, share_out, shares_of};
+pub use share::{DHCP_PORTS, Limit, Limits, PRIVATE_PORTS, Share, Shares, share_out, shares_of};
 pub use spread::Spread;
 pub use state::{Action, Files, Hosts, Lease, Process, Server, moved_leases, record};

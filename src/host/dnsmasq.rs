@@ -124,7 +124,7 @@ impl Driver {
             // For networks there is room. Where it cannot be made, dnsmasq itself says what it lacks.
             let _ = ensure_inotify_instances(self.processes.count() + 1);
         }
-        let netns = netns::open(uid)?;
+        let netns = netns::open(whose)?;
         let layout = self.layout(whose);
         let (program, binary) = find_dnsmasq()?;
         let log = length(&layout.log());
@@ -152,7 +152,7 @@ impl Driver {
     ) -> Result<Applied, Error> {
         let process = self.process(whose)?;
         let layout = self.layout(whose);
-        let netns = netns::open(whose.0)?;
+        let netns = netns::open(whose)?;
         let log = length(&layout.log());
         blocking(write).await?;
         Line::open(&netns).await?.barrier(&process).await?;
@@ -165,7 +165,7 @@ impl Driver {
     async fn release(&self, whose: Whose, ip: IpAddr, lease: &Lease) -> Result<bool, Error> {
         let process = self.process(whose)?;
         let leases = self.layout(whose).leases();
-        let netns = netns::open(whose.0)?;
+        let netns = netns::open(whose)?;
         let line = Line::open(&netns).await?;
         for _ in 0..TRIES {
             let Some(record) = held(&leases, ip, lease)? else { return Ok(false) };
@@ -211,7 +211,7 @@ impl Driver {
 
     /// In each of its rounds it answers a question, and then reads one message of DHCP.
     async fn hear_out(process: &Process) -> Result<(), Error> {
-        let line = Line::open(&netns::open(process.uid)?).await?;
+        let line = Line::open(&netns::open((process.uid, process.share))?).await?;
         for _ in 0..WAITING {
             line.barrier(process).await?;
         }

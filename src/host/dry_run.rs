@@ -79,6 +79,10 @@ impl Host for DryRun {
         Ok(true)
     }
 
+    async fn can_share_dhcpv6(&self) -> bool {
+        true
+    }
+
     async fn apply(&self, uid: NetworkUid, _label: &str, action: &Action) -> Result<Applied, Error> {
         self.with(|state| state.apply(uid, action))
     }

@@ -1,11 +1,10 @@
 //! The real node.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use rtnetlink::Handle;
 use tokio::sync::{Notify, RwLock, mpsc};
 
 use super::device::{Attaching, Devices, Wanted};
@@ -20,10 +19,10 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, files, kernel, link,
-    machine, neighbour, newcomers, nft, observe, overhear, probe, question, route, solicit, survey, vlan,
+    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, files, inside, kernel, link,
+    machine, neighbour, newcomers, nft, observe, overhear, probe, question, rooms, solicit, survey, vlan,
 };
-use crate::dnsmasq::{self as server, Layout};
+use crate::dnsmasq::{self as server, Layout, Shares};
 use crate::foreign::Heard;
 use crate::node::{
     Action, Attached, Bridge, Family, INNER_DEVICE, Namespace, Newcomer, Rule, Segment, Sysctl, outer_device,
@@ -147,36 +146,6 @@ impl LinuxHost {
         netns::open(uid)?.run(write).await?
     }
 
-    async fn in_device(uid: NetworkUid) -> Result<(Handle, u32), Error> {
-        let handle = netns::open(uid)?.connect().await?;
-        let device = link::get(&handle, INNER_DEVICE).await?;
-        let index = device.ok_or_else(|| Error::NoLink(INNER_DEVICE.into()))?.index;
-        Ok((handle, index))
-    }
-
-    async fn change_address(uid: NetworkUid, net: ipnet::IpNet, add: bool) -> Result<(), Error> {
-        let (handle, index) = Self::in_device(uid).await?;
-        if add {
-            return route::add_address(&handle, index, net).await;
-        }
-        route::remove_address(&handle, index, net).await
-    }
-
-    async fn set_gateway(uid: NetworkUid, family: Family, gateway: Option<IpAddr>) -> Result<(), Error> {
-        let (handle, index) = Self::in_device(uid).await?;
-        let subnets = route::addresses(&handle, index).await?;
-        route::set_gateway(&handle, index, &subnets, family, gateway).await
-    }
-
-    async fn change_neighbours(
-        uid: NetworkUid,
-        add: BTreeMap<Ipv6Addr, MacAddr>,
-        remove: BTreeSet<Ipv6Addr>,
-    ) -> Result<(), Error> {
-        let change = move || neighbour::change(&add, &remove).map_err(Error::ChangeNeighbours);
-        netns::open(uid)?.run(change).await?
-    }
-
     /// With its outer device: its end inside would live on with a process that is still there.
     async fn delete_namespace(&self, uid: NetworkUid) -> Result<(), Error> {
         self.listeners.close(uid).await;
@@ -188,13 +157,27 @@ impl LinuxHost {
     }
 }
 
+async fn direct(
+    uid: NetworkUid,
+    family: Family,
+    whole: bool,
+    add: &Shares,
+    remove: &Shares,
+) -> Result<(), Error> {
+    if family == Family::V6 {
+        return rooms::direct(uid, whole, add, remove).await;
+    }
+    let (add, remove) = (add.clone(), remove.clone());
+    netns::open(uid)?.run(move || nft::switch::direct(whole, &add, &remove)).await?
+}
+
 impl Host for LinuxHost {
     async fn networks(&self) -> Result<BTreeSet<NetworkUid>, Error> {
         let state = self.state.clone();
         let mut networks: BTreeSet<_> = self.driver.processes.networks().into_iter().collect();
         networks.extend(link::all(&self.devices.handle).await?.iter().filter_map(link::Link::network));
         let named = blocking(move || {
-            let mut named = netns::all()?;
+            let mut named: Vec<_> = netns::all()?.into_iter().map(|(uid, _)| uid).collect();
             named.extend(super::kept_networks(&state)?);
             Ok(named)
         });
@@ -209,8 +192,7 @@ impl Host for LinuxHost {
             Named::Unusable => (None, Some(Namespace::default())),
             Named::Namespace(netns) => (Some(netns), None),
         };
-        let (layout, processes, inner) =
-            (Layout::new(&self.state, uid), self.driver.processes.of(uid), netns.clone());
+        let (layout, processes) = (Layout::new(&self.state, uid), self.driver.processes.of(uid));
         let acts = self.acts;
         // Before the look: what is written after it is told.
         self.heed(uid);
@@ -219,7 +201,7 @@ impl Host for LinuxHost {
             if acts {
                 super::layouts(&layout)?.values().for_each(|layout| dnsmasq::trim_log(&layout.log()));
             }
-            observe::servers(&layout, &processes, inner.as_ref())
+            observe::servers(uid, &layout, &processes)
         });
         let outer = outer_device(uid);
         self.devices.stand(uid, wanted).await?;
@@ -244,14 +226,20 @@ impl Host for LinuxHost {
             self.devices.monitor.expect(&outer, Expected { uid, bridge, vlan });
         }
         let bridge = self.observe_bridge(wanted, port_of.as_ref()).await?;
-        let namespace = namespace.or(netns.map(|_| inside.namespace));
+        let namespace = namespace.or(netns.map(|_| std::mem::take(&mut inside.namespace)));
         let server = servers.remove(&None);
-        let shares = servers.into_iter().filter_map(|(share, server)| Some((share?, server))).collect();
-        Ok(Segment { namespace, bridge, device, server, shares, metadata })
+        let shares: BTreeMap<_, _> =
+            servers.into_iter().filter_map(|(share, server)| Some((share?, server))).collect();
+        let rooms = rooms::look(uid, shares.keys().copied(), &inside.feeds).await?;
+        Ok(Segment { namespace, bridge, device, server, shares, rooms, metadata })
     }
 
     async fn can_have(&self, rule: Rule) -> Result<bool, Error> {
         self.firewall.try_out(rule).await
+    }
+
+    async fn can_share_dhcpv6(&self) -> bool {
+        rooms::can_be().await
     }
 
     async fn apply(&self, uid: NetworkUid, label: &str, action: &Action) -> Result<Applied, Error> {
@@ -267,26 +255,29 @@ impl Host for LinuxHost {
             Action::AttachDevice(attached) => self.devices.attach(uid, attached).await?,
             Action::SetMtu(mtu) => self.devices.set_mtu(uid, *mtu).await?,
             Action::SetUp => self.devices.set_up(uid).await?,
-            Action::AddAddress(net) => Self::change_address(uid, *net, true).await?,
-            Action::RemoveAddress(net) => Self::change_address(uid, *net, false).await?,
-            Action::SetGateway(family, gateway) => Self::set_gateway(uid, *family, *gateway).await?,
-            Action::ChangeNeighbours { add, remove } => {
-                Self::change_neighbours(uid, add.clone(), remove.clone()).await?;
+            Action::AddAddress(_)
+            | Action::RemoveAddress(_)
+            | Action::SetGateway(..)
+            | Action::ChangeNeighbours { .. } => inside::change(&netns::open(uid)?, action).await?,
+            Action::CreateRoom(share, device) => {
+                rooms::create(uid, &Layout::new(&self.state, uid), *share, device).await?;
             }
+            Action::InRoom(share, action) => inside::change(&netns::open((uid, *share))?, action).await?,
+            Action::DeleteRoom(share) => rooms::delete(uid, *share).await?,
             Action::AdmitToDhcpv6 { whole, add, remove } => {
                 let (whole, add, remove) = (*whole, add.clone(), remove.clone());
                 netns::open(uid)?.run(move || nft::known::admit(whole, &add, &remove)).await??;
             }
             Action::OpenDhcpv6 => netns::open(uid)?.run(nft::known::open).await??,
-            Action::Direct { whole, add, remove } => {
-                let (whole, add, remove) = (*whole, add.clone(), remove.clone());
-                netns::open(uid)?.run(move || nft::switch::direct(whole, &add, &remove)).await??;
-                if whole {
+            Action::Direct { family, whole, add, remove } => {
+                direct(uid, *family, *whole, add, remove).await?;
+                if *whole {
                     self.driver.catch_up(uid).await;
                 }
             }
-            Action::DirectNobody => {
-                netns::open(uid)?.run(nft::switch::open).await??;
+            Action::DirectNobody(family) => {
+                let open = if *family == Family::V4 { nft::switch::open } else { nft::feed::open };
+                netns::open(uid)?.run(open).await??;
                 self.driver.catch_up(uid).await;
             }
             Action::DeleteDevice => self.devices.delete(uid).await?,
@@ -330,7 +321,8 @@ impl Host for LinuxHost {
         if neighbours.is_empty() {
             return Ok(());
         }
-        Self::change_neighbours(uid, neighbours, BTreeSet::new()).await
+        let again = Action::ChangeNeighbours { add: neighbours, remove: BTreeSet::new() };
+        inside::change(&netns, &again).await
     }
 
     async fn who_has(

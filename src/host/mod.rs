@@ -14,6 +14,7 @@ mod ethtool;
 mod files;
 mod firewall;
 mod gate;
+mod inside;
 mod kernel;
 mod link;
 mod linux;
@@ -36,6 +37,7 @@ mod process;
 mod question;
 mod release;
 mod removal;
+mod rooms;
 mod route;
 mod server_files;
 mod solicit;
@@ -83,6 +85,9 @@ pub trait Host: Send + Sync + 'static {
 
     /// Whether rules of this kind can be had on this node.
     fn can_have(&self, rule: Rule) -> impl Future<Output = Result<bool, Error>> + Send;
+
+    /// Whether guests of DHCPv6 can be shared out among several servers on this node; where not, it says why.
+    fn can_share_dhcpv6(&self) -> impl Future<Output = bool> + Send;
 
     /// Does one action. `label` is the network's name for people, such as `team-a/lan-a`.
     fn apply(

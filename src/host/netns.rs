@@ -4,7 +4,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use nix::errno::Errno;
@@ -18,7 +18,8 @@ use rtnetlink::{Handle, LinkUnspec};
 use tokio::sync::oneshot;
 
 use super::Error;
-use crate::node::{NAMESPACE_PREFIX, namespace_name};
+use crate::dnsmasq::Share;
+use crate::node;
 use crate::types::NetworkUid;
 
 const DIR: &str = "/run/netns";
@@ -49,9 +50,41 @@ pub(super) struct Netns {
     pub(super) id: FileId,
 }
 
-/// What the name of this network's namespace leads to.
-pub(super) fn find(uid: NetworkUid) -> Result<Named, Error> {
-    let path = path(uid);
+/// The name of a namespace: of a network's, or there of a share's room.
+pub(super) struct Name(String);
+
+impl From<NetworkUid> for Name {
+    fn from(uid: NetworkUid) -> Self {
+        Self(node::namespace_name(uid))
+    }
+}
+
+impl From<(NetworkUid, Share)> for Name {
+    fn from((uid, share): (NetworkUid, Share)) -> Self {
+        Self(node::room_name(uid, share))
+    }
+}
+
+/// Where the process of a share is, or the one of none.
+impl From<(NetworkUid, Option<Share>)> for Name {
+    fn from((uid, share): (NetworkUid, Option<Share>)) -> Self {
+        share.filter(|share| share.has_room()).map_or_else(|| uid.into(), |share| (uid, share).into())
+    }
+}
+
+impl Name {
+    fn path(&self) -> PathBuf {
+        [DIR, &self.0].iter().collect()
+    }
+}
+
+/// What this name leads to.
+pub(super) fn find(name: impl Into<Name>) -> Result<Named, Error> {
+    find_named(name.into())
+}
+
+fn find_named(name: Name) -> Result<Named, Error> {
+    let path = name.path();
     match fs::symlink_metadata(&path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Named::Missing),
         Err(e) => return Err(Error::Read(path, e)),
@@ -64,51 +97,52 @@ pub(super) fn find(uid: NetworkUid) -> Result<Named, Error> {
         return Ok(Named::Unusable);
     }
     let id = file.metadata().map_err(Error::read(&path)).map(|m| super::files::id(&m))?;
-    Ok(Named::Namespace(Netns { file: Arc::new(file), name: namespace_name(uid), id }))
+    Ok(Named::Namespace(Netns { file: Arc::new(file), name: name.0, id }))
 }
 
-/// The namespace of this network, which must be there.
-pub(super) fn open(uid: NetworkUid) -> Result<Netns, Error> {
-    match find(uid)? {
+/// The namespace of this name, which must be there.
+pub(super) fn open(name: impl Into<Name>) -> Result<Netns, Error> {
+    let name = name.into();
+    let text = name.0.clone();
+    match find(name)? {
         Named::Namespace(netns) => Ok(netns),
-        Named::Missing | Named::Unusable => Err(Error::NoNamespace(namespace_name(uid))),
+        Named::Missing | Named::Unusable => Err(Error::NoNamespace(text)),
     }
 }
 
-/// The networks that have a name here.
-pub(super) fn all() -> Result<Vec<NetworkUid>, Error> {
+/// Whose names are here.
+pub(super) fn all() -> Result<Vec<(NetworkUid, Option<Share>)>, Error> {
     let entries = match fs::read_dir(DIR) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(Error::read(DIR.as_ref()))?,
     };
-    let uid = |entry: io::Result<fs::DirEntry>| {
-        entry.ok()?.file_name().to_str()?.strip_prefix(NAMESPACE_PREFIX)?.parse().ok()
-    };
-    Ok(entries.filter_map(uid).collect())
+    let named = |entry: io::Result<fs::DirEntry>| node::named(entry.ok()?.file_name().to_str()?);
+    Ok(entries.filter_map(named).collect())
 }
 
 /// Makes the namespace, its loopback up, unless it is there.
-pub(super) async fn create(uid: NetworkUid) -> Result<(), Error> {
-    let failed = |e| Error::CreateNamespace(namespace_name(uid), e);
-    match find(uid)? {
+pub(super) async fn create(name: impl Into<Name>) -> Result<(), Error> {
+    let name = name.into();
+    let (text, path) = (name.0.clone(), name.path());
+    let failed = |e| Error::CreateNamespace(text.clone(), e);
+    match find(Name(text.clone()))? {
         Named::Namespace(_) => return Ok(()),
-        Named::Unusable => delete(uid)?,
+        Named::Unusable => delete(name)?,
         Named::Missing => {}
     }
     shared_directory().map_err(failed)?;
-    on_thread(move || make(uid)).await?.map_err(failed)
+    on_thread(move || make(&path)).await?.map_err(failed)
 }
 
 /// On a thread that ends afterwards: leaves it in the new namespace.
-fn make(uid: NetworkUid) -> io::Result<()> {
-    let path = path(uid);
+fn make(path: &Path) -> io::Result<()> {
     #[expect(clippy::disallowed_methods, reason = "the thread is ours and ends")]
     nix::sched::unshare(CloneFlags::CLONE_NEWNET)?;
     // Before it has a name: what has one is complete.
     loopback_up()?;
-    File::create(&path)?;
+    File::create(path)?;
     // Not /proc/self: that is the thread group's leader, in the node's namespace.
-    mount(Some("/proc/thread-self/ns/net"), &path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
+    mount(Some("/proc/thread-self/ns/net"), path, None::<&str>, MsFlags::MS_BIND, None::<&str>)?;
     Ok(())
 }
 
@@ -137,9 +171,10 @@ pub(super) async fn scratch<T: Send + 'static>(f: impl FnOnce() -> T + Send + 's
 }
 
 /// Removes the name; the namespace ends with its last process and socket.
-pub(super) fn delete(uid: NetworkUid) -> Result<(), Error> {
-    let path = path(uid);
-    let failed = |e: io::Error| Error::DeleteNamespace(namespace_name(uid), e);
+pub(super) fn delete(name: impl Into<Name>) -> Result<(), Error> {
+    let name = name.into();
+    let path = name.path();
+    let failed = |e: io::Error| Error::DeleteNamespace(name.0.clone(), e);
     loop {
         match umount2(&path, MntFlags::MNT_DETACH) {
             // Once more: mounts can lie on each other.
@@ -224,8 +259,4 @@ async fn on_thread<T: Send + 'static>(f: impl FnOnce() -> T + Send + 'static) ->
     let thread = std::thread::Builder::new().name("netns".into()).stack_size(256 * 1024);
     thread.spawn(run).map_err(|e| Error::Open("a thread", e))?;
     receiver.await.map_err(|_| Error::Interrupted("a thread in a network namespace"))
-}
-
-fn path(uid: NetworkUid) -> PathBuf {
-    [DIR, &namespace_name(uid)].iter().collect()
 }

@@ -13,14 +13,14 @@ use rtnetlink::packet_route::link::MacVlanMode;
 use super::link::{self, Link};
 use super::machine::find_dnsmasq;
 use super::metadata::There;
-use super::netns::{self, LOOPBACK, Netns};
+use super::netns::{self, FileId, LOOPBACK, Named, Netns};
 use super::ovs::Port;
 use super::process::Process;
 use super::vlan::{self, Vlans};
-use super::{Error, files, firewall, kernel, machine, metadata, neighbour, nft, route};
+use super::{Error, files, firewall, kernel, machine, metadata, neighbour, nft, rooms, route};
 use crate::dnsmasq::{self, Hosts, Layout, Names, Server, Share};
 use crate::node::{Attached, Device, Family, INNER_DEVICE, Namespace, Sysctl};
-use crate::types::MacAddr;
+use crate::types::{MacAddr, NetworkUid};
 
 /// What is inside a namespace.
 #[derive(Default)]
@@ -32,6 +32,8 @@ pub(super) struct Inside {
     gateways: BTreeMap<Family, IpAddr>,
     neighbours: BTreeMap<Ipv6Addr, MacAddr>,
     pub(super) metadata: Option<There>,
+    /// What leads to rooms.
+    pub(super) feeds: BTreeMap<Share, Link>,
 }
 
 /// One thread inside, one connection. `shared`: there is something of shares.
@@ -46,9 +48,15 @@ pub(super) async fn inside(netns: &Netns, looker: firewall::Looker, shared: bool
     let (rules, sysctls, (known, directed), handle) = netns.run(look).await??;
     let links = link::all(&handle).await?;
     let loopback_up = links.iter().any(|link| link.index == LOOPBACK && link.up);
-    let device = links.into_iter().find(|link| link.name == INNER_DEVICE);
+    let device = links.iter().find(|link| link.name == INNER_DEVICE).cloned();
+    let mut directed: BTreeMap<_, _> = directed.into_iter().map(|shares| (Family::V4, shares)).collect();
+    let feeds = rooms::feeds(links);
+    if let Some(devices) = device.as_ref().filter(|_| shared).map(|own| rooms::devices(own, &feeds)) {
+        let found = netns.run(move || nft::feed::look(&devices)).await??;
+        directed.extend(found.map(|shares| (Family::V6, shares)));
+    }
     let namespace = Namespace { usable: true, sysctls, rules, known, directed };
-    let mut inside = Inside { namespace, loopback_up, ..Inside::default() };
+    let mut inside = Inside { namespace, loopback_up, feeds, ..Inside::default() };
     let (addresses, services) =
         route::all_addresses(&handle, device.as_ref().map(|device| device.index)).await?;
     if !services.is_empty() {
@@ -98,9 +106,9 @@ pub(super) fn device(inside: &Inside, outer: Option<&Link>, place: &Place<'_>) -
         (None, None, _) if port.is_none() => return None,
         (Some(inner), Some(outer), None) if inner.peer == Some(outer.index) => inner,
         (Some(inner), None, Some(_)) if inner.macvlan == Some(MacVlanMode::Bridge) && port.is_none() => inner,
-        _ => return Some(half()),
+        _ => return Some(Device::half()),
     };
-    let Some(mac) = inner.mac else { return Some(half()) };
+    let Some(mac) = inner.mac else { return Some(Device::half()) };
     let attached = match (parent, port) {
         (Some(parent), _) => Some(Attached::Macvlan(parent.name.clone())),
         (None, Some(port)) => port.attached.clone(),
@@ -116,10 +124,6 @@ pub(super) fn device(inside: &Inside, outer: Option<&Link>, place: &Place<'_>) -
         gateways: inside.gateways.clone(),
         neighbours: inside.neighbours.clone(),
     })
-}
-
-fn half() -> Device {
-    Device { up: false, ..Device::bare(MacAddr::local([0; 5]), 0) }
 }
 
 /// The outer end and the bridge it is in.
@@ -150,15 +154,19 @@ pub(super) async fn parent(handle: &Handle, inner: Option<&Link>) -> Result<Opti
 
 /// The server, and those of the shares: of whatever there is a process or a directory.
 pub(super) fn servers(
+    uid: NetworkUid,
     all: &Layout,
     processes: &[Arc<Process>],
-    netns: Option<&Netns>,
 ) -> Result<BTreeMap<Option<Share>, Server>, Error> {
     let mut layouts = super::layouts(all)?;
     layouts.extend(processes.iter().map(|process| (process.share, all.of(process.share))));
     let mut servers = BTreeMap::new();
     for (share, layout) in layouts {
         let processes: Vec<_> = processes.iter().filter(|process| process.share == share).cloned().collect();
+        let netns = match netns::find((uid, share))? {
+            Named::Namespace(netns) => Some(netns.id),
+            Named::Missing | Named::Unusable => None,
+        };
         servers.extend(server(&layout, &processes, netns)?.map(|server| (share, server)));
     }
     Ok(servers)
@@ -168,7 +176,7 @@ pub(super) fn servers(
 fn server(
     layout: &Layout,
     processes: &[Arc<Process>],
-    netns: Option<&Netns>,
+    netns: Option<FileId>,
 ) -> Result<Option<Server>, Error> {
     let directory = layout.dir();
     if processes.is_empty() && !directory.try_exists().map_err(Error::read(directory))? {
@@ -180,7 +188,7 @@ fn server(
         [] => None,
         [process] => Some(dnsmasq::Process {
             argv: process.argv.clone(),
-            current: netns.is_some() && process.netns == netns.map(|netns| netns.id) && is_current(process)?,
+            current: netns.is_some() && process.netns == netns && is_current(process)?,
         }),
         // One too many: none of them can be relied on.
         [process, ..] => Some(dnsmasq::Process { argv: process.argv.clone(), current: false }),

@@ -31,9 +31,9 @@ fn identify(process: Process) -> Process {
 
 fn named_namespaces() -> Result<HashMap<FileId, NetworkUid>, Error> {
     let mut named = HashMap::new();
-    for uid in netns::all()? {
-        if let Named::Namespace(netns) = netns::find(uid)? {
-            named.insert(netns.id, uid);
+    for whose in netns::all()? {
+        if let Named::Namespace(netns) = netns::find(whose)? {
+            named.insert(netns.id, whose.0);
         }
     }
     Ok(named)

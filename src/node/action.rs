@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
-use super::{Attached, Bridge, Family, Rule, Sysctl};
+use super::{Attached, Bridge, Device, Family, Rule, Sysctl};
 use crate::dnsmasq::{self, Share, Shares};
 use crate::metadata;
 use crate::types::MacAddr;
@@ -65,8 +65,16 @@ pub enum Action {
     },
     /// Let everybody speak to the DHCPv6 server: no filter.
     OpenDhcpv6,
-    /// Change which guests of DHCPv4 are heard by a process of their own.
+    /// Make the room of a share, with this device, in the place of whatever there is of it.
+    CreateRoom(Share, Device),
+    /// A change of the device in a room.
+    InRoom(Share, Box<Action>),
+    /// Remove a room.
+    DeleteRoom(Share),
+    /// Change which guests are heard by a process of their own.
     Direct {
+        /// Of which family.
+        family: Family,
         /// Put the whole switch there, in the place of whatever there is of it; else it is there, and only
         /// its guests change.
         whole: bool,
@@ -75,8 +83,8 @@ pub enum Action {
         /// Who is no more.
         remove: Shares,
     },
-    /// Have all guests heard by the one server: no switch.
-    DirectNobody,
+    /// Have all guests of a family heard by the one server: no switch.
+    DirectNobody(Family),
     /// Remove the device, both ends.
     DeleteDevice,
     /// Something for the server.
@@ -127,7 +135,10 @@ impl Action {
             Self::AdmitToDhcpv6 { .. } => "admit-to-dhcpv6",
             Self::OpenDhcpv6 => "open-dhcpv6",
             Self::Direct { .. } => "direct-guests",
-            Self::DirectNobody => "direct-nobody",
+            Self::DirectNobody(_) => "direct-nobody",
+            Self::CreateRoom(..) => "create-room",
+            Self::InRoom(_, action) => action.kind(),
+            Self::DeleteRoom(_) => "delete-room",
             Self::DeleteDevice => "delete-device",
             Self::Server(action) | Self::Share(_, action) => action.kind(),
             Self::ServeMetadata(_) => "serve-metadata",
@@ -173,13 +184,19 @@ impl fmt::Display for Action {
                 write!(f, "admit {} guests to the DHCPv6 server and shut out {}", add.len(), remove.len())
             }
             Self::OpenDhcpv6 => write!(f, "remove the filter before the DHCPv6 server"),
-            Self::Direct { whole: true, add, .. } => {
-                write!(f, "put a switch before the server that shares out {} guests", add.len())
+            Self::Direct { family, whole: true, add, .. } => {
+                let count = add.len();
+                write!(f, "put a switch before the server that shares out {count} guests of {family}")
             }
-            Self::Direct { whole: false, add, remove } => {
-                write!(f, "share out {} guests and {} no longer", add.len(), remove.len())
+            Self::Direct { family, whole: false, add, remove } => {
+                write!(f, "share out {} guests of {family} and {} no longer", add.len(), remove.len())
             }
-            Self::DirectNobody => write!(f, "remove the switch before the server"),
+            Self::DirectNobody(family) => write!(f, "remove the switch for {family} before the server"),
+            Self::CreateRoom(share, device) => {
+                write!(f, "share {share}: make its namespace, with the device {}", device.mac)
+            }
+            Self::InRoom(share, action) => write!(f, "share {share}: {action}"),
+            Self::DeleteRoom(share) => write!(f, "share {share}: remove its namespace"),
             Self::DeleteDevice => write!(f, "delete the DHCP device"),
             Self::Server(action) => action.fmt(f),
             Self::Share(share, action) => write!(f, "share {share}: {action}"),

@@ -3,8 +3,11 @@
 //! A guest is never between two of them: whoever shall answer it is told before it is directed there, and
 //! whoever answered it ends after. Pure.
 
-use crate::dnsmasq::{self, Shares};
-use crate::node::{Action, Family, Segment};
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::settings;
+use crate::dnsmasq::{self, Share, Shares};
+use crate::node::{Action, Device, Family, Segment};
 
 /// What is to be done about the servers.
 #[derive(Default)]
@@ -25,26 +28,55 @@ pub(super) fn servers(desired: &Segment, observed: &Segment, replaced: bool, may
         return Servers { postponed: true, ..Servers::default() };
     }
     let mut servers = Servers::default();
+    let made = servers.rooms(desired, observed);
     for (share, wanted) in &desired.shares {
+        let replaced = if share.has_room() { made.contains(share) } else { replaced };
         let planned = dnsmasq::plan(Some(wanted), observed.shares.get(share), replaced, may_restart);
         servers.take(planned, replaced, |step| Action::Share(*share, step));
     }
-    let direct = directed(desired, observed);
-    // The switch goes before those to whom it leads, and after the server took its guests back.
-    let closes = direct == Some(Action::DirectNobody);
-    servers.steps.extend(direct.clone().filter(|_| !closes));
+    // What leads to rooms is tied to the devices that there are.
+    let untied = replaced || !made.is_empty() || !desired.rooms.keys().eq(observed.rooms.keys());
+    let direct = Family::ALL.map(|f| directed(f, desired, observed, f == Family::V6 && untied));
+    let direct = direct.into_iter().flatten();
+    // A switch goes before those to whom it leads, and after the server took its guests back.
+    let (close, direct): (Vec<_>, Vec<_>) =
+        direct.partition(|action| matches!(action, Action::DirectNobody(_)));
+    servers.steps.extend(direct);
     let anew = replaced || hands_over;
     let planned = dnsmasq::plan(desired.server.as_ref(), observed.server.as_ref(), anew, may_restart);
     servers.take(planned, replaced, Action::Server);
-    servers.steps.extend(direct.filter(|_| closes));
+    servers.steps.extend(close);
     for (share, there) in observed.shares.iter().filter(|(share, _)| !desired.shares.contains_key(share)) {
         let planned = dnsmasq::plan(None, Some(there), false, true);
         servers.take(planned, replaced, |step| Action::Share(*share, step));
     }
+    let gone = observed.rooms.keys().filter(|share| !desired.rooms.contains_key(share));
+    servers.steps.extend(gone.map(|share| Action::DeleteRoom(*share)));
     servers
 }
 
 impl Servers {
+    /// Those that are made anew.
+    fn rooms(&mut self, desired: &Segment, observed: &Segment) -> BTreeSet<Share> {
+        let nothing = BTreeMap::new();
+        let is_cut_off = observed.namespace.as_ref().is_none_or(|namespace| !namespace.usable);
+        let there = if is_cut_off { &nothing } else { &observed.rooms };
+        let mut made = BTreeSet::new();
+        for (share, wanted) in &desired.rooms {
+            let fits = |room: &&Device| room.up && (room.mac, room.mtu) == (wanted.mac, wanted.mtu);
+            if let Some(room) = there.get(share).filter(fits) {
+                let mut changes = Vec::new();
+                settings(wanted, room, &mut changes);
+                let in_room = |change| Action::InRoom(*share, Box::new(change));
+                self.steps.extend(changes.into_iter().map(in_room));
+            } else {
+                self.steps.push(Action::CreateRoom(*share, wanted.clone()));
+                made.insert(*share);
+            }
+        }
+        made
+    }
+
     fn take(
         &mut self,
         planned: dnsmasq::Planned,
@@ -60,21 +92,28 @@ impl Servers {
     }
 }
 
-/// Whether guests of DHCPv4 go from the server to the shares or come back: it is started anew for that. It
-/// would hold their leases for ever, or read the ones that it gets from nowhere.
+/// Whether guests go from the server to the shares or come back: it is started anew for that. It would hold
+/// their leases for ever, or read the ones that it gets from nowhere.
 fn hands_over(desired: &Segment, observed: &Segment) -> bool {
     let Some((wanted, there)) = desired.server.as_ref().zip(observed.server.as_ref()) else { return false };
     let (wanted, there) = (&wanted.hosts.entries, &there.hosts.entries);
-    let of_shares =
-        |segment: &Segment, client| segment.shares.values().any(|s| s.hosts.entries.contains_key(client));
-    let goes = there.keys().any(|client| client.1 == Family::V4 && of_shares(desired, client));
-    let comes = || wanted.keys().any(|client| !there.contains_key(client) && of_shares(observed, client));
-    (!desired.shares.is_empty() && goes) || (!observed.shares.is_empty() && comes())
+    let families = |segment: &Segment| segment.shares.keys().map(|s| s.family).collect::<BTreeSet<_>>();
+    let of_shares = |segment: &Segment, client: &dnsmasq::Client| {
+        let mut own = segment.shares.iter().filter(|(share, _)| share.family == client.1);
+        own.any(|(_, server)| server.hosts.entries.contains_key(client))
+    };
+    let (goers, comers) = (families(desired), families(observed));
+    let goes = |client: &_| of_shares(desired, client);
+    let comes = |client: &_| !there.contains_key(client) && of_shares(observed, client);
+    there.keys().filter(|client| goers.contains(&client.1)).any(goes)
+        || wanted.keys().filter(|client| comers.contains(&client.1)).any(comes)
 }
 
-fn directed(desired: &Segment, observed: &Segment) -> Option<Action> {
-    let (wanted, there) = (led(desired), led(observed));
-    let Some(wanted) = wanted else { return there.map(|_| Action::DirectNobody) };
+/// `untied`: what there is of the switch is of no use.
+fn directed(family: Family, desired: &Segment, observed: &Segment, untied: bool) -> Option<Action> {
+    let (wanted, there) = (led(desired, family), led(observed, family));
+    let Some(wanted) = wanted else { return there.map(|_| Action::DirectNobody(family)) };
+    let there = there.filter(|_| !untied);
     let (whole, nobody) = (there.is_none(), Shares::new());
     let there = there.unwrap_or(&nobody);
     let without = |all: &Shares, others: &Shares| -> Shares {
@@ -83,12 +122,14 @@ fn directed(desired: &Segment, observed: &Segment) -> Option<Action> {
             .map(|(mac, s)| (*mac, *s))
             .collect()
     };
+    if !whole && wanted == there {
+        return None;
+    }
     let (add, remove) = (without(wanted, there), without(there, wanted));
-    let differs = whole || !add.is_empty() || !remove.is_empty();
-    differs.then_some(Action::Direct { whole, add, remove })
+    Some(Action::Direct { family, whole, add, remove })
 }
 
 /// What a namespace that is to be made anew has counts for nothing.
-fn led(segment: &Segment) -> Option<&Shares> {
-    segment.namespace.as_ref().filter(|namespace| namespace.usable)?.directed.as_ref()
+fn led(segment: &Segment, family: Family) -> Option<&Shares> {
+    segment.namespace.as_ref().filter(|namespace| namespace.usable)?.directed.get(&family)
 }

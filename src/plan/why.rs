@@ -48,7 +48,11 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
             let all = add.keys().chain(remove.keys()).collect::<Vec<_>>();
             format!("it is otherwise with {}", some(&all))
         }
-        Action::DirectNobody => "one server is enough".to_owned(),
+        Action::DirectNobody(_) => "one server is enough".to_owned(),
+        Action::CreateRoom(share, _) if !observed.rooms.contains_key(share) => "there is none".to_owned(),
+        Action::CreateRoom(..) => "the one there is not whole, or another's".to_owned(),
+        Action::InRoom(_, action) => why(Some(desired), observed, action),
+        Action::DeleteRoom(_) => "it has no guests any more".to_owned(),
         Action::ServeMetadata(_) if observed.metadata.is_none() => "there is none".to_owned(),
         Action::ServeMetadata(wanted) => match &observed.metadata {
             Some(there) if there.families == wanted.families => "its guests are others".to_owned(),

@@ -41,7 +41,7 @@ fn identified() -> [String; 2] {
 }
 
 /// As long as a machine with other work needs for thousands of ports.
-fn until<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
+pub fn until<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
     eventually(what, LONG * 4, found)
 }
 

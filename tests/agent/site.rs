@@ -209,7 +209,8 @@ impl Site {
     /// The one network's namespace.
     pub fn namespace(&self) -> String {
         let mut ours = self.lab.netns_names();
-        ours.retain(|name| name.starts_with("kdhcp-"));
+        // Not those of shares.
+        ours.retain(|name| name.strip_prefix("kdhcp-").is_some_and(|uid| uid.len() == 36));
         assert_eq!(ours.len(), 1, "{ours:?}");
         ours.remove(0)
     }

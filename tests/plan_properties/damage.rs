@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr};
 
 use kube_dhcp::dnsmasq::{Client, Host, Lease, Server};
-use kube_dhcp::node::{Action, Family, Rule, Segment, Sysctl};
+use kube_dhcp::node::{Action, Device, Family, Rule, Segment, Sysctl};
 use kube_dhcp::types::{HostName, MacAddr};
 use proptest::prelude::*;
 
@@ -37,6 +37,10 @@ pub enum Damage {
     Directory,
     Share,
     Switch,
+    SwitchV6,
+    Room,
+    RoomLess,
+    RoomNeighbours,
 }
 
 pub fn damage() -> impl Strategy<Value = Damage> {
@@ -69,6 +73,10 @@ pub fn damage() -> impl Strategy<Value = Damage> {
         D::Directory,
         D::Share,
         D::Switch,
+        D::SwitchV6,
+        D::Room,
+        D::RoomLess,
+        D::RoomNeighbours,
     ])
 }
 
@@ -97,7 +105,14 @@ pub fn suffer(segment: &mut Segment, damage: Damage) {
         Damage::Share => {
             segment.shares.values_mut().take(1).for_each(|server| server.process = None);
         }
-        Damage::Switch => segment.record(&Action::DirectNobody),
+        Damage::Switch => segment.record(&Action::DirectNobody(Family::V4)),
+        Damage::SwitchV6 => segment.record(&Action::DirectNobody(Family::V6)),
+        Damage::Room => segment.rooms.values_mut().take(1).for_each(|room| *room = Device::half()),
+        Damage::RoomLess => drop(segment.rooms.pop_first()),
+        Damage::RoomNeighbours => segment.rooms.values_mut().for_each(|room| {
+            room.addresses.insert("2001:db8:ffff::1/64".parse().unwrap());
+            room.neighbours.pop_first();
+        }),
         Damage::Rule | Damage::Sysctl => {
             if let Some(namespace) = &mut segment.namespace {
                 namespace.rules.remove(&Rule::Checksum(Family::V4));

@@ -102,6 +102,7 @@ fn assert_reached(wanted: Option<&Segment>, is: &Segment) {
         return;
     };
     assert_eq!((&is.namespace, &is.device), (&wanted.namespace, &wanted.device));
+    assert_eq!(is.rooms, wanted.rooms);
     assert_eq!(is.metadata, wanted.metadata);
     if let Some(bridge) = &wanted.bridge {
         assert_eq!(is.bridge.as_ref().map(|is| (&is.name, is.vlan)), Some((&bridge.name, bridge.vlan)));

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kube_dhcp::allocate::Ledger;
 use kube_dhcp::api::Port;
 use kube_dhcp::desired::{Declared, Desired, Inputs, NodeConfig, desired};
-use kube_dhcp::dnsmasq::Limits;
+use kube_dhcp::dnsmasq::{Limit, Limits};
 use kube_dhcp::types::NetworkUid;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
         create_bridges: true,
         state: "/state".into(),
         metadata: true,
-        limits: Limits { alone: 2, share: 2 },
+        limits: Limits { four: Limit { alone: 2, share: 2 }, six: Limit { alone: 1, share: 2 } },
         ..NodeConfig::default()
     };
     desired(&node, uid(), &inputs, ledger)

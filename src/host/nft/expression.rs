@@ -1,6 +1,6 @@
 //! The expressions that rules of nftables are made of.
 //!
-//! Called by `rules`, `guests` and `switch`. Their numbers are those of `linux/netfilter/nf_tables.h`.
+//! Called by `rules`, `guests`, `switch` and `feed`. Their numbers are those of `linux/netfilter/nf_tables.h`.
 
 use super::attribute::{Attribute, number, text};
 use super::table::{ELEMENT, VALUE};
@@ -78,6 +78,16 @@ pub(super) fn follow(map: &str) -> Attribute {
 pub(super) fn bytes(bytes: &[u8]) -> Attribute {
     let data = Attribute::Nest(2, vec![Attribute::Plain(VALUE, bytes.to_vec())]);
     expression("immediate", vec![number(1, REGISTER), data])
+}
+
+/// Sends the packet out by the device whose index was loaded, and no further here.
+pub(super) fn forward() -> Attribute {
+    expression("fwd", vec![number(1, REGISTER)])
+}
+
+/// Sends a copy of it out by that device.
+pub(super) fn duplicate() -> Attribute {
+    expression("dup", vec![number(2, REGISTER)])
 }
 
 /// Writes what was loaded over `length` bytes at `offset` in the header `base`, whose Internet checksum at

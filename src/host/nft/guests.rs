@@ -9,6 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
+use super::Level;
 use super::attribute::{Attribute, number};
 use super::expression::{
     ACCEPT, AFTER_MAC, DROP, EQUAL, ICMPV6, NETWORK, REGISTER, TRANSPORT, compare, ethernet_source,
@@ -63,11 +64,17 @@ fn guard(family: Family) -> Table {
         Family::V4 => (7, 4),
         Family::V6 => (8, 16),
     };
-    let chain = |name, hook, rules| Chain { name, hook, priority: Priority::Filter, rules };
+    let chain = |name: &str, hook, rules| Chain {
+        name: name.to_owned(),
+        device: None,
+        hook,
+        priority: Priority::Filter,
+        rules,
+    };
     let input = chain("input", LOCAL_IN, vec![friend(family), spoofed(family)]);
     let output = chain("output", LOCAL_OUT, vec![meekly()]);
     Table {
-        family,
+        level: Level::Ip(family),
         name: "kube-dhcp-metadata",
         sets: vec![
             Set { name: PAIRS, key_type: ETHER << 6 | address, key_length: 8 + length, data: None },

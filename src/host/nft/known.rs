@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use super::Level;
 use super::rules::wanted_rules;
 use super::table::{Chain, Priority, Set, Table};
 use crate::host::Error;
@@ -49,11 +50,12 @@ fn filter() -> Table {
     const ETHER: u32 = 9;
     const LOCAL_IN: u32 = 1;
     Table {
-        family: Family::V6,
+        level: Level::Ip(Family::V6),
         name: "kube-dhcp",
         sets: vec![Set { name: SET, key_type: ETHER, key_length: 6, data: None }],
         chains: vec![Chain {
-            name: "input",
+            name: "input".to_owned(),
+            device: None,
             hook: LOCAL_IN,
             priority: Priority::Filter,
             rules: wanted_rules(SET),

@@ -1,6 +1,6 @@
 //! What is not for a network's DHCPv6 server to hear, as rules of nftables.
 //!
-//! Called by `known`. Each router solicitation costs dnsmasq 2.90 an answer, whoever sends it. It answers a
+//! Called by `known` and `feed`. Each router solicitation costs dnsmasq 2.90 an answer, whoever sends it. It answers a
 //! stranger's CONFIRM, RENEW and REBIND, and is deaf to all while it waits for a stranger's neighbour entry;
 //! it gives whoever sends REBIND any address of the subnet; and in a relayed message it believes the client's
 //! MAC address that the message tells.
@@ -20,17 +20,20 @@ const INFORMATION_REQUEST: u8 = 11;
 /// What the namespace says to itself comes from `lo`, or without an Ethernet header.
 pub(super) fn wanted_rules(known: &str) -> Vec<Vec<Attribute>> {
     let of_stranger = || [ethernet_source(), vec![is_not_in(known)]].concat();
-    let kind = |operator, kind: u8| vec![load(TRANSPORT, 8, 1), compare(operator, vec![kind])];
-    let dropped = [
-        [to_server(), of_stranger()],
-        [to_server(), kind(EQUAL, REBIND)],
-        [to_server(), kind(GREATER, INFORMATION_REQUEST)],
-        [solicitation(), of_stranger()],
-    ];
-    dropped.map(|which| [which.concat(), vec![verdict(DROP)]].concat()).into()
+    let dropped = |which: [Vec<Attribute>; 2]| [which.concat(), vec![verdict(DROP)]].concat();
+    let [rebind, relayed] = never_heard();
+    vec![dropped([to_server(), of_stranger()]), rebind, relayed, dropped([solicitation(), of_stranger()])]
 }
 
-fn to_server() -> Vec<Attribute> {
+/// Those of them that are about nobody in particular.
+pub(super) fn never_heard() -> [Vec<Attribute>; 2] {
+    let kind = |operator, kind: u8| vec![load(TRANSPORT, 8, 1), compare(operator, vec![kind])];
+    let dropped = [kind(EQUAL, REBIND), kind(GREATER, INFORMATION_REQUEST)];
+    dropped.map(|which| [to_server(), which, vec![verdict(DROP)]].concat())
+}
+
+/// `iifname "dhcp0" udp dport 547`
+pub(super) fn to_server() -> Vec<Attribute> {
     const SERVER_PORT: u16 = 547;
     let port = vec![load(TRANSPORT, 2, 2), compare(EQUAL, SERVER_PORT.to_be_bytes().to_vec())];
     [from_device(), of_protocol(UDP), port].concat()

@@ -5,6 +5,7 @@
 //! at port 67. A guest is told apart by the MAC address in its message, as dnsmasq does it. Each change is one
 //! transaction.
 
+use super::Level;
 use super::attribute::Attribute;
 use super::expression::{
     AT_LEAST, AT_MOST, DROP, EQUAL, TCP, TRANSPORT, UDP, bytes, compare, follow, from_device, load,
@@ -62,9 +63,15 @@ fn switch() -> Table {
     const PORT: u32 = 13;
     const PRE_ROUTING: u32 = 0;
     const LOCAL_OUT: u32 = 3;
-    let chain = |name, hook, rules| Chain { name, hook, priority: Priority::Raw, rules };
+    let chain = |name: &str, hook, rules| Chain {
+        name: name.to_owned(),
+        device: None,
+        hook,
+        priority: Priority::Raw,
+        rules,
+    };
     Table {
-        family: Family::V4,
+        level: Level::Ip(Family::V4),
         name: "kube-dhcp-shares",
         sets: vec![Set { name: MAP, key_type: ETHER, key_length: 6, data: Some((PORT, 2)) }],
         chains: vec![
@@ -78,8 +85,14 @@ fn switch() -> Table {
 fn guard() -> impl Iterator<Item = Table> {
     const PRE_ROUTING: u32 = 0;
     let rules = vec![private(UDP), private(TCP)];
-    let chain = Chain { name: "input", hook: PRE_ROUTING, priority: Priority::Raw, rules };
-    let guard = Table { family: Family::V6, name: "kube-dhcp-shares", sets: Vec::new(), chains: vec![chain] };
+    let chain =
+        Chain { name: "input".to_owned(), device: None, hook: PRE_ROUTING, priority: Priority::Raw, rules };
+    let guard = Table {
+        level: Level::Ip(Family::V6),
+        name: "kube-dhcp-shares",
+        sets: Vec::new(),
+        chains: vec![chain],
+    };
     machine::has_ipv6().then_some(guard).into_iter()
 }
 

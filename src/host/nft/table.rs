@@ -1,6 +1,6 @@
 //! A table of ours: described once, put there in one transaction, and found there again.
 //!
-//! Called by `known`, `guests` and `switch`, which say what is in theirs.
+//! Called by `known`, `guests`, `switch` and `feed`, which say what is in theirs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -9,10 +9,9 @@ use nix::libc;
 use rtnetlink::sys::protocols::NETLINK_NETFILTER;
 
 use super::attribute::{Attribute, all_in, equal, find, number, read, text};
-use super::{SUBSYSTEM, about, attributes};
+use super::{Level, SUBSYSTEM, about, attributes};
 use crate::host::Error;
 use crate::host::netlink::{ACK, DUMP, Exchange, message};
-use crate::node::Family;
 
 /// `NLM_F_CREATE`, `NLM_F_APPEND` of linux/netlink.h.
 const CREATE: u16 = 0x400;
@@ -57,9 +56,9 @@ pub(super) const VALUE: u16 = 1;
 /// In one message: their list is an attribute, of at most 64 KiB.
 const CHUNK: usize = 1_000;
 
-/// Of one family.
+/// Of one level.
 pub(super) struct Table {
-    pub family: Family,
+    pub level: Level,
     pub name: &'static str,
     pub sets: Vec<Set>,
     pub chains: Vec<Chain>,
@@ -74,10 +73,12 @@ pub(super) struct Set {
     pub data: Option<(u32, u32)>,
 }
 
-/// `type filter hook … priority …; policy accept`; `hook`: `NF_INET_…` of linux/netfilter.h. Each rule is its
+/// `type filter hook … priority …; policy accept`; `hook`: `NF_INET_…`, or `NF_NETDEV_…`, of linux/netfilter.h. Each rule is its
 /// expressions.
 pub(super) struct Chain {
-    pub name: &'static str,
+    pub name: String,
+    /// Whose packets it sees, on the level of devices.
+    pub device: Option<String>,
     pub hook: u32,
     pub priority: Priority,
     pub rules: Vec<Vec<Attribute>>,
@@ -114,8 +115,7 @@ impl Table {
             return Ok(None);
         }
         let keys = |set: &Set| {
-            let answers =
-                exchange.ask(&about(GET_ELEMENTS, DUMP, self.family, &self.thing(SET, set.name)))?;
+            let answers = exchange.ask(&about(GET_ELEMENTS, DUMP, self.level, &self.thing(SET, set.name)))?;
             Ok((set.name, answers.iter().flat_map(|body| keys(attributes(body))).collect()))
         };
         self.sets.iter().map(keys).collect::<io::Result<Keys>>().map(Some)
@@ -124,13 +124,13 @@ impl Table {
     /// All but the elements.
     fn is_whole(&self, exchange: &Exchange) -> io::Result<bool> {
         let one = |kind, attributes: &[Attribute]| {
-            let answers = exchange.ask(&about(kind, ACK, self.family, attributes))?;
+            let answers = exchange.ask(&about(kind, ACK, self.level, attributes))?;
             Ok::<_, io::Error>(answers.into_iter().next().unwrap_or_default())
         };
         let mut whole = all_in(&[number(TABLE_FLAGS, 0)], attributes(&one(GET_TABLE, &self.own())?));
         for chain in &self.chains {
-            let rules = super::rules(exchange, self.family, self.name, chain.name)?;
-            whole &= all_in(&chain.hook(), attributes(&one(GET_CHAIN, &self.thing(CHAIN, chain.name))?));
+            let rules = super::rules(exchange, self.level, self.name, &chain.name)?;
+            whole &= all_in(&chain.hook(), attributes(&one(GET_CHAIN, &self.thing(CHAIN, &chain.name))?));
             whole &= rules.len() == chain.rules.len();
             whole &= rules.iter().zip(&chain.rules).all(|(rule, wanted)| is(rule, wanted));
         }
@@ -156,8 +156,8 @@ impl Table {
             changes.push((NEW_SET, parts.concat()));
         }
         for chain in &self.chains {
-            changes.push((NEW_CHAIN, [self.thing(CHAIN, chain.name), chain.hook()].concat()));
-            let of_chain = [text(TABLE, self.name), text(RULE_CHAIN, chain.name)];
+            changes.push((NEW_CHAIN, [self.thing(CHAIN, &chain.name), chain.hook()].concat()));
+            let of_chain = [text(TABLE, self.name), text(RULE_CHAIN, &chain.name)];
             let rule = |expressions: &Vec<_>| {
                 [&of_chain[..], &[Attribute::Nest(EXPRESSIONS, expressions.clone())]].concat()
             };
@@ -224,7 +224,7 @@ impl Table {
             };
             // The answer to the last one comes when all is in force; an error comes in any case.
             let ack = if n + 1 == changes.len() { ACK } else { 0 };
-            batch.extend(about(*kind, flags | ack, self.family, attributes));
+            batch.extend(about(*kind, flags | ack, self.level, attributes));
         }
         batch.extend(message(BATCH_END, 0, &border));
         batch
@@ -264,7 +264,8 @@ impl Chain {
     fn hook(&self) -> Vec<Attribute> {
         const ACCEPT: u32 = 1;
         let priority = Attribute::Plain(2, (self.priority as i32).to_be_bytes().to_vec());
-        let hook = Attribute::Nest(4, vec![number(1, self.hook), priority]);
+        let device = self.device.iter().map(|name| text(3, name));
+        let hook = Attribute::Nest(4, [number(1, self.hook), priority].into_iter().chain(device).collect());
         vec![hook, number(5, ACCEPT), text(7, "filter")]
     }
 }

@@ -8,6 +8,7 @@ mod clients;
 mod endings;
 mod formed;
 mod identity;
+mod large;
 mod mistakes;
 mod moves;
 mod names;

@@ -7,6 +7,7 @@ mod leases;
 mod options;
 mod process;
 mod removal;
+mod shares;
 
 use std::net::Ipv6Addr;
 
