@@ -131,15 +131,19 @@ impl Ledger {
     pub fn allocate(&mut self, pools: &[Pool], waiting: &[String], claims: &[Claim<'_>]) -> Vec<Given> {
         let mut rounds: Vec<Round> = self.keep(pools, waiting, claims);
         self.release_but(rounds.iter().flat_map(Round::addresses).collect());
-        let mut search = Search::new(self, pools);
-        // What is asked for by name goes before what is taken where there is room.
-        for exact in [true, false] {
-            for (claim, round) in claims.iter().zip(&mut rounds) {
-                self.meet(&mut search, claim, round, exact);
-            }
-        }
+        self.meet_all(pools, claims, &mut rounds);
         self.forget();
         rounds.into_iter().map(|round| self.given(round)).collect()
+    }
+
+    /// What some who have nothing get, besides all that others have. `None`: not everybody all of it; the ledger
+    /// is of no use then.
+    pub fn add(&mut self, pools: &[Pool], claims: &[Claim<'_>]) -> Option<Vec<Given>> {
+        let mut rounds: Vec<_> =
+            claims.iter().map(|claim| Round { met: vec![None; claim.wishes.len()] }).collect();
+        self.meet_all(pools, claims, &mut rounds);
+        let given: Vec<_> = rounds.into_iter().map(|round| self.given(round)).collect();
+        given.iter().all(|given| given.errors.is_empty()).then_some(given)
     }
 
     /// All allocations, by address.
@@ -258,6 +262,16 @@ impl Ledger {
             if allocation.released.is_none() && kept.binary_search(ip).is_err() {
                 allocation.released = Some(next);
                 next += 1;
+            }
+        }
+    }
+
+    fn meet_all(&mut self, pools: &[Pool], claims: &[Claim<'_>], rounds: &mut [Round]) {
+        let mut search = Search::new(self, pools);
+        // What is asked for by name goes before what is taken where there is room.
+        for exact in [true, false] {
+            for (claim, round) in claims.iter().zip(&mut *rounds) {
+                self.meet(&mut search, claim, round, exact);
             }
         }
     }

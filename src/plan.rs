@@ -2,6 +2,7 @@
 //!
 //! Called by the agent's workers and by `kube-dhcp plan`. Pure: decides, never does.
 
+mod arrivals;
 mod shares;
 mod why;
 
@@ -12,6 +13,7 @@ use ipnet::IpNet;
 use crate::dnsmasq;
 use crate::node::{Action, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
 
+pub use arrivals::arrivals;
 pub use why::why;
 
 /// Steps for one network, and whether more is left to do.

@@ -5,9 +5,10 @@
 use std::path::Path;
 
 use crate::allocate::{Change, Ledger};
-use crate::desired::{Desired, Inputs, NodeConfig, desired};
+use crate::desired::{Desired, Inputs, Known, NodeConfig, desired};
 use crate::durable;
 use crate::fair::Gate;
+use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::types::NetworkUid;
 
@@ -52,17 +53,39 @@ impl Kept {
         };
         let mut ledger = before.clone();
         let desired = desired(node, self.uid, inputs, &mut ledger);
+        (desired, self.take(before, ledger, inputs).await)
+    }
+
+    /// What shall be besides for those who came to a network that was as it shall be: a segment with them as its
+    /// only guests. `None`: [`decide`](Self::decide) is to be asked.
+    pub(super) async fn receive(
+        &mut self,
+        node: &NodeConfig,
+        known: &Known,
+        inputs: &Inputs,
+    ) -> Option<Segment> {
+        if inputs.server.is_some() {
+            return known.arrivals(node, self.uid, inputs, &mut Ledger::default());
+        }
+        let mut ledger = self.ledger.clone()?;
+        let segment = known.arrivals(node, self.uid, inputs, &mut ledger)?;
+        let before = self.ledger.take()?;
+        self.take(before, ledger, inputs).await.ok()?;
+        Some(segment)
+    }
+
+    async fn take(&mut self, before: Ledger, now: Ledger, inputs: &Inputs) -> Result<(), Problem> {
         let known = self.unkept.len();
-        let changes = ledger.changes_since(&before);
+        let changes = now.changes_since(&before);
         let must = changes.iter().any(|change| change.chooses(&before, |port, ip| inputs.asks_for(port, ip)));
         self.unkept.extend(changes);
-        self.ledger = Some(ledger);
+        self.ledger = Some(now);
         if must && let Err(problem) = self.keep().await {
             self.ledger = Some(before);
             self.unkept.truncate(known);
-            return (desired, Err(problem));
+            return Err(problem);
         }
-        (desired, Ok(()))
+        Ok(())
     }
 
     fn read(&self) -> Result<Ledger, Problem> {

@@ -62,7 +62,12 @@ impl Signal {
         self.woken.load(Ordering::Acquire)
     }
 
-    /// Whether the node is to be looked at; asked once.
+    /// Whether the node is to be looked at.
+    pub(super) fn is_to_observe(&self) -> bool {
+        self.observe.load(Ordering::Acquire)
+    }
+
+    /// The same; asked once.
     pub(super) fn take_observe(&self) -> bool {
         self.observe.swap(false, Ordering::AcqRel)
     }

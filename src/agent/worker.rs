@@ -3,6 +3,7 @@
 //! Each network has one worker, so that nothing of it happens twice at a time and a network that is
 //! stuck delays no other.
 
+mod arrivals;
 mod mend;
 mod say;
 
@@ -26,7 +27,7 @@ use super::progress::Refusals;
 use super::senses::Senses;
 use super::signal::Signal;
 use super::sums::Sums;
-use crate::desired::Desired;
+use crate::desired::{Desired, Known};
 use crate::dnsmasq::Share;
 use crate::durable;
 use crate::host::Host;
@@ -53,6 +54,8 @@ pub(super) struct Worker<H> {
     senses: Senses,
     leased: Leased,
     segment: Option<Segment>,
+    /// Of a large network that is as it shall be.
+    known: Option<Known>,
     refused: Refusals,
     /// Running servers that refused something that they should have taken.
     distrusted: BTreeSet<Option<Share>>,
@@ -89,6 +92,7 @@ impl<H: Host> Worker<H> {
             senses: Senses::new(),
             leased: Leased::default(),
             segment: None,
+            known: None,
             refused: Refusals::new(),
             distrusted: BTreeSet::new(),
             failures: Failures::default(),
@@ -129,6 +133,9 @@ impl<H: Host> Worker<H> {
         self.signal.begin();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
+        if let Some(inputs) = &inputs {
+            self.receive(inputs).await;
+        }
         let (mut desired, kept) = match &inputs {
             Some(inputs) => self.kept.decide(&self.context.node(), inputs).await,
             None => (Desired::default(), Ok(())),
@@ -143,6 +150,9 @@ impl<H: Host> Worker<H> {
             Ok(()) => self.mend(&mut desired).await,
             Err(problem) => self.not_kept(problem),
         };
+        if let Some(inputs) = inputs.as_ref().filter(|_| failure.is_none() && matches!(next, Next::Never)) {
+            self.is_settled(inputs, &desired);
+        }
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);
         self.senses.declined.settle(servers.map(|(_, server)| server));

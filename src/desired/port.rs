@@ -109,7 +109,11 @@ impl Ports<'_> {
 
 impl<'a> Guest<'a> {
     /// `formed` are the subnets in which guests make themselves addresses.
-    fn new(said: &'a Said, domain: Option<&'a DomainName>, formed: &BTreeMap<String, Ipv6Addr>) -> Self {
+    pub(super) fn new(
+        said: &'a Said,
+        domain: Option<&'a DomainName>,
+        formed: &BTreeMap<String, Ipv6Addr>,
+    ) -> Self {
         let (mut dns_names, mut lacks) = (Vec::new(), None);
         for (i, name) in said.dns_names.iter().enumerate() {
             match name.clone().and_then(|name| below(i, name, domain)) {

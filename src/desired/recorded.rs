@@ -48,7 +48,23 @@ pub fn record(ledger: &mut Ledger, port: &Port) {
 }
 
 /// Gives the server and the guests what they have, as far as their subnets are served.
-pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served], guests: &mut [Guest]) {
+pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served], guests: &mut [Guest<'_>]) {
+    give_server(server, subnets);
+    let all = ledger.held();
+    for guest in guests {
+        let held = all.by(guest.holder()).into_iter();
+        let addresses = held.filter(|own| is_served(subnets, own)).collect();
+        guest.give(Given { addresses, errors: Vec::new() });
+    }
+}
+
+/// Whether it is an address of that subnet.
+pub(super) fn is_served(subnets: &[Served], (ip, name): &(IpAddr, String)) -> bool {
+    subnets.iter().any(|s| s.pool.subnet_name == *name && s.pool.cidr.contains(ip))
+}
+
+/// Gives the server what it has, as far as its subnets are served.
+pub(super) fn give_server(server: &DHCPServer, subnets: &mut [Served]) {
     for subnet in subnets.iter_mut().filter(|subnet| subnet.scope) {
         let name = &subnet.pool.subnet_name;
         let own = server.spec.addresses.iter().find(|address| address.subnet_name == *name);
@@ -56,13 +72,5 @@ pub(super) fn give(server: &DHCPServer, ledger: &Ledger, subnets: &mut [Served],
         subnet.server = own.and_then(|address| address.ip.parse().ok()).filter(inside);
         let resolvers = own.into_iter().flat_map(|address| &address.resolvers);
         subnet.resolvers = resolvers.filter_map(|ip| ip.parse().ok()).collect();
-    }
-    let all = ledger.held();
-    for guest in guests {
-        let held = all.by(guest.holder()).into_iter();
-        let in_subnet = |(ip, name): &(IpAddr, String)| {
-            subnets.iter().any(|s| s.pool.subnet_name == *name && s.pool.cidr.contains(ip))
-        };
-        guest.give(Given { addresses: held.filter(in_subnet).collect(), errors: Vec::new() });
     }
 }

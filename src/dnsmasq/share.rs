@@ -173,6 +173,22 @@ pub fn share_out(family: Family, guests: &[MacAddr], now: &Shares, limit: Limit)
     there.into_iter().map(|(mac, share)| (mac, place(share))).collect()
 }
 
+/// Whose each of some more guests is. `None`: one of them is somebody's already, or needs a process that is not
+/// there.
+pub(super) fn place(guests: &[MacAddr], now: &Shares, limit: Limit) -> Option<Shares> {
+    let mut sizes: BTreeMap<Share, usize> = BTreeMap::new();
+    for share in now.values() {
+        *sizes.entry(*share).or_default() += 1;
+    }
+    let mut placed = Shares::new();
+    for mac in guests.iter().filter(|mac| !now.contains_key(mac)) {
+        let (share, size) = sizes.iter_mut().find(|(_, size)| **size < limit.share)?;
+        *size += 1;
+        placed.insert(*mac, *share);
+    }
+    (placed.len() == guests.len()).then_some(placed)
+}
+
 /// In equal parts, with room for a fifth in each: a guest that comes need not wait for a process.
 fn divide(family: Family, guests: &[MacAddr], limit: Limit) -> Shares {
     let parts = guests.len().div_ceil((limit.share * 4 / 5).max(1)).min(usize::from(Share::MOST));
@@ -238,6 +254,21 @@ mod tests {
         assert!((1..7).all(|n| size(&full, share(n)) == 5), "{full:?}");
         let more = share_out(&guests(31), &full);
         assert_eq!(size(&more, share(7)), 1);
+    }
+
+    #[test]
+    fn some_more_are_placed_where_others_are_and_have_room_or_not_at_all() {
+        let guests: BTreeSet<_> = (0..21).map(mac).collect();
+        let shared = share_out(&guests, &Shares::new());
+        let place =
+            |new: &[u8]| super::place(&new.iter().copied().map(mac).collect::<Vec<_>>(), &shared, LIMITS);
+        let new: Vec<u8> = (30..39).collect();
+        let all = guests.iter().copied().chain(new.iter().copied().map(mac)).collect();
+        let placed = place(&new).unwrap();
+        let with = shared.iter().chain(&placed).map(|(mac, share)| (*mac, *share)).collect::<Shares>();
+        assert_eq!(share_out(&all, &shared), with, "as among all");
+        assert_eq!(place(&[&new[..], &[40]].concat()), None, "six shares of five have room for nine");
+        assert_eq!(place(&[30, 0]), None, "one has a share");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use super::{
 };
 use crate::node::Family;
 use crate::service::{Reservation, Scope, Service};
+use crate::types::MacAddr;
 
 /// What is needed to share out the guests of a network that may have too many for one process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,6 +41,24 @@ impl Spread {
         };
         let shares = self.services.keys().map(|family| (*family, of(*family)));
         shares.filter(|(_, shares)| !shares.is_empty()).collect()
+    }
+
+    /// Whose some more guests are, where the others are `now`. `None`: not all of them are some share's that is
+    /// there.
+    pub fn place<'a>(
+        &self,
+        clients: impl Iterator<Item = &'a Client>,
+        now: &BTreeMap<Family, Shares>,
+    ) -> Option<BTreeMap<Family, Shares>> {
+        let mut guests: BTreeMap<Family, Vec<MacAddr>> = BTreeMap::new();
+        for client in clients {
+            guests.entry(client.1).or_default().push(guest(client)?);
+        }
+        let placed = |(family, guests): (Family, Vec<MacAddr>)| {
+            let own = self.services.get(&family).and(now.get(&family))?;
+            Some((family, super::share::place(&guests, own, self.limits.of(family))?))
+        };
+        guests.into_iter().map(placed).collect()
     }
 
     /// `server` without the guests of `shares`, and theirs. The options of subnets are everybody's: the one
@@ -134,7 +153,7 @@ mod tests {
     use super::super::Limit;
     use super::*;
     use crate::service::{Addressing, Advertisement, Code, Offer, OptionList, Options};
-    use crate::types::{Identity, IpRange, MacAddr};
+    use crate::types::{Identity, IpRange};
 
     fn mac(n: u8) -> MacAddr {
         MacAddr::local([0, 0, 0, 0, n])

@@ -4,6 +4,7 @@
 #![allow(unreachable_pub, reason = "the modules are a library to this one")]
 #![allow(clippy::unwrap_used, reason = "a broken test must fail loudly")]
 
+mod arrivals;
 mod damage;
 mod six;
 mod world;

@@ -22,21 +22,28 @@ fn object<T: serde::de::DeserializeOwned>(kind: &str, name: &str, spec: &Value) 
     Arc::new(serde_json::from_value(value).unwrap())
 }
 
-fn declared(name: &str, spec: &Value) -> Arc<Declared> {
+pub fn declared(name: &str, spec: &Value) -> Arc<Declared> {
     Arc::new(object::<Port>("Port", name, spec).into())
 }
 
 pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
-    let Some((network, subnets, ports)) = world else { return Desired::default() };
-    let inputs = Inputs {
+    inputs(world).map_or_else(Desired::default, |inputs| desired(&node(), uid(), &inputs, ledger))
+}
+
+pub fn inputs(world: &World) -> Option<Inputs> {
+    let (network, subnets, ports) = world.as_ref()?;
+    Some(Inputs {
         network: object("Network", "n", network),
         physical_network: None,
         segment_holder: None,
         server: None,
         subnets: subnets.iter().map(|(n, spec)| object("Subnet", &format!("s{n}"), spec)).collect(),
         ports: ports.iter().map(|(n, spec)| declared(&format!("p{n}"), spec)).collect(),
-    };
-    let node = NodeConfig {
+    })
+}
+
+pub fn node() -> NodeConfig {
+    NodeConfig {
         name: "n1".into(),
         attachments: [
             ("lan", "bridge:br0"),
@@ -52,11 +59,10 @@ pub fn wanted(world: &World, ledger: &mut Ledger) -> Desired {
         metadata: true,
         limits: Limits { four: Limit { alone: 2, share: 2 }, six: Limit { alone: 1, share: 2 } },
         ..NodeConfig::default()
-    };
-    desired(&node, uid(), &inputs, ledger)
+    }
 }
 
-fn uid() -> NetworkUid {
+pub fn uid() -> NetworkUid {
     "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap()
 }
 
@@ -159,6 +165,24 @@ pub fn world() -> impl Strategy<Value = World> {
     });
     let ports = prop::collection::btree_map(0..5u8, port(), 0..5);
     prop::option::weighted(0.9, (network(), subnets, ports))
+}
+
+/// One with many ports, all with a device of their own, and no metadata service; and one port more, which may
+/// have the device of another.
+pub fn crowd() -> impl Strategy<Value = (World, Value)> {
+    let ports = prop::collection::btree_map(0..8u8, port(), 3..8);
+    let subnets = (subnet(0), prop::option::of(subnet(1)), prop::option::of(subnet(2)));
+    (network(), subnets, ports, (port(), 6..10u8)).prop_map(
+        |(mut network, (a, b, c), mut ports, (mut one, own))| {
+            network["metadataService"] = json!({"type": "None"});
+            let mac = |n: u8| Value::from(format!("02:00:00:00:00:1{n}"));
+            ports.iter_mut().for_each(|(n, port)| port["macAddress"] = mac(*n));
+            one["macAddress"] = mac(own);
+            let subnets = [(0, Some(a)), (1, b), (2, c)];
+            let subnets = subnets.into_iter().filter_map(|(n, subnet)| Some((n, subnet?))).collect();
+            (Some((network, subnets, ports)), one)
+        },
+    )
 }
 
 /// The same with another option, name and address for each port: what a running server is told.

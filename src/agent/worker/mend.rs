@@ -110,7 +110,7 @@ impl<H: Host> Worker<H> {
         Ok(())
     }
 
-    async fn act(&mut self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
+    pub(super) async fn act(&mut self, segment: &mut Segment, actions: Vec<Action>) -> Outcome {
         if actions.is_empty() {
             return Outcome::default();
         }
@@ -155,7 +155,7 @@ impl<H: Host> Worker<H> {
         segment.server_of(share).into_iter().for_each(|server| self.senses.begin_anew(share, server));
     }
 
-    fn judge(&mut self, outcome: Outcome, postponed: bool) -> (Option<Problem>, Next) {
+    pub(super) fn judge(&mut self, outcome: Outcome, postponed: bool) -> (Option<Problem>, Next) {
         let refused = outcome.refused.into_iter();
         self.refused.extend(refused.filter_map(|(by, line)| Some((line.identity?, (by, line.message)))));
         if let Some(Failure { action, error }) = outcome.failure {

@@ -1,0 +1,176 @@
+//! What Ports that come to a large network add to it while all else stays as it is.
+//!
+//! Called by the agent's workers: to go through all ports of a large network takes longer than a guest may wait.
+//! What is said here of a Port is what [`desired`](super::desired()) says of it among all the others; where that
+//! is not certain nothing is said, and it waits for that. Pure; as there, the ledger is what changes.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::port::{Guest, Ports};
+use super::subnet::{Served, formed};
+use super::{
+    Declared, Desired, Inputs, NodeConfig, Settled, asker, network, recorded, segment, service, subnet,
+};
+use crate::allocate::{Claim, Given, Ledger};
+use crate::api::{DHCPServer, DhcpMode, MetadataServiceType};
+use crate::dnsmasq::Spread;
+use crate::node::Segment;
+use crate::types::{MacAddr, NetworkUid};
+
+/// More at a time are done with all the others.
+const MOST: usize = 16;
+
+/// A large network that was as it shall be, and what nobody who comes may have.
+#[derive(Debug)]
+pub struct Known {
+    inputs: Inputs,
+    servers: Vec<IpAddr>,
+    spread: Spread,
+    macs: HashSet<MacAddr>,
+    /// Of what a controller allocated; without one the ledger knows.
+    ips: HashSet<IpAddr>,
+}
+
+impl Known {
+    /// `None`: it is not large, or somebody who comes may be another's business.
+    pub fn new(inputs: Inputs, desired: &Desired) -> Option<Self> {
+        let spread = desired.spread.clone()?;
+        let is_shared = desired.segment.as_ref().is_some_and(|segment| !segment.shares.is_empty());
+        let strangers = inputs.subnets.iter().any(|subnet| subnet.spec.dhcp.mode == DhcpMode::Dynamic);
+        let metadata = inputs.network.spec.metadata_service.r#type != MetadataServiceType::None;
+        // By what a guest is known that is no MAC address, others may be known by default.
+        let identifiers = inputs.ports.iter().any(|port| port.spec.identity != Default::default());
+        if !is_shared || strangers || metadata || identifiers {
+            return None;
+        }
+        let macs = inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok());
+        let ips = inputs.server.iter().flat_map(|_| inputs.ports.iter().flat_map(|port| recorded_ips(port)));
+        Some(Self {
+            macs: macs.collect(),
+            ips: ips.map(|(ip, _)| ip).chain(inputs.server_addresses()).collect(),
+            servers: desired.server_addresses.clone(),
+            spread,
+            inputs,
+        })
+    }
+
+    /// How the network's guests are shared out.
+    pub fn spread(&self) -> &Spread {
+        &self.spread
+    }
+
+    /// What the node shall hold besides, of `inputs`, which are the network's now: a segment with those who came
+    /// as its only guests. `None`: it is to be gone through all of it, and of no use what is in the ledger.
+    pub fn arrivals(
+        &self,
+        node: &NodeConfig,
+        uid: NetworkUid,
+        inputs: &Inputs,
+        ledger: &mut Ledger,
+    ) -> Option<Segment> {
+        let new = self.new_ports(inputs)?;
+        let shared = inputs.server.is_some();
+        let asker = asker(node, uid, shared);
+        let admitted = network::admit(node, inputs).ok()?;
+        let (mut subnets, subnet_views) = subnet::admit(inputs, admitted.mtu, ledger);
+        if subnet_views.values().any(|view| view.problem.is_some()) {
+            return None;
+        }
+        match &inputs.server {
+            Some(server) => recorded::give_server(server, &mut subnets),
+            None => self.give_server(&mut subnets),
+        }
+        let formed = formed(inputs);
+        let mut macs = HashSet::from([asker.mac, asker.device]);
+        let mut guests = Vec::new();
+        for port in new {
+            let said = port.said().ok()?;
+            let mac = said.mac.filter(|mac| said.identifier.is_none() && !self.macs.contains(mac))?;
+            if !macs.insert(mac) {
+                return None;
+            }
+            let mut guest = Guest::new(said, admitted.domain.as_ref(), &formed);
+            if shared {
+                guest.give(self.recorded(port, &subnets)?);
+            }
+            guests.push(guest);
+        }
+        if !shared {
+            let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
+            let claims: Vec<Claim> = guests.iter().map(Guest::claim).collect();
+            let given = ledger.add(&pools, &claims)?;
+            guests.iter_mut().zip(given).for_each(|(guest, given)| guest.give(given));
+        }
+        let ports = Ports { guests, views: BTreeMap::new(), holding: Vec::new() };
+        let settled = Settled { subnets, subnet_views, ports };
+        let service = service(uid, asker, inputs, &admitted, &settled);
+        Some(segment::segment(node, uid, (asker, shared), &admitted, &settled, service))
+    }
+
+    /// Those who came; `None` where that is not all that changed.
+    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<&'a Declared>> {
+        let old = &self.inputs;
+        let same = Arc::ptr_eq(&old.network, &inputs.network)
+            && old.segment_holder == inputs.segment_holder
+            && are_same(old.physical_network.as_slice(), inputs.physical_network.as_slice())
+            && are_same(&old.subnets, &inputs.subnets)
+            && is_same_server(old.server.as_deref(), inputs.server.as_deref());
+        if !same {
+            return None;
+        }
+        let (mut before, mut new) = (old.ports.iter().peekable(), Vec::new());
+        for port in &inputs.ports {
+            match before.next_if(|old| Arc::ptr_eq(old, port) || is_same(old, port)) {
+                Some(_) => {}
+                // Somebody of this name, or before it, was there: it changed, or is gone.
+                None if before.peek().is_some_and(|old| old.metadata.name <= port.metadata.name) => {
+                    return None;
+                }
+                None if new.len() == MOST => return None,
+                None => new.push(&**port),
+            }
+        }
+        (before.next().is_none() && !new.is_empty()).then_some(new)
+    }
+
+    fn give_server(&self, subnets: &mut [Served]) {
+        for subnet in subnets.iter_mut().filter(|subnet| subnet.scope) {
+            subnet.server = self.servers.iter().copied().find(|ip| subnet.pool.cidr.contains(ip));
+        }
+    }
+
+    /// What a controller allocated; `None`: nothing yet, or what is not this Port's alone.
+    fn recorded(&self, port: &Declared, subnets: &[Served]) -> Option<Given> {
+        let addresses: Vec<_> = recorded_ips(port).collect();
+        let is_own = |own: &(IpAddr, String)| !self.ips.contains(&own.0) && recorded::is_served(subnets, own);
+        let all = !addresses.is_empty() && addresses.iter().all(is_own);
+        all.then_some(Given { addresses, errors: Vec::new() })
+    }
+}
+
+fn recorded_ips(port: &Declared) -> impl Iterator<Item = (IpAddr, String)> + '_ {
+    let addresses = port.status.iter().flat_map(|status| &status.addresses);
+    addresses.filter_map(|address| Some((address.ip.parse().ok()?, address.subnet_name.clone())))
+}
+
+fn are_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
+    old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
+}
+
+fn is_same_server(old: Option<&DHCPServer>, new: Option<&DHCPServer>) -> bool {
+    match (old, new) {
+        (Some(old), Some(new)) => old.metadata.uid == new.metadata.uid && old.spec == new.spec,
+        (old, new) => old.is_none() && new.is_none(),
+    }
+}
+
+/// But for what is said of it.
+fn is_same(old: &Declared, new: &Declared) -> bool {
+    let addresses = |port: &Declared| port.status.as_ref().map(|status| status.addresses.clone());
+    old.metadata.name == new.metadata.name
+        && old.metadata.uid == new.metadata.uid
+        && old.spec == new.spec
+        && addresses(old) == addresses(new)
+}
