@@ -81,8 +81,13 @@ pub fn service(ports: impl IntoIterator<Item = u16>) -> Service {
 
 pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let rules = Rule::ALL.into();
-    let namespace =
-        Namespace { usable: true, sysctls: BTreeSet::from(Sysctl::ALL), rules, known: None, directed: None };
+    let namespace = Namespace {
+        usable: true,
+        sysctls: BTreeSet::from(Sysctl::ALL),
+        rules,
+        known: None,
+        directed: BTreeMap::new(),
+    };
     let [a, b, c, d, ..] = uid.bytes();
     let device = Device {
         attached: Some(Attached::Bridge { bridge: BRIDGE.into(), vlan: None }),
@@ -96,7 +101,7 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let bridge = Some(Bridge { name: BRIDGE.into(), ours: true, vlan: None });
     let shares = BTreeMap::new();
     let (namespace, device, server) = (Some(namespace), Some(device), Some(server));
-    Segment { namespace, bridge, device, server, shares, metadata: None }
+    Segment { namespace, bridge, device, server, shares, rooms: BTreeMap::new(), metadata: None }
 }
 
 pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {
