@@ -26,6 +26,8 @@ mod many;
 mod probe;
 #[path = "budgets/server.rs"]
 mod server;
+#[path = "budgets/six.rs"]
+mod six;
 #[path = "budgets/table.rs"]
 mod table;
 
@@ -41,12 +43,13 @@ const LIMIT: Duration = Duration::from_secs(350);
 /// A part of the run that shares its machines, and the rows that it gives.
 type Part = (&'static [&'static str], fn(&mut Table));
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     (&many::ROWS, many::hundred),
     (&large::ROWS, large::without_leases),
     (&large::LEASED_ROWS, large::all_leased),
     (&many::NINETEEN_ROWS, many::nineteen),
     (&largest::ROWS, largest::all_leased),
+    (&six::ROWS, six::all_leased),
 ];
 
 fn main() -> ExitCode {

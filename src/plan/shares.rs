@@ -102,11 +102,11 @@ fn hands_over(desired: &Segment, observed: &Segment) -> bool {
         let mut own = segment.shares.iter().filter(|(share, _)| share.family == client.1);
         own.any(|(_, server)| server.hosts.entries.contains_key(client))
     };
-    let (goers, comers) = (families(desired), families(observed));
+    let (shared, was) = (families(desired), families(observed));
     let goes = |client: &_| of_shares(desired, client);
     let comes = |client: &_| !there.contains_key(client) && of_shares(observed, client);
-    there.keys().filter(|client| goers.contains(&client.1)).any(goes)
-        || wanted.keys().filter(|client| comers.contains(&client.1)).any(comes)
+    there.keys().filter(|client| shared.contains(&client.1)).any(goes)
+        || wanted.keys().filter(|client| was.contains(&client.1)).any(comes)
 }
 
 /// `untied`: what there is of the switch is of no use.

@@ -99,9 +99,9 @@ pub fn desired(uid: NetworkUid, service: &Service) -> Segment {
     let (server, refused) = dnsmasq::server(service.clone(), &layout);
     assert!(refused.is_empty());
     let bridge = Some(Bridge { name: BRIDGE.into(), ours: true, vlan: None });
-    let (shares, rooms) = (BTreeMap::new(), BTreeMap::new());
+    let shares = BTreeMap::new();
     let (namespace, device, server) = (Some(namespace), Some(device), Some(server));
-    Segment { namespace, bridge, device, server, shares, rooms, metadata: None }
+    Segment { namespace, bridge, device, server, shares, rooms: BTreeMap::new(), metadata: None }
 }
 
 pub async fn observe(host: &LinuxHost, uid: NetworkUid) -> Segment {

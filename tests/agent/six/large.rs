@@ -172,7 +172,9 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
     large.renew([1, 700, FEW]);
     large.lease([2, MANY]);
     site.until_leased6(&called, OF_DUID);
-    [1, 700, FEW, 2, MANY].into_iter().for_each(|n| large.until_given(ip(n), true));
+    for n in [1, 700, FEW, 2, MANY] {
+        large.until_given(ip(n), true);
+    }
     large.until_given(OF_DUID, false);
     large.until_holders(6);
     assert!(large.guest(50_000).silent(), "a stranger is answered");
