@@ -4,7 +4,7 @@
 //! What is said here of a Port is what [`desired`](super::desired()) says of it among all the others; where that
 //! is not certain nothing is said, and it waits for that. Pure; as there, the ledger is what changes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -28,7 +28,8 @@ pub struct Known {
     inputs: Inputs,
     servers: Vec<IpAddr>,
     spread: Spread,
-    macs: HashSet<MacAddr>,
+    /// How many Ports each is of.
+    macs: HashMap<MacAddr, usize>,
     /// Of what a controller allocated; without one the ledger knows.
     ips: HashSet<IpAddr>,
 }
@@ -45,10 +46,13 @@ impl Known {
         if !is_shared || strangers || metadata || identifiers {
             return None;
         }
-        let macs = inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok());
+        let mut macs = HashMap::with_capacity(inputs.ports.len());
+        for mac in inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok()) {
+            *macs.entry(mac).or_default() += 1;
+        }
         let ips = inputs.server.iter().flat_map(|_| inputs.ports.iter().flat_map(|port| recorded_ips(port)));
         Some(Self {
-            macs: macs.collect(),
+            macs,
             ips: ips.map(|(ip, _)| ip).chain(inputs.server_addresses()).collect(),
             servers: desired.server_addresses.clone(),
             spread,
@@ -83,17 +87,22 @@ impl Known {
             None => self.give_server(&mut subnets),
         }
         let formed = formed(inputs);
-        let mut macs = HashSet::from([asker.mac, asker.device]);
+        let (mut macs, mut ips) = (HashSet::from([asker.mac, asker.device]), HashSet::new());
         let mut guests = Vec::new();
-        for port in new {
+        for Arrival { port, waited } in new {
             let said = port.said().ok()?;
-            let mac = said.mac.filter(|mac| said.identifier.is_none() && !self.macs.contains(mac))?;
-            if !macs.insert(mac) {
+            let mac = said.mac.filter(|_| said.identifier.is_none())?;
+            let others = self.macs.get(&mac).is_some_and(|count| *count > usize::from(waited));
+            if others || !macs.insert(mac) {
                 return None;
             }
             let mut guest = Guest::new(said, admitted.domain.as_ref(), &formed);
             if shared {
-                guest.give(self.recorded(port, &subnets)?);
+                let addresses = self.recorded(port, &subnets)?;
+                if !addresses.iter().all(|(ip, _)| ips.insert(*ip)) {
+                    return None;
+                }
+                guest.give(Given { addresses, errors: Vec::new() });
             }
             guests.push(guest);
         }
@@ -110,7 +119,7 @@ impl Known {
     }
 
     /// Those who came; `None` where that is not all that changed.
-    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<&'a Declared>> {
+    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<Arrival<'a>>> {
         let old = &self.inputs;
         let same = Arc::ptr_eq(&old.network, &inputs.network)
             && old.segment_holder == inputs.segment_holder
@@ -122,17 +131,22 @@ impl Known {
         }
         let (mut before, mut new) = (old.ports.iter().peekable(), Vec::new());
         for port in &inputs.ports {
-            match before.next_if(|old| Arc::ptr_eq(old, port) || is_same(old, port)) {
-                Some(_) => {}
-                // Somebody of this name, or before it, was there: it changed, or is gone.
-                None if before.peek().is_some_and(|old| old.metadata.name <= port.metadata.name) => {
-                    return None;
-                }
-                None if new.len() == MOST => return None,
-                None => new.push(&**port),
+            // Somebody before it is gone.
+            if before.peek().is_some_and(|old| old.metadata.name < port.metadata.name) {
+                return None;
+            }
+            let old = before.next_if(|old| old.metadata.name == port.metadata.name);
+            if old.is_some_and(|old| Arc::ptr_eq(old, port)) {
+                continue;
+            }
+            match old.map(|old| changed(old, port)) {
+                Some(Changed::Nothing) => {}
+                None => new.push(Arrival { port, waited: false }),
+                Some(Changed::HasAddresses) => new.push(Arrival { port, waited: true }),
+                Some(Changed::Otherwise) => return None,
             }
         }
-        (before.next().is_none() && !new.is_empty()).then_some(new)
+        (before.next().is_none() && (1..=MOST).contains(&new.len())).then_some(new)
     }
 
     fn give_server(&self, subnets: &mut [Served]) {
@@ -142,11 +156,11 @@ impl Known {
     }
 
     /// What a controller allocated; `None`: nothing yet, or what is not this Port's alone.
-    fn recorded(&self, port: &Declared, subnets: &[Served]) -> Option<Given> {
+    fn recorded(&self, port: &Declared, subnets: &[Served]) -> Option<Vec<(IpAddr, String)>> {
         let addresses: Vec<_> = recorded_ips(port).collect();
         let is_own = |own: &(IpAddr, String)| !self.ips.contains(&own.0) && recorded::is_served(subnets, own);
         let all = !addresses.is_empty() && addresses.iter().all(is_own);
-        all.then_some(Given { addresses, errors: Vec::new() })
+        all.then_some(addresses)
     }
 }
 
@@ -166,11 +180,27 @@ fn is_same_server(old: Option<&DHCPServer>, new: Option<&DHCPServer>) -> bool {
     }
 }
 
-/// But for what is said of it.
-fn is_same(old: &Declared, new: &Declared) -> bool {
-    let addresses = |port: &Declared| port.status.as_ref().map(|status| status.addresses.clone());
-    old.metadata.name == new.metadata.name
-        && old.metadata.uid == new.metadata.uid
-        && old.spec == new.spec
-        && addresses(old) == addresses(new)
+/// Who came.
+struct Arrival<'a> {
+    port: &'a Declared,
+    /// It was there, and a controller had nothing for it.
+    waited: bool,
+}
+
+enum Changed {
+    /// But what is said of it.
+    Nothing,
+    /// A controller gave it what it waited for.
+    HasAddresses,
+    Otherwise,
+}
+
+fn changed(old: &Declared, new: &Declared) -> Changed {
+    let addresses = |port: &Declared| recorded_ips(port).collect::<Vec<_>>();
+    let (had, has) = (addresses(old), addresses(new));
+    match old.metadata.uid == new.metadata.uid && old.spec == new.spec {
+        true if had == has => Changed::Nothing,
+        true if had.is_empty() => Changed::HasAddresses,
+        _ => Changed::Otherwise,
+    }
 }
