@@ -21,7 +21,7 @@ use crate::api::{
     ServerState, VlanSupport,
 };
 use crate::cluster::client::Connection;
-use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
+use crate::cluster::write::{self, AGENT, Writer, apply_cluster_status, limited, params};
 use crate::conditions::{Says, count};
 use crate::desired::Attachment;
 use crate::host::{self, Host, NodeLink, dnsmasq_version, has_ipv6};
@@ -97,7 +97,8 @@ impl<H: Host> Beacon<H> {
         };
         let shall = self.status(&has).await;
         if ours(&shall) != ours(&has) {
-            let _: DHCPAgent = apply_cluster_status(&self.client, AGENT, &name, None, &ours(&shall)).await?;
+            let _: DHCPAgent =
+                apply_cluster_status(&self.client, Writer::Agent, &name, None, &ours(&shall)).await?;
         }
         self.has = Some(shall);
         Ok(())

@@ -24,7 +24,7 @@ use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState};
 use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
 use crate::cluster::older::{self, fitting_status};
-use crate::cluster::write::{self, AGENT, apply_status};
+use crate::cluster::write::{self, Writer, apply_status};
 use crate::conditions::Says;
 use crate::fair::Places;
 use crate::foreign::Kind;
@@ -172,7 +172,7 @@ impl<H> Publisher<H> {
             return Some(async move {
                 let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
                 let uid = server.uid().unwrap_or_default();
-                let written = apply_status(&client, AGENT, (&namespace, &name), &uid, &status).await;
+                let written = apply_status(&client, Writer::Agent, (&namespace, &name), &uid, &status).await;
                 (network, server, status, written)
             });
         }

@@ -21,7 +21,7 @@ use super::world::{Kind, Object, name_of};
 use crate::api::{DHCPServer, DHCPServerSpec, IPAllocation, Released, ServerState};
 use crate::cluster::leader::Guard;
 use crate::cluster::write::{
-    CONTROLLER, Error, apply_object, apply_status, apply_status_unchanged, leading, limited,
+    CONTROLLER, Error, Writer, apply_object, apply_status, apply_status_unchanged, leading, limited,
 };
 use crate::conditions::whole_seconds;
 use crate::types::{ObjectName, Revision};
@@ -148,8 +148,7 @@ impl<L: Learn> Actor<'_, L> {
         if let Some(uid) = uid {
             object["metadata"]["uid"] = uid.into();
         }
-        leading(self.guard)?;
-        let applied = apply_object(&api, CONTROLLER, name, object).await?;
+        let applied = apply_object(&api, self.writer(), name, object).await?;
         self.world.learn(Object::Server(Arc::new(applied)));
         Ok(())
     }
@@ -213,19 +212,22 @@ impl<L: Learn> Actor<'_, L> {
     where
         K: crate::cluster::watch::Watched + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        leading(self.guard)?;
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let namespace = &self.network.namespace;
         let written = if unchanged {
-            apply_status_unchanged(self.client, CONTROLLER, object, status).await
+            apply_status_unchanged(self.client, self.writer(), object, status).await
         } else {
-            apply_status(self.client, CONTROLLER, (namespace, &name), &uid, status).await
+            apply_status(self.client, self.writer(), (namespace, &name), &uid, status).await
         };
         match written {
             Ok(written) => Ok(Some(written)),
             Err(e) if e.is_not_found() || e.is_conflict() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer::Controller(self.guard)
     }
 
     async fn write<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {
