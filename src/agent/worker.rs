@@ -117,15 +117,22 @@ impl<H: Host> Worker<H> {
                 () = self.predecessor.told(&self.context, self.uid) => {}
                 () = self.senses.told(&self.context, self.uid, &self.signal) => {}
             }
-            next = self.pass().await;
+            next = self.counted().await;
         }
         self.sums.count(&self.context.metrics, [0; 5]);
         self.context.forget_guests(self.uid);
         self.uid
     }
 
-    async fn pass(&mut self) -> Next {
+    /// A pass, whatever it says.
+    async fn counted(&mut self) -> Next {
         let began = Instant::now();
+        let next = self.pass().await;
+        self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
+        next
+    }
+
+    async fn pass(&mut self) -> Next {
         self.signal.begin();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
@@ -167,7 +174,6 @@ impl<H: Host> Worker<H> {
             let (problem, at) = self.not_kept(problem);
             (failure, next) = (problem, next.no_later(at));
         }
-        self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         // To its end: it serves, or fails for a cause that is not ours.
         let ours = failure.as_ref().is_some_and(|problem| problem.reason == Reason::HostFailed);
         let attempted = !ours || self.failures.0 > ATTEMPTS;
@@ -220,3 +226,6 @@ impl<H: Host> Worker<H> {
         info!("nothing of the network is left");
     }
 }
+
+#[cfg(test)]
+mod tests;
