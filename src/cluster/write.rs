@@ -178,7 +178,7 @@ where
             At::Status => limited(api.patch_status(name, &parameters, &apply)).await,
         };
         match done {
-            Err(Error::Api(kube::Error::Api(no))) if older::learn(&kind, &no.message, &patch) => {}
+            Err(Error::Api(kube::Error::Api(no))) if older::learn(&kind, &no, &patch) => {}
             done => return done,
         }
     }
