@@ -104,7 +104,7 @@ where
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
     let patch = status_patch::<K>(name, Some(uid), status)?;
-    apply(&api, writer, (name, At::Status), patch).await
+    apply(&api, writer, (name, At::Status), patch, None).await
 }
 
 /// The same, if the object is still as it is known: what is written follows from that.
@@ -121,7 +121,7 @@ where
     let api: Api<K> = Api::namespaced(client.clone(), meta.namespace.as_deref().unwrap_or_default());
     let mut patch = status_patch::<K>(&name, meta.uid.as_deref(), status)?;
     patch["metadata"]["resourceVersion"] = json!(meta.resource_version);
-    apply(&api, writer, (&name, At::Status), patch).await
+    apply(&api, writer, (&name, At::Status), patch, None).await
 }
 
 /// As [`apply_status`], for an object without namespace.
@@ -140,15 +140,24 @@ where
 {
     let api: Api<K> = Api::all(client.clone());
     let patch = status_patch::<K>(name, uid, status)?;
-    apply(&api, writer, (name, At::Status), patch).await
+    apply(&api, writer, (name, At::Status), patch, None).await
 }
 
-/// Applies an object; its status is not looked at.
-pub async fn apply_object<K>(api: &Api<K>, writer: Writer<'_>, name: &str, object: Value) -> Result<K, Error>
+/// Applies an object; its status is not looked at. Nothing is written if the spec of the `old` one is the
+/// same, but for what its definition has no room for.
+pub async fn apply_object<K>(
+    api: &Api<K>,
+    writer: Writer<'_>,
+    name: &str,
+    object: Value,
+    old: Option<&K>,
+) -> Result<K, Error>
 where
-    K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
+    K: Resource<DynamicType = ()> + Serialize + DeserializeOwned + Clone + Debug,
 {
-    apply(api, writer, (name, At::Object), object).await
+    let old = old.map(|old| Ok((old, serde_json::to_value(old)?))).transpose();
+    let old = old.map_err(kube::Error::SerdeError)?;
+    apply(api, writer, (name, At::Object), object, old).await
 }
 
 #[derive(Clone, Copy)]
@@ -163,15 +172,21 @@ async fn apply<K>(
     writer: Writer<'_>,
     (name, at): (&str, At),
     mut patch: Value,
+    old: Option<(&K, Value)>,
 ) -> Result<K, Error>
 where
     K: Resource<DynamicType = ()> + DeserializeOwned + Clone + Debug,
 {
     let (kind, parameters) = (K::kind(&()), params(writer.manager()));
     loop {
+        patch = older::fitting(&kind, patch);
+        if let Some((old, has)) = &old
+            && older::fitting(&kind, has.clone())["spec"] == patch["spec"]
+        {
+            return Ok((*old).clone());
+        }
         // Each time: the answer to the last one may have been long on its way.
         writer.may_write()?;
-        patch = older::fitting(&kind, patch);
         let apply = Patch::Apply(&patch);
         let done = match at {
             At::Object => limited(api.patch(name, &parameters, &apply)).await,
@@ -221,29 +236,50 @@ mod tests {
 
     use super::*;
 
-    #[tokio::test]
-    async fn who_leads_no_more_sends_nothing_again() {
-        let (guard, end) = Guard::until_told();
+    /// Leases of an API server that refuses this field, and how often it did; meanwhile `then`.
+    fn refusing(
+        field: &str,
+        then: impl Fn() + Clone + Send + Sync + 'static,
+    ) -> (Api<Lease>, Arc<AtomicUsize>) {
         let refusals = Arc::new(AtomicUsize::new(0));
-        let refuse = {
-            let refusals = refusals.clone();
-            async move || {
-                refusals.fetch_add(1, Ordering::Relaxed);
-                // Meanwhile somebody else leads.
-                end();
-                let message = "errors:\n  .spec.strategy: field not declared in schema";
-                let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-                    "reason": "", "message": message, "code": 500});
-                (StatusCode::INTERNAL_SERVER_ERROR, status.to_string())
-            }
+        let (counter, message) =
+            (refusals.clone(), format!("errors:\n  .spec.{field}: field not declared in schema"));
+        let refuse = async move || {
+            counter.fetch_add(1, Ordering::Relaxed);
+            then();
+            let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
+                "reason": "", "message": message, "code": 500});
+            (StatusCode::INTERNAL_SERVER_ERROR, status.to_string())
         };
         let path = "/apis/coordination.k8s.io/v1/namespaces/ns/leases/{name}";
         let client = Client::new(Router::new().route(path, patch(refuse)), "ns");
-        let api: Api<Lease> = Api::namespaced(client, "ns");
-        let object = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
-            "metadata": {"name": "a"}, "spec": {"strategy": "x"}});
-        let written = apply_object(&api, Writer::Controller(&guard), "a", object).await;
+        (Api::namespaced(client, "ns"), refusals)
+    }
+
+    fn object(spec: &Value) -> Value {
+        json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a"}, "spec": spec})
+    }
+
+    #[tokio::test]
+    async fn who_leads_no_more_sends_nothing_again() {
+        let (guard, end) = Guard::until_told();
+        // Meanwhile somebody else leads.
+        let (api, refusals) = refusing("strategy", end);
+        let object = object(&json!({"strategy": "x"}));
+        let written = apply_object(&api, Writer::Controller(&guard), "a", object, None).await;
         assert!(matches!(written, Err(Error::NotLeader)), "{written:?}");
         assert_eq!(refusals.load(Ordering::Relaxed), 1);
+    }
+
+    #[tokio::test]
+    async fn where_the_rest_is_no_news_nothing_is_sent_again() {
+        let (api, refusals) = refusing("preferredHolder", || {});
+        let old: Lease = serde_json::from_value(object(&json!({"holderIdentity": "x"}))).unwrap();
+        let shall = object(&json!({"holderIdentity": "x", "preferredHolder": "y"}));
+        for _ in 0..2 {
+            let has = apply_object(&api, Writer::Agent, "a", shall.clone(), Some(&old)).await.unwrap();
+            assert_eq!(has, old);
+        }
+        assert_eq!(refusals.load(Ordering::Relaxed), 1, "it is tried again after a while only");
     }
 }

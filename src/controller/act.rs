@@ -125,11 +125,11 @@ impl<L: Learn> Actor<'_, L> {
     pub(super) async fn servers(&self, steps: Vec<ServerStep>) -> Result<(), Error> {
         for step in steps {
             match step {
-                ServerStep::Apply(name, uid, spec) => self.apply_server(&name, uid.as_deref(), &spec).await?,
+                ServerStep::Apply(name, old, spec) => self.apply_server(&name, old.as_deref(), &spec).await?,
                 ServerStep::Withdraw(server, why) => {
                     info!(network = %self.network, node = server.spec.node_name, "withdrawing a server: {why}");
                     let spec = DHCPServerSpec { state: ServerState::Withdrawn, ..server.spec.clone() };
-                    self.apply_server(&server.name_any(), server.metadata.uid.as_deref(), &spec).await?;
+                    self.apply_server(&server.name_any(), Some(&*server), &spec).await?;
                 }
                 ServerStep::Delete(server) => self.delete_server(&server).await?,
             }
@@ -137,18 +137,23 @@ impl<L: Learn> Actor<'_, L> {
         Ok(())
     }
 
-    /// With `uid` only that very one: none that was deleted meanwhile comes back.
-    async fn apply_server(&self, name: &str, uid: Option<&str>, spec: &DHCPServerSpec) -> Result<(), Error> {
+    /// With `old` only that very one: none that was deleted meanwhile comes back.
+    async fn apply_server(
+        &self,
+        name: &str,
+        old: Option<&DHCPServer>,
+        spec: &DHCPServerSpec,
+    ) -> Result<(), Error> {
         let api: Api<DHCPServer> = self.api();
         let mut object = json!({
             "apiVersion": crate::api::API_VERSION, "kind": "DHCPServer",
             "metadata": {"name": name, "labels": labels(&self.network.name)},
             "spec": spec,
         });
-        if let Some(uid) = uid {
+        if let Some(uid) = old.and_then(|old| old.metadata.uid.as_deref()) {
             object["metadata"]["uid"] = uid.into();
         }
-        let applied = apply_object(&api, self.writer(), name, object).await?;
+        let applied = apply_object(&api, self.writer(), name, object, old).await?;
         self.world.learn(Object::Server(Arc::new(applied)));
         Ok(())
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{both_ready, crds, lines, told_txt, until_told_txt, with_txt};
 use crate::inside::inside;
 use crate::lab::DnsReply;
-use crate::serve::{NETWORK, mac};
+use crate::serve::{NETWORK, mac, port};
 use crate::site::{LAN, LONG, Site, condition};
 use crate::watches::quiet;
 
@@ -74,6 +74,7 @@ fn what_they_know_is_served_and_the_rest_is_said_and_follows() {
         vm.configure("10.0.0.20/24", None);
         // What is dropped each time is not written again and again.
         println!("{:?}", quiet(&site).await);
+        servers_are_left_alone(&site).await;
         its_user_hears_what_is_not_known(&site).await;
         assert!(stranger.discover(&[]).is_none());
         assert_eq!(told_txt(&vm, ack.server()), Some(DnsReply::nxdomain()));
@@ -92,6 +93,19 @@ fn what_they_know_is_served_and_the_rest_is_said_and_follows() {
         }
         quiet(&site).await;
     });
+}
+
+/// Nothing is written of them when the network is judged again.
+async fn servers_are_left_alone(site: &Site) {
+    let written = async || {
+        let of_servers =
+            [("verb", "APPLY"), ("resource", "dhcpservers"), ("subresource", ""), ("code", "200")];
+        site.plane.metrics().await.sum("apiserver_request_total", &of_servers)
+    };
+    let before = written().await;
+    site.apply_object(&port(2)).await;
+    site.until_ready("Port", "p2").await;
+    assert!((written().await - before).abs() < 0.5, "they are written anew");
 }
 
 /// From the API server, and from conditions.
