@@ -153,13 +153,13 @@ impl<H: Host> Worker<H> {
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);
         self.senses.declined.settle(servers.map(|(_, server)| server));
+        self.senses.selfcheck.ask(self.reached(&desired, None).asked());
         if inputs.is_some() && failure.is_none() && self.may_speak_later() {
             return next;
         }
         let speaks = Instant::now();
         self.leased =
             Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
-        self.senses.selfcheck.ask(self.reached(&desired, None).asked());
         let ours = inputs.as_ref().map(|inputs| ours(self.uid, inputs, &desired));
         self.senses.foreigners.listen(self.segment.as_ref(), ours);
         self.senses.foreigners.count(&self.context.metrics);

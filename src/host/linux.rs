@@ -20,7 +20,7 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, files, kernel, link,
+    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, Whom, files, kernel, link,
     machine, neighbour, newcomers, nft, observe, overhear, probe, question, route, solicit, survey, vlan,
 };
 use crate::dnsmasq::{self as server, Layout};
@@ -354,7 +354,7 @@ impl Host for LinuxHost {
         blocking(move || dnsmasq::said(&all, from.as_ref())).await
     }
 
-    async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {
+    async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<Whom, Reply>, Error> {
         let (netns, wires) = (netns::open(uid)?, &self.devices.wires);
         let wire = wires.to(&netns, uid, &asked.attached).await?;
         let replies = question::ask(&netns, &wire, uid, asked).await;
