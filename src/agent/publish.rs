@@ -224,7 +224,11 @@ impl<H> Publisher<H> {
             None if server.spec.state == ServerState::Withdrawn && self.context.is_gone(uid) && is_kept => {
                 torn_down(&server, &has)
             }
-            // Not yet looked at, or not yet taken down.
+            // Not yet taken down.
+            _ if server.spec.state == ServerState::Withdrawn => {
+                not_torn_down(&outbox.stuck(uid)?, &server, &has)
+            }
+            // Not yet looked at.
             _ => return None,
         };
         // What the API server would not take is no news.
@@ -320,6 +324,14 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
 fn torn_down(server: &DHCPServer, has: &DHCPServerStatus) -> Value {
     let conditions = vec![condition("TornDown", Says::of(Ok(Reason::Ready)), server, has)];
     written(&DHCPServerStatus { conditions, ..DHCPServerStatus::default() })
+}
+
+/// The rest stays as it was said: what was not taken down may still serve.
+fn not_torn_down(problem: &Problem, server: &DHCPServer, has: &DHCPServerStatus) -> Value {
+    let mut status = has.clone();
+    status.conditions.retain(|condition| condition.type_ != "TornDown");
+    status.conditions.push(condition("TornDown", Says::of(Err(problem)), server, has));
+    ours(&status)
 }
 
 fn condition(type_: &str, says: Says<'_>, server: &DHCPServer, has: &DHCPServerStatus) -> Condition {

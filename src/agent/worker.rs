@@ -183,7 +183,7 @@ impl<H: Host> Worker<H> {
                 self.forget();
                 next = Next::End;
             }
-            None => {}
+            None => self.tell_stuck(failure.as_ref()),
         }
         self.spoke = Some((Instant::now(), speaks.elapsed()));
         // Who sees this agent ready can read what it says.
