@@ -4,7 +4,10 @@
 //! or widens it. Whatever a tenant wrote stands in it: an event is one line, and a terminal obeys none.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -20,19 +23,44 @@ const QUIET: &str = "info,kube_client=off";
 /// Sets the log up for the rest of the process' life.
 pub fn init(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET));
-    subscriber(format, filter, io::stderr().is_terminal(), io::stderr).init();
+    let look = Look { colours: io::stderr().is_terminal(), times: !is_journal().unwrap_or(false) };
+    subscriber(format, filter, look, io::stderr).init();
 }
 
-/// The log as `writer` gets it; text in `colours` if they are wanted.
+/// How text looks.
+#[derive(Debug, Clone, Copy)]
+pub struct Look {
+    /// For a terminal.
+    pub colours: bool,
+    /// Each line begins with its time.
+    pub times: bool,
+}
+
+/// Whether standard error goes to systemd's journal, which writes down when it got a line.
+fn is_journal() -> io::Result<bool> {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return Ok(false) };
+    let stderr = File::from(io::stderr().as_fd().try_clone_to_owned()?).metadata()?;
+    Ok(stream.to_str().is_some_and(|stream| names(stream, stderr.dev(), stderr.ino())))
+}
+
+/// Whether a `JOURNAL_STREAM` of systemd.exec(5) names this file. It may be that of a parent whose output
+/// went elsewhere.
+fn names(stream: &str, device: u64, inode: u64) -> bool {
+    let number = |text: &str| text.parse::<u64>().ok();
+    stream.split_once(':').map(|(dev, ino)| (number(dev), number(ino))) == Some((Some(device), Some(inode)))
+}
+
+/// The log as `writer` gets it.
 pub fn subscriber<W>(
     format: LogFormat,
     filter: EnvFilter,
-    colours: bool,
+    look: Look,
     writer: W,
 ) -> Box<dyn Subscriber + Send + Sync>
 where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
+    let Look { colours, times } = look;
     let escapes = match format {
         LogFormat::Text => Escapes::Text { colours },
         LogFormat::Json => Escapes::Json,
@@ -42,7 +70,8 @@ where
         .with_writer(Lines { writer, escapes })
         .with_target(false);
     match format {
-        LogFormat::Text => Box::new(log.with_ansi(colours).finish()),
+        LogFormat::Text if times => Box::new(log.with_ansi(colours).finish()),
+        LogFormat::Text => Box::new(log.with_ansi(colours).without_time().finish()),
         LogFormat::Json => Box::new(log.json().flatten_event(true).finish()),
     }
 }
@@ -112,5 +141,48 @@ impl<W: Write> Write for Line<W> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.writer.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::{Arc, Mutex};
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: LogFormat, times: bool) -> String {
+        let kept = Kept::default();
+        let (writer, look) = (kept.clone(), Look { colours: false, times });
+        let log = subscriber(format, EnvFilter::new("info"), look, move || writer.clone());
+        tracing::subscriber::with_default(log, || tracing::info!("served"));
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn text_has_no_time_where_the_journal_has_it() {
+        assert_eq!(logged(LogFormat::Text, false).trim(), "INFO served");
+        assert!(logged(LogFormat::Text, true).starts_with("20"));
+        assert!(logged(LogFormat::Json, false).contains("timestamp"), "programs read it as it is");
+    }
+
+    #[test]
+    fn the_journals_stream_is_known_by_both_its_numbers() {
+        assert!(names("9:31415", 9, 31_415));
+        for other in ["9:31416", "8:31415", "9", "9:", ":31415", "", "9:31415:1", "x:31415"] {
+            assert!(!names(other, 9, 31_415), "{other}");
+        }
     }
 }

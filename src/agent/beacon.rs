@@ -21,7 +21,8 @@ use crate::api::{
     ServerState, VlanSupport,
 };
 use crate::cluster::client::Connection;
-use crate::cluster::write::{self, AGENT, apply_cluster_status, limited, params};
+use crate::cluster::older::fitting_status;
+use crate::cluster::write::{self, AGENT, Writer, apply_cluster_status, limited, params};
 use crate::conditions::{Says, count};
 use crate::desired::Attachment;
 use crate::host::{self, Host, NodeLink, dnsmasq_version, has_ipv6};
@@ -96,10 +97,15 @@ impl<H: Host> Beacon<H> {
             None => self.find(&name).await?,
         };
         let shall = self.status(&has).await;
-        if ours(&shall) != ours(&has) {
-            let _: DHCPAgent = apply_cluster_status(&self.client, AGENT, &name, None, &ours(&shall)).await?;
-        }
-        self.has = Some(shall);
+        // What the API server would not take is no news.
+        self.has = if fitting_status("DHCPAgent", ours(&shall)) == ours(&has) {
+            Some(has)
+        } else {
+            let status = ours(&shall);
+            let written: DHCPAgent =
+                apply_cluster_status(&self.client, Writer::Agent, &name, None, &status).await?;
+            written.status
+        };
         Ok(())
     }
 

@@ -51,6 +51,8 @@ pub(super) struct Outbox {
 #[derive(Debug, Default)]
 struct State {
     reports: BTreeMap<NetworkUid, ServerReport>,
+    /// What keeps networks from being taken down.
+    stuck: BTreeMap<NetworkUid, Problem>,
     changed: BTreeSet<ObjectName>,
     /// Networks of which something was taken back, and the number of the copy that says so.
     taken: BTreeMap<ObjectName, u64>,
@@ -73,10 +75,32 @@ impl Outbox {
 
     /// Nothing of this network is on the node any more.
     pub(super) fn forget(&self, uid: NetworkUid) {
-        let report = self.state().reports.remove(&uid);
+        let report = {
+            let mut state = self.state();
+            state.stuck.remove(&uid);
+            state.reports.remove(&uid)
+        };
         if let Some(report) = report {
             self.look(report.network);
         }
+    }
+
+    /// Takes what keeps a network from being taken down; `None`: nothing does.
+    pub(super) fn hold(&self, uid: NetworkUid, network: &ObjectName, problem: Option<&Problem>) {
+        let mut state = self.state();
+        let before = match problem {
+            Some(problem) => state.stuck.insert(uid, problem.clone()),
+            None => state.stuck.remove(&uid),
+        };
+        drop(state);
+        if before.as_ref() != problem {
+            self.look(network.clone());
+        }
+    }
+
+    /// What keeps a network from being taken down.
+    pub(super) fn stuck(&self, uid: NetworkUid) -> Option<Problem> {
+        self.state().stuck.get(&uid).cloned()
     }
 
     /// The decision for a network may be another.

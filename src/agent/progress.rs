@@ -12,7 +12,7 @@ use crate::host::Asked;
 use crate::node::{Family, Segment};
 use crate::reason::{Problem, Reason};
 use crate::service::Code;
-use crate::types::Identity;
+use crate::types::{Identity, MacAddr};
 
 /// Whose line which server did not take, and why.
 pub(super) type Refusals = BTreeMap<Identity, (Option<Share>, String)>;
@@ -78,7 +78,22 @@ impl Reached<'_> {
         let first = self.desired.asked.iter().rev().map(|ip| (Family::of(*ip), *ip));
         let first: BTreeMap<_, _> = first.filter(|_| self.is_connected()).collect();
         let servers: BTreeSet<_> = first.into_values().collect();
-        (!servers.is_empty()).then_some(Asked { asker, attached, servers })
+        (!servers.is_empty()).then(|| Asked { asker, attached, servers, shares: self.guests_of_shares() })
+    }
+
+    /// Of each share a guest whose questions of DHCPv4 are led to its process, which answers them.
+    fn guests_of_shares(&self) -> BTreeMap<Share, MacAddr> {
+        let Some((segment, directed)) = self.segment.and_then(|s| Some((s, s.directed(Family::V4)?))) else {
+            return BTreeMap::new();
+        };
+        let guest = |(share, server): (&Share, &Server)| {
+            let mut macs = server.hosts.entries.keys().filter_map(|(identity, family)| {
+                let mac = identity.mac().filter(|_| *family == Family::V4)?;
+                (directed.get(&mac) == Some(share) && !self.refused.contains_key(identity)).then_some(mac)
+            });
+            Some((*share, macs.next()?))
+        };
+        segment.shares.iter().filter_map(guest).collect()
     }
 
     /// Whether the server was told everything: its command line and all options.

@@ -24,7 +24,7 @@ use crate::api::{AGENT_CONDITIONS, DHCPServer, DHCPServerStatus, ServerState};
 use crate::backoff::{Backoff, jittered};
 use crate::cluster::client::Connection;
 use crate::cluster::older::{self, fitting_status};
-use crate::cluster::write::{self, AGENT, apply_status};
+use crate::cluster::write::{self, Writer, apply_status};
 use crate::conditions::Says;
 use crate::fair::Places;
 use crate::foreign::Kind;
@@ -172,7 +172,7 @@ impl<H> Publisher<H> {
             return Some(async move {
                 let (namespace, name) = (server.namespace().unwrap_or_default(), server.name_any());
                 let uid = server.uid().unwrap_or_default();
-                let written = apply_status(&client, AGENT, (&namespace, &name), &uid, &status).await;
+                let written = apply_status(&client, Writer::Agent, (&namespace, &name), &uid, &status).await;
                 (network, server, status, written)
             });
         }
@@ -224,7 +224,11 @@ impl<H> Publisher<H> {
             None if server.spec.state == ServerState::Withdrawn && self.context.is_gone(uid) && is_kept => {
                 torn_down(&server, &has)
             }
-            // Not yet looked at, or not yet taken down.
+            // Not yet taken down.
+            _ if server.spec.state == ServerState::Withdrawn => {
+                not_torn_down(&outbox.stuck(uid)?, &server, &has)
+            }
+            // Not yet looked at.
             _ => return None,
         };
         // What the API server would not take is no news.
@@ -320,6 +324,14 @@ fn status(report: &ServerReport, server: &DHCPServer, has: &DHCPServerStatus) ->
 fn torn_down(server: &DHCPServer, has: &DHCPServerStatus) -> Value {
     let conditions = vec![condition("TornDown", Says::of(Ok(Reason::Ready)), server, has)];
     written(&DHCPServerStatus { conditions, ..DHCPServerStatus::default() })
+}
+
+/// The rest stays as it was said: what was not taken down may still serve.
+fn not_torn_down(problem: &Problem, server: &DHCPServer, has: &DHCPServerStatus) -> Value {
+    let mut status = has.clone();
+    status.conditions.retain(|condition| condition.type_ != "TornDown");
+    status.conditions.push(condition("TornDown", Says::of(Err(problem)), server, has));
+    ours(&status)
 }
 
 fn condition(type_: &str, says: Says<'_>, server: &DHCPServer, has: &DHCPServerStatus) -> Condition {

@@ -1,10 +1,11 @@
-//! Whether a network's own server answers: asked at intervals, as a guest would ask.
+//! Whether a network's own server answers: asked at intervals, as a guest would ask; of a large network each
+//! process that shares its guests.
 //!
 //! Used by the network's worker. A server that dnsmasq's acceptance of its lines speaks for is believed to
 //! serve until it leaves a question unanswered; then it does not, until it answers one. One that is deaf for
 //! long is to be started anew, less and less often: the cause may be another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::pending;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -16,9 +17,10 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use crate::backoff::{Backoff, chance};
-use crate::host::{Asked, Error, Host, Reply};
+use crate::dnsmasq::Share;
+use crate::host::{Asked, Error, Host, Reply, Whom};
 use crate::reason::{Problem, Reason};
-use crate::types::NetworkUid;
+use crate::types::{MacAddr, NetworkUid};
 
 /// Networks ask at different times of this.
 const EVERY: Duration = Duration::from_secs(30);
@@ -27,19 +29,30 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// How long a server is deaf before it is started anew.
 const RESTART: Backoff = Backoff { first: Duration::from_secs(30), last: Duration::from_secs(30 * 60) };
 
-type Replies = BTreeMap<IpAddr, Reply>;
+type Replies = BTreeMap<Whom, Reply>;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Selfcheck {
     /// `None`: nobody is to be asked.
     asked: Option<Asked>,
-    question: Option<AbortOnDropHandle<Result<Replies, Error>>>,
+    question: Option<Question>,
     next: Option<Instant>,
     /// What was not answered last.
     unanswered: Option<Problem>,
-    /// Since when, or since the last restart for that.
-    since: Option<Instant>,
+    /// Which processes did not answer last.
+    deaf: BTreeMap<Option<Share>, Deaf>,
+}
+
+struct Question {
+    /// By whom the processes of shares are asked.
+    guests: BTreeMap<Share, MacAddr>,
+    task: AbortOnDropHandle<Result<Replies, Error>>,
+}
+
+struct Deaf {
+    /// Or since the last restart for that.
+    since: Instant,
     restarts: u32,
     /// Whether it is to be started anew.
     hopeless: bool,
@@ -48,17 +61,29 @@ pub(super) struct Selfcheck {
 impl Selfcheck {
     /// From now on this server is to answer.
     pub(super) fn ask(&mut self, asked: Option<Asked>) {
-        if asked == self.asked {
+        let same = match (&self.asked, &asked) {
+            (Some(old), Some(new)) => {
+                (old.asker, &old.attached, &old.servers) == (new.asker, &new.attached, &new.servers)
+            }
+            (old, new) => old.is_none() && new.is_none(),
+        };
+        if same {
+            // Guests come and go all the time.
+            self.asked = asked;
             return;
         }
         let next = asked.as_ref().map(|_| Instant::now() + EVERY.mul_f64(chance()));
         *self = Self { asked, next, ..Self::default() };
     }
 
-    /// dnsmasq was started: what was asked before tells nothing.
-    pub(super) fn begin_anew(&mut self) {
+    /// A dnsmasq was started: what was asked before tells nothing. Of shares there are many, and a question
+    /// waits for longer than a start takes.
+    pub(super) fn begin_anew(&mut self, share: Option<Share>) {
+        self.deaf.get_mut(&share).into_iter().for_each(|deaf| deaf.hopeless = false);
+        if share.is_some() {
+            return;
+        }
         self.question = None;
-        self.hopeless = false;
         if let Some(next) = &mut self.next {
             *next = (*next).max(Instant::now() + AGAIN);
         }
@@ -69,9 +94,9 @@ impl Selfcheck {
         self.unanswered.as_ref()
     }
 
-    /// Whether it was deaf for so long that it is to be started anew.
-    pub(super) fn is_hopeless(&self) -> bool {
-        self.hopeless
+    /// Whether a process was deaf for so long that it is to be started anew.
+    pub(super) fn is_hopeless(&self, share: Option<Share>) -> bool {
+        self.deaf.get(&share).is_some_and(|deaf| deaf.hopeless)
     }
 
     /// Returns when something else is known than before. Cancel-safe: the question goes on.
@@ -82,15 +107,17 @@ impl Selfcheck {
                 sleep_until(next).await;
             }
             let question = self.question.get_or_insert_with(|| {
-                let (context, asked) = (context.clone(), asked.clone());
+                let (context, asked, guests) = (context.clone(), asked.clone(), asked.shares.clone());
                 let ask = async move { context.host.ask(uid, &asked).await };
-                AbortOnDropHandle::new(tokio::spawn(ask))
+                Question { guests, task: AbortOnDropHandle::new(tokio::spawn(ask)) }
             });
-            let answer = question.await;
-            self.question = None;
+            let answer = (&mut question.task).await;
+            let guests = self.question.take().map(|question| question.guests).unwrap_or_default();
             let now = Instant::now();
+            let mut moved = false;
             let news = match answer {
-                Ok(Ok(replies)) => {
+                Ok(Ok(mut replies)) => {
+                    moved = self.forget_moved(&mut replies, &guests);
                     for reply in replies.values() {
                         context.metrics.replied(reply.kind());
                     }
@@ -104,11 +131,19 @@ impl Selfcheck {
                 }
                 Err(_) => false,
             };
-            self.next = Some(now + if self.unanswered.is_some() { AGAIN } else { EVERY });
+            self.next = Some(now + if moved || self.unanswered.is_some() { AGAIN } else { EVERY });
             if news {
                 return;
             }
         }
+    }
+
+    /// A guest that went meanwhile was perhaps not answered for that. Whether there was one.
+    fn forget_moved(&self, replies: &mut Replies, guests: &BTreeMap<Share, MacAddr>) -> bool {
+        let Some(Asked { shares, .. }) = &self.asked else { return false };
+        let before = replies.len();
+        replies.retain(|(_, share), _| share.is_none_or(|share| shares.get(&share) == guests.get(&share)));
+        replies.len() < before
     }
 
     /// Whether that is new, or something is to be done about it.
@@ -116,37 +151,42 @@ impl Selfcheck {
         let before = self.unanswered.take();
         self.unanswered = unanswered(replies);
         match (&before, &self.unanswered) {
-            (None, None) => {}
-            (Some(_), None) => {
-                info!("dnsmasq answers again");
-                (self.since, self.restarts, self.hopeless) = (None, 0, false);
-            }
-            (_, Some(problem)) => {
-                if before.is_none() {
-                    warn!("{problem}");
-                }
-                let since = *self.since.get_or_insert(now);
-                if !self.hopeless && now.duration_since(since) >= RESTART.after(self.restarts) {
-                    warn!("dnsmasq is deaf for long, and is started anew");
-                    (self.since, self.hopeless) = (Some(now), true);
-                    self.restarts = self.restarts.saturating_add(1);
-                    return true;
-                }
+            (Some(_), None) => info!("dnsmasq answers again"),
+            (None, Some(problem)) => warn!("{problem}"),
+            _ => {}
+        }
+        let wrong = replies.iter().filter(|(_, reply)| **reply != Reply::Right);
+        let deaf: BTreeSet<_> = wrong.map(|((_, share), _)| *share).collect();
+        self.deaf.retain(|share, _| deaf.contains(share));
+        let mut hopeless = false;
+        for share in deaf {
+            let deaf = self.deaf.entry(share).or_insert(Deaf { since: now, restarts: 0, hopeless: false });
+            if !deaf.hopeless && now.duration_since(deaf.since) >= RESTART.after(deaf.restarts) {
+                warn!("{} is deaf for long, and is started anew", server(share));
+                *deaf = Deaf { since: now, restarts: deaf.restarts.saturating_add(1), hopeless: true };
+                hopeless = true;
             }
         }
-        before != self.unanswered
+        hopeless || before != self.unanswered
     }
 }
 
 /// What is wrong with the replies.
 fn unanswered(replies: &Replies) -> Option<Problem> {
-    let wrong = |(ip, reply): (&IpAddr, &Reply)| match reply {
-        Reply::Right => None,
-        Reply::Wrong(what) => Some(format!("a {} question to {ip} is answered with {what}", protocol(*ip))),
-        Reply::Silence => Some(format!("dnsmasq does not answer a {} question to {ip}", protocol(*ip))),
+    let wrong = |((ip, share), reply): (&Whom, &Reply)| {
+        let (protocol, server) = (protocol(*ip), server(*share));
+        match reply {
+            Reply::Right => None,
+            Reply::Wrong(what) => Some(format!("{server} answers a {protocol} question to {ip} with {what}")),
+            Reply::Silence => Some(format!("{server} does not answer a {protocol} question to {ip}")),
+        }
     };
     let wrong: Vec<_> = replies.iter().filter_map(wrong).collect();
     (!wrong.is_empty()).then(|| Problem::new(Reason::NotAnswering, wrong.join("; ")))
+}
+
+fn server(share: Option<Share>) -> String {
+    share.map_or_else(|| "dnsmasq".to_owned(), |share| format!("dnsmasq of share {share}"))
 }
 
 fn protocol(ip: IpAddr) -> &'static str {
@@ -156,26 +196,26 @@ fn protocol(ip: IpAddr) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::node::Attached;
+    use crate::node::{Attached, Family};
     use crate::service::Asker;
     use crate::types::MacAddr;
 
     const SERVER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2));
 
-    fn server(ip: impl Into<IpAddr>) -> Asked {
+    fn asked(ip: impl Into<IpAddr>) -> Asked {
         let asker = Asker { mac: MacAddr::local([1; 5]), device: MacAddr::local([2; 5]) };
         let attached = Attached::Bridge { bridge: "br0".into(), vlan: None };
-        Asked { asker, attached, servers: [ip.into()].into() }
+        Asked { asker, attached, servers: [ip.into()].into(), shares: BTreeMap::new() }
     }
 
     fn asking() -> Selfcheck {
         let mut check = Selfcheck::default();
-        check.ask(Some(server(SERVER)));
+        check.ask(Some(asked(SERVER)));
         check
     }
 
     fn replies(reply: Reply) -> Replies {
-        Replies::from([(SERVER, reply)])
+        Replies::from([((SERVER, None), reply)])
     }
 
     #[tokio::test]
@@ -205,23 +245,62 @@ mod tests {
         let mut restarts = Vec::new();
         for second in 0..400 {
             check.learn(&replies(Reply::Silence), start + Duration::from_secs(second));
-            if check.is_hopeless() {
+            if check.is_hopeless(None) {
                 restarts.push(second);
-                check.begin_anew();
+                check.begin_anew(None);
             }
         }
         assert_eq!(restarts, [30, 90, 210]);
         check.learn(&replies(Reply::Right), start);
-        assert_eq!((check.restarts, check.since), (0, None));
+        assert!(check.deaf.is_empty());
     }
 
     #[tokio::test]
     async fn what_is_asked_elsewhere_says_nothing_of_here() {
         let mut check = asking();
         check.learn(&replies(Reply::Silence), Instant::now());
-        check.ask(Some(server(SERVER)));
+        check.ask(Some(asked(SERVER)));
         assert!(check.problem().is_some());
-        check.ask(Some(server([10, 0, 0, 3])));
+        check.ask(Some(asked([10, 0, 0, 3])));
         assert_eq!(check.problem(), None);
+    }
+    #[tokio::test]
+    async fn of_many_processes_only_the_deaf_one_is_named_and_started_anew() {
+        let (mut check, start) = (asking(), Instant::now());
+        let [one, two] = [1, 2].map(|n| Some(Share::new(Family::V4, n).unwrap()));
+        let said = |of_two: Reply| {
+            Replies::from([
+                ((SERVER, None), Reply::Right),
+                ((SERVER, one), Reply::Right),
+                ((SERVER, two), of_two),
+            ])
+        };
+        assert!(check.learn(&said(Reply::Silence), start));
+        let message = &check.problem().unwrap().message;
+        assert_eq!(message, "dnsmasq of share 2 does not answer a DHCPv4 question to 10.0.0.2");
+        assert!(check.learn(&said(Reply::Silence), start + Duration::from_secs(30)));
+        assert_eq!([None, one, two].map(|share| check.is_hopeless(share)), [false, false, true]);
+        check.begin_anew(one);
+        assert!(check.is_hopeless(two));
+        check.begin_anew(two);
+        assert!(!check.is_hopeless(two));
+        assert!(check.learn(&said(Reply::Right), start) && check.problem().is_none());
+    }
+
+    #[tokio::test]
+    async fn that_a_guest_went_says_nothing_of_its_share() {
+        let share = Share::new(Family::V4, 1).unwrap();
+        let guests = |n| BTreeMap::from([(share, MacAddr::local([n; 5]))]);
+        let (mut check, all) = (asking(), asked(SERVER));
+        check.learn(&replies(Reply::Silence), Instant::now());
+        check.ask(Some(Asked { shares: guests(7), ..all }));
+        assert!(check.problem().is_some(), "it is the same server");
+        let said = Replies::from([((SERVER, None), Reply::Right), ((SERVER, Some(share)), Reply::Silence)]);
+        let heard = |guests| {
+            let mut said = said.clone();
+            check.forget_moved(&mut said, &guests);
+            said.len()
+        };
+        assert_eq!((heard(guests(7)), heard(guests(8))), (2, 1));
     }
 }

@@ -54,9 +54,7 @@ impl Senses {
 
     /// dnsmasq was started, for the guests of this server.
     pub(super) fn begin_anew(&mut self, share: Option<Share>, server: &Server) {
-        if share.is_none() {
-            self.selfcheck.begin_anew();
-        }
+        self.selfcheck.begin_anew(share);
         self.declined.begin_anew(server);
     }
 
@@ -65,9 +63,7 @@ impl Senses {
         let declined = std::mem::take(&mut self.hearing.declined);
         for (share, server) in segment.servers_mut() {
             self.declined.hear(&declined, server);
-            // The one that is asked whether it answers is that of no share.
-            let deaf = share.is_none() && self.selfcheck.is_hopeless();
-            let anew = deaf || self.declined.reopens(server);
+            let anew = self.selfcheck.is_hopeless(share) || self.declined.reopens(server);
             server.process.iter_mut().for_each(|process| process.current &= !anew);
         }
     }

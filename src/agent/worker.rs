@@ -121,15 +121,22 @@ impl<H: Host> Worker<H> {
                 () = self.predecessor.told(&self.context, self.uid) => {}
                 () = self.senses.told(&self.context, self.uid, &self.signal) => {}
             }
-            next = self.pass().await;
+            next = self.counted().await;
         }
         self.sums.count(&self.context.metrics, [0; 5]);
         self.context.forget_guests(self.uid);
         self.uid
     }
 
-    async fn pass(&mut self) -> Next {
+    /// A pass, whatever it says.
+    async fn counted(&mut self) -> Next {
         let began = Instant::now();
+        let next = self.pass().await;
+        self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
+        next
+    }
+
+    async fn pass(&mut self) -> Next {
         self.signal.begin();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
@@ -156,13 +163,13 @@ impl<H: Host> Worker<H> {
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);
         self.senses.declined.settle(servers.map(|(_, server)| server));
+        self.senses.selfcheck.ask(self.reached(&desired, None).asked());
         if inputs.is_some() && failure.is_none() && self.may_speak_later() {
             return next;
         }
         let speaks = Instant::now();
         self.leased =
             Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
-        self.senses.selfcheck.ask(self.reached(&desired, None).asked());
         let ours = inputs.as_ref().map(|inputs| ours(self.uid, inputs, &desired));
         self.senses.foreigners.listen(self.segment.as_ref(), ours);
         self.senses.foreigners.count(&self.context.metrics);
@@ -177,7 +184,6 @@ impl<H: Host> Worker<H> {
             let (problem, at) = self.not_kept(problem);
             (failure, next) = (problem, next.no_later(at));
         }
-        self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         // To its end: it serves, or fails for a cause that is not ours.
         let ours = failure.as_ref().is_some_and(|problem| problem.reason == Reason::HostFailed);
         let attempted = !ours || self.failures.0 > ATTEMPTS;
@@ -187,7 +193,7 @@ impl<H: Host> Worker<H> {
                 self.forget();
                 next = Next::End;
             }
-            None => {}
+            None => self.tell_stuck(failure.as_ref()),
         }
         self.spoke = Some((Instant::now(), speaks.elapsed()));
         // Who sees this agent ready can read what it says.
@@ -230,3 +236,6 @@ impl<H: Host> Worker<H> {
         info!("nothing of the network is left");
     }
 }
+
+#[cfg(test)]
+mod tests;

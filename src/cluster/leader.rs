@@ -82,6 +82,16 @@ impl Guard {
     }
 }
 
+#[cfg(test)]
+impl Guard {
+    /// One that allows everything until it is told to end.
+    pub(super) fn until_told() -> (Self, impl Fn() + Clone + Send + Sync + 'static) {
+        let until = Instant::now().checked_add(Duration::from_secs(3600));
+        let (term, receiver) = watch::channel(Term { number: 1, until });
+        (Self { number: 1, term: receiver }, move || term.send_modify(|term| term.until = None))
+    }
+}
+
 /// A campaign under way.
 #[derive(Debug)]
 pub struct LeaderHandle {

@@ -21,7 +21,7 @@ use super::world::{Kind, Object, name_of};
 use crate::api::{DHCPServer, DHCPServerSpec, IPAllocation, Released, ServerState};
 use crate::cluster::leader::Guard;
 use crate::cluster::write::{
-    CONTROLLER, Error, apply_object, apply_status, apply_status_unchanged, leading, limited,
+    CONTROLLER, Error, Writer, apply_object, apply_status, apply_status_unchanged, leading, limited,
 };
 use crate::conditions::whole_seconds;
 use crate::types::{ObjectName, Revision};
@@ -125,11 +125,11 @@ impl<L: Learn> Actor<'_, L> {
     pub(super) async fn servers(&self, steps: Vec<ServerStep>) -> Result<(), Error> {
         for step in steps {
             match step {
-                ServerStep::Apply(name, uid, spec) => self.apply_server(&name, uid.as_deref(), &spec).await?,
+                ServerStep::Apply(name, old, spec) => self.apply_server(&name, old.as_deref(), &spec).await?,
                 ServerStep::Withdraw(server, why) => {
                     info!(network = %self.network, node = server.spec.node_name, "withdrawing a server: {why}");
                     let spec = DHCPServerSpec { state: ServerState::Withdrawn, ..server.spec.clone() };
-                    self.apply_server(&server.name_any(), server.metadata.uid.as_deref(), &spec).await?;
+                    self.apply_server(&server.name_any(), Some(&*server), &spec).await?;
                 }
                 ServerStep::Delete(server) => self.delete_server(&server).await?,
             }
@@ -137,19 +137,23 @@ impl<L: Learn> Actor<'_, L> {
         Ok(())
     }
 
-    /// With `uid` only that very one: none that was deleted meanwhile comes back.
-    async fn apply_server(&self, name: &str, uid: Option<&str>, spec: &DHCPServerSpec) -> Result<(), Error> {
+    /// With `old` only that very one: none that was deleted meanwhile comes back.
+    async fn apply_server(
+        &self,
+        name: &str,
+        old: Option<&DHCPServer>,
+        spec: &DHCPServerSpec,
+    ) -> Result<(), Error> {
         let api: Api<DHCPServer> = self.api();
         let mut object = json!({
             "apiVersion": crate::api::API_VERSION, "kind": "DHCPServer",
             "metadata": {"name": name, "labels": labels(&self.network.name)},
             "spec": spec,
         });
-        if let Some(uid) = uid {
+        if let Some(uid) = old.and_then(|old| old.metadata.uid.as_deref()) {
             object["metadata"]["uid"] = uid.into();
         }
-        leading(self.guard)?;
-        let applied = apply_object(&api, CONTROLLER, name, object).await?;
+        let applied = apply_object(&api, self.writer(), name, object, old).await?;
         self.world.learn(Object::Server(Arc::new(applied)));
         Ok(())
     }
@@ -213,19 +217,22 @@ impl<L: Learn> Actor<'_, L> {
     where
         K: crate::cluster::watch::Watched + kube::Resource<Scope = k8s_openapi::NamespaceResourceScope>,
     {
-        leading(self.guard)?;
         let (name, uid) = (object.name_any(), object.uid().unwrap_or_default());
         let namespace = &self.network.namespace;
         let written = if unchanged {
-            apply_status_unchanged(self.client, CONTROLLER, object, status).await
+            apply_status_unchanged(self.client, self.writer(), object, status).await
         } else {
-            apply_status(self.client, CONTROLLER, (namespace, &name), &uid, status).await
+            apply_status(self.client, self.writer(), (namespace, &name), &uid, status).await
         };
         match written {
             Ok(written) => Ok(Some(written)),
             Err(e) if e.is_not_found() || e.is_conflict() => Ok(None),
             Err(e) => Err(e),
         }
+    }
+
+    fn writer(&self) -> Writer<'_> {
+        Writer::Controller(self.guard)
     }
 
     async fn write<T>(&self, request: impl Future<Output = kube::Result<T>>) -> Result<T, Error> {

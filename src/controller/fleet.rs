@@ -14,7 +14,7 @@ use super::world::{Kind, Object, World};
 use super::{Learn, Shared};
 use crate::api::{Conditioned, DHCPAgent, PhysicalNetwork, PhysicalNetworkStatus};
 use crate::cluster::leader::Guard;
-use crate::cluster::write::{CONTROLLER, Error, apply_cluster_status, describe, leading, limited};
+use crate::cluster::write::{Error, Writer, apply_cluster_status, describe, leading, limited};
 use crate::conditions::ready_only;
 use crate::reason::{Problem, Reason};
 use crate::types::ObjectName;
@@ -115,11 +115,10 @@ fn physical_status(
 }
 
 async fn write(shared: &Shared, guard: &Guard, writes: Writes) -> Result<(), Error> {
+    let leader = Writer::Controller(guard);
     for (agent, status) in writes.agents {
-        leading(guard)?;
         let (name, uid) = (agent.name_any(), agent.uid());
-        match apply_cluster_status::<DHCPAgent>(&shared.client, CONTROLLER, &name, uid.as_deref(), &status)
-            .await
+        match apply_cluster_status::<DHCPAgent>(&shared.client, leader, &name, uid.as_deref(), &status).await
         {
             Ok(agent) => shared.learn(Object::Agent(Arc::new(agent))),
             Err(e) if e.is_not_found() || e.is_conflict() => {}
@@ -127,15 +126,9 @@ async fn write(shared: &Shared, guard: &Guard, writes: Writes) -> Result<(), Err
         }
     }
     for (physical, status) in writes.physical {
-        leading(guard)?;
         let (name, uid) = (physical.name_any(), physical.uid());
-        let written = apply_cluster_status::<PhysicalNetwork>(
-            &shared.client,
-            CONTROLLER,
-            &name,
-            uid.as_deref(),
-            &status,
-        );
+        let written =
+            apply_cluster_status::<PhysicalNetwork>(&shared.client, leader, &name, uid.as_deref(), &status);
         match written.await {
             Ok(physical) => shared.learn(Object::Physical(Arc::new(physical))),
             Err(e) if e.is_not_found() || e.is_conflict() => {}

@@ -30,8 +30,8 @@ pub struct Settings {
 /// A change of a server.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum ServerStep {
-    /// To be there with this spec; with a UID, if it is there.
-    Apply(String, Option<String>, DHCPServerSpec),
+    /// To be there with this spec; with what it is now, if it is there.
+    Apply(String, Option<Arc<DHCPServer>>, DHCPServerSpec),
     /// To be withdrawn, and why.
     Withdraw(Arc<DHCPServer>, String),
     /// To be deleted: it is taken down, or whatever it was on is no more.
@@ -212,7 +212,7 @@ impl Judged {
     fn update(
         &self,
         snapshot: &Snapshot,
-        server: &DHCPServer,
+        server: &Arc<DHCPServer>,
         strangers: Option<&str>,
     ) -> Option<ServerStep> {
         let reached = reached(server);
@@ -226,7 +226,7 @@ impl Judged {
             ..server.spec.clone()
         };
         let name = server.metadata.name.clone().unwrap_or_default();
-        (spec != server.spec).then(|| ServerStep::Apply(name, server.metadata.uid.clone(), spec))
+        (spec != server.spec).then(|| ServerStep::Apply(name, Some(server.clone()), spec))
     }
 
     fn addresses(&self, slot: u8) -> Vec<ServerAddress> {

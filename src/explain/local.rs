@@ -1,13 +1,15 @@
 //! The steps of a Port that the agent of this machine serves, from what it reported.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::{Explanation, Step, allocated, answered, is_of, warnings, wish};
 use crate::api::rules::IMMUTABLE;
-use crate::api::{PortStatus, SubnetStatus};
+use crate::api::{PortStatus, SubnetStatus, is_true};
 use crate::report::{ManifestProblem, NetworkReport, NodeReport, ObjectReport};
-use crate::source::Origin;
+use crate::source::{Kind, ObjectKey, Origin};
 use crate::types::ObjectName;
 
 /// The steps. `runs` says whether the network's dnsmasq does: its process id; `ended`, where no agent runs,
@@ -19,13 +21,16 @@ pub fn explain(
     runs: impl Fn(&NetworkReport) -> Option<u32>,
     ended: Option<Timestamp>,
 ) -> Explanation {
-    let mut steps: Vec<_> = ended.map(no_agent).into_iter().chain(manifests(name, node)).collect();
+    let mut steps: Vec<_> = ended.map(no_agent).into_iter().chain(own_manifests(name, node)).collect();
     let mut reserved = None;
     let is_it = |port: &&ObjectReport<PortStatus>| port.namespace == name.namespace && port.name == name.name;
     let placed = networks.iter().find_map(|network| Some((network, network.ports.iter().find(is_it)?)));
     match (placed, node.ports.iter().find(is_it)) {
         (Some((network, port)), _) => {
             steps.push(asks(name, port, &network.name));
+            if !is_true(&port.status.conditions, "Ready") {
+                steps.extend(lost_subnets(name, node, networks));
+            }
             steps.extend(of_network(network, port, runs(network)));
             let (judged, why) = judged(port);
             reserved = why;
@@ -35,6 +40,8 @@ pub fn explain(
         (None, Some(port)) => {
             if let Some(network) = &port.network {
                 steps.push(asks(name, port, network));
+                let key = key(Kind::Network, &name.namespace, network);
+                steps.extend(manifests(node, |object| object == Some(&key)));
                 steps.push(no_network(name, network));
             }
             steps.extend(judged(port).0);
@@ -64,11 +71,29 @@ fn no_network(name: &ObjectName, network: &str) -> Step {
 }
 
 /// What is wrong with its manifest, or with one that might be its.
-fn manifests(name: &ObjectName, node: &NodeReport) -> Vec<Step> {
-    // As `source::ObjectKey` prints it.
+fn own_manifests(name: &ObjectName, node: &NodeReport) -> Vec<Step> {
     let is_so_named = |object: &String| object.rsplit(['/', ' ']).next() == Some(&name.name);
-    let ours = |object: &Option<String>| object.as_ref().is_none_or(is_so_named);
-    let problems = node.problems.iter().filter(|problem| ours(&problem.object));
+    manifests(node, |object| object.is_none_or(is_so_named))
+}
+
+/// What is wrong with those of Subnets that are nowhere: of which Network they were to be nobody knows.
+fn lost_subnets(name: &ObjectName, node: &NodeReport, networks: &[NetworkReport]) -> Vec<Step> {
+    let known = networks.iter().flat_map(|network| &network.subnets).chain(&node.subnets);
+    let known: BTreeSet<_> = known.map(|subnet| key(Kind::Subnet, &subnet.namespace, &subnet.name)).collect();
+    let prefix = key(Kind::Subnet, &name.namespace, "");
+    manifests(node, |object| {
+        object.is_some_and(|object| object.starts_with(&prefix) && !known.contains(object))
+    })
+}
+
+/// As a problem names an object.
+fn key(kind: Kind, namespace: &str, name: &str) -> String {
+    ObjectKey { kind, namespace: namespace.to_owned(), name: name.to_owned() }.to_string()
+}
+
+/// What is wrong with the manifests of some objects.
+fn manifests(node: &NodeReport, ours: impl Fn(Option<&String>) -> bool) -> Vec<Step> {
+    let problems = node.problems.iter().filter(|problem| ours(problem.object.as_ref()));
     let step = |problem: &ManifestProblem| {
         let object = problem.object.as_deref().unwrap_or("manifest");
         let message = format!("{}: {}", problem.place, problem.message);

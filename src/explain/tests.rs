@@ -282,6 +282,44 @@ mod on_a_machine {
     }
 
     #[test]
+    fn a_broken_file_is_why_there_is_no_network() {
+        let problem = |object: &str| json!({"place": "lan.yaml:3", "object": object, "message": "spec: no"});
+        let first = |object: &str| {
+            let port = json!({"namespace": "a", "name": "vm1", "network": "lan",
+                "status": {"observedGeneration": 1, "conditions": []}});
+            let node = node(&json!({"ports": [port], "problems": [problem(object)]}));
+            let explanation = explain_local(&ObjectName::new("a", "vm1"), &node, &[], |_| None, None);
+            explanation.first_wrong().unwrap().clone()
+        };
+        let step = first("Network a/lan");
+        assert_eq!((&*step.what, &*step.message), ("Network a/lan", "lan.yaml:3: spec: no"));
+        assert!(step.cure.unwrap().starts_with("correct the manifest"));
+        for other in ["Network b/lan", "Network a/lan2", "Subnet a/lan"] {
+            assert_eq!(first(other).what, "Network lan", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_broken_file_is_why_there_is_no_subnet() {
+        let first = |object: &str, ready: &str| {
+            let mut port = port(None, "Ready");
+            port["status"]["conditions"] = json!([condition("Ready", ready, "NoSubnet", "none")]);
+            let known = json!({"namespace": "a", "name": "known", "status": {"observedGeneration": 1,
+                "conditions": well(&["Accepted", "Ready"])}});
+            let mut lan = network(1, &port);
+            lan.subnets.push(serde_json::from_value(known).unwrap());
+            let problem = json!({"place": "v4.yaml:3", "object": object, "message": "spec: no"});
+            let node = node(&json!({"problems": [problem]}));
+            let explanation = explain_local(&ObjectName::new("a", "vm1"), &node, &[lan], |_| Some(1), None);
+            explanation.steps.iter().any(|step| step.message.starts_with("v4.yaml:3"))
+        };
+        assert!(first("Subnet a/v4", "False"));
+        assert!(!first("Subnet a/v4", "True"), "it may be another Network's");
+        assert!(!first("Subnet a/known", "False"), "what it was is in force");
+        assert!(!first("Subnet b/v4", "False"));
+    }
+
+    #[test]
     fn that_no_agent_runs_is_the_first_thing_that_is_not_right() {
         let networks = [network(1, &port(None, "Reserved"))];
         let name = ObjectName::new("a", "vm1");

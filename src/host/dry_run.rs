@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{Notify, mpsc};
 
-use super::{Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor};
+use super::{Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, Whom};
 use crate::foreign::Heard;
 use crate::node::{Action, Attached, Newcomer, Rule, Segment};
 use crate::types::{Identifier, MacAddr, NetworkUid};
@@ -128,8 +128,8 @@ impl Host for DryRun {
         Ok(mpsc::channel(1).1)
     }
 
-    async fn ask(&self, _uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {
-        Ok(asked.servers.iter().map(|server| (*server, Reply::Right)).collect())
+    async fn ask(&self, _uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<Whom, Reply>, Error> {
+        Ok(asked.servers.iter().map(|server| ((*server, None), Reply::Right)).collect())
     }
 
     async fn overhear(&self, _uid: NetworkUid) -> Result<mpsc::Receiver<Heard>, Error> {

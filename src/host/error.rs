@@ -189,6 +189,9 @@ pub enum Error {
     /// By its pid.
     #[error("cannot signal process {0}")]
     Signal(i32, #[source] io::Error),
+    /// By its pid: it is of another user.
+    #[error("process {0} is another user's, and the agent may not end it: give it the capability KILL")]
+    MayNotSignal(i32),
     /// By its pid: not even after SIGKILL.
     #[error("process {0} does not end")]
     Stuck(i32),

@@ -19,8 +19,9 @@ use super::process::Processes;
 use super::removal::Removals;
 use super::writes::Writes;
 use super::{
-    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, files, inside, kernel, link,
-    machine, neighbour, newcomers, nft, observe, overhear, probe, question, rooms, solicit, survey, vlan,
+    Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, Whom, files, inside, kernel,
+    link, machine, neighbour, newcomers, nft, observe, overhear, probe, question, rooms, solicit, survey,
+    vlan,
 };
 use crate::dnsmasq::{self as server, Layout, Shares};
 use crate::foreign::Heard;
@@ -348,7 +349,7 @@ impl Host for LinuxHost {
         blocking(move || dnsmasq::said(&all, from.as_ref())).await
     }
 
-    async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<IpAddr, Reply>, Error> {
+    async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<Whom, Reply>, Error> {
         let (netns, wires) = (netns::open(uid)?, &self.devices.wires);
         let wire = wires.to(&netns, uid, &asked.attached).await?;
         let replies = question::ask(&netns, &wire, uid, asked).await;

@@ -67,7 +67,7 @@ pub use machine::{
     AgentLock, bridge_filter_active, dnsmasq_version, ensure_inotify_instances, has_ipv6, iptables_version,
     raise_descriptor_limit,
 };
-pub use question::{Asked, Reply};
+pub use question::{Asked, Reply, Whom};
 pub use server_files::{kept_hosts, kept_networks, layouts};
 pub use state_lock::StateLock;
 
@@ -135,12 +135,12 @@ pub trait Host: Send + Sync + 'static {
         duids: &BTreeSet<Identifier>,
     ) -> impl Future<Output = Result<mpsc::Receiver<Newcomer>, Error>> + Send;
 
-    /// What a network's server answers to a guest's questions, by its address.
+    /// What a network's processes answer to a guest's questions, by their address.
     fn ask(
         &self,
         uid: NetworkUid,
         asked: &Asked,
-    ) -> impl Future<Output = Result<BTreeMap<IpAddr, Reply>, Error>> + Send;
+    ) -> impl Future<Output = Result<BTreeMap<Whom, Reply>, Error>> + Send;
 
     /// What servers and routers say on a network's segment from now on, for as long as there is its device.
     fn overhear(&self, uid: NetworkUid) -> impl Future<Output = Result<mpsc::Receiver<Heard>, Error>> + Send;

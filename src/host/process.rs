@@ -81,6 +81,7 @@ impl Process {
         for signal in [Signal::TERM, Signal::KILL] {
             match pidfd_send_signal(&self.pidfd, signal) {
                 Ok(()) | Err(Errno::SRCH) => {}
+                Err(Errno::PERM) => return Err(Error::MayNotSignal(self.pid)),
                 Err(e) => return Err(Error::Signal(self.pid, e.into())),
             }
             if tokio::time::timeout(PATIENCE, self.exited()).await.is_ok() {

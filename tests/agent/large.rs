@@ -187,6 +187,7 @@ fn many_are_shared_out_and_nobody_notices() {
 
     one_more_and_one_less(&large, &shared);
     the_end_of_one(&large);
+    one_that_hangs(&large);
     who_is_known_by_an_identifier(&large, &called);
 
     // An agent that comes again finds all as it is.
@@ -237,6 +238,22 @@ fn the_end_of_one(large: &Large<'_>) {
     large.renew([1]);
     let now = large.site.dnsmasq_pids();
     assert_eq!(before.iter().filter(|pid| !now.contains(pid)).collect::<Vec<_>>(), [&ended]);
+}
+
+/// It is named, and nobody else is.
+fn one_that_hangs(large: &Large<'_>) {
+    let hangs = large.of_shares("2/pid\0");
+    let [hangs] = hangs[..] else { panic!("{hangs:?}") };
+    large.site.lab.signal("STOP", hangs);
+    let ready = || large.site.status().condition("Network", "lan", "Ready").unwrap();
+    let deaf = until("it is said", || Some(ready()).filter(|ready| ready.reason == "NotAnswering"));
+    let all = format!("dnsmasq of share 2 does not answer a DHCPv4 question to {}", large.server);
+    assert_eq!((&*deaf.status, deaf.message), ("False", all));
+    large.renew([1]);
+    large.site.lab.signal("CONT", hangs);
+    until("it answers again", || Some(ready()).filter(|ready| ready.status == "True"));
+    large.until_all_ready(MANY + 2);
+    large.until_holders(9);
 }
 
 /// It is the one process that knows it, whatever device it has; in DHCPv4 a DUID is nobody's.

@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use crate::agent::Agent;
 use crate::lab::{Guest, Mac, eventually};
-use crate::manifests::{fixed, lan};
+use crate::manifests::{fixed, lan, subnet};
 use crate::site::{LONG, Site};
 
 const VM1: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 20);
@@ -137,4 +137,18 @@ fn a_lease_file_that_was_removed_is_made_again() {
     }
     assert!(agent.actions().len() > 10);
     site.assert_nothing_to_do();
+}
+
+#[test]
+fn that_dnsmasq_cannot_be_ended_is_said() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let agent = site.launch().before(&["setpriv", "--bounding-set=-kill", "--inh-caps=-kill"]).start_ready();
+    site.until_ready("Port", "vm1");
+    // A change that only a fresh process takes.
+    site.write("b.yaml", &subnet("second", "lan", "10.1.0.0/24", ""));
+    site.until_not_ready("Subnet", "second", "HostFailed", "give it the capability KILL");
+    agent.kill9();
+    let _agent = site.start();
+    site.until_ready("Subnet", "second");
 }

@@ -181,6 +181,13 @@ fn explain_says_that_there_are_no_addresses_where_the_network_is_not_served() {
         assert!(says("Port has addresses"), "{text}");
         assert!(!text.contains("dnsmasq runs"), "{text}");
     }
+    site.write("c.yaml", &object("Network", "lann", "physicalNetworkRef: {name: 7}"));
+    patiently("the file is said to be why there is no Network", |instead| {
+        *instead = explained(&site, "lost").0;
+        let step = instead.lines().find(|line| line.starts_with("NO Network team-a/lann "));
+        step.is_some_and(|step| step.contains("c.yaml:")).then_some(())
+    });
+    site.remove("c.yaml");
     site.write("b.yaml", &port("lost", "nowhere", Mac::nth(2), ""));
     patiently("the change is refused", |instead| {
         *instead = explained(&site, "lost").0;

@@ -1,5 +1,6 @@
 //! Agents, nodes, controllers and the API server die and come back.
 
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -7,7 +8,7 @@ use serde_json::{Value, json};
 use crate::inside::inside;
 use crate::lab::Guest;
 use crate::serve::{NETWORK, mac, port};
-use crate::site::{LONG, Site, condition};
+use crate::site::{BIN, LAN, LONG, Site, condition};
 
 /// Three nodes, the network `a` with a port, served by two of them.
 async fn served() -> Site {
@@ -177,4 +178,35 @@ fn a_node_cut_off_from_the_api_server_serves_on() {
 
 fn until(what: &str, wanted: impl Fn() -> bool) {
     crate::lab::eventually(what, crate::site::LONG, || wanted().then_some(()));
+}
+
+#[test]
+fn what_keeps_a_server_from_being_taken_down_is_said() {
+    inside("failures::what_keeps_a_server_from_being_taken_down_is_said", async {
+        let mut site = Site::new(1).await;
+        site.apply(LAN).await;
+        site.start_controller(&[]);
+        let weak = may_not_kill(&site);
+        site.start_agent_of(&weak, 1, &[]);
+        site.apply(NETWORK).await;
+        site.until_ready("Port", "p1").await;
+        site.delete("Network", "a").await;
+        let stuck = |server: &Value| condition(server, "TornDown", "status") == "False";
+        let server = site.until("DHCPServer", "a.n1", stuck).await;
+        assert_eq!(condition(&server, "TornDown", "reason"), "HostFailed");
+        let message = condition(&server, "TornDown", "message");
+        assert!(message.contains("give it the capability KILL"), "{message}");
+        site.nodes[0].kill_agent();
+        site.start_agent(1, &[]);
+        site.until("DHCPServer", "a.n1", Value::is_null).await;
+    });
+}
+
+/// A program that starts the agent without the right to signal processes of others.
+fn may_not_kill(site: &Site) -> String {
+    let script = site.plane.directory().join("kube-dhcp");
+    let text = format!("#!/bin/sh\nexec setpriv --bounding-set=-kill --inh-caps=-kill {BIN} \"$@\"\n");
+    std::fs::write(&script, text).unwrap();
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    script.to_str().unwrap().to_owned()
 }

@@ -36,7 +36,8 @@ impl MakeWriter<'_> for Kept {
 /// The lines that the program logs when each of `texts` stands in every place that a text can stand in.
 fn logged(format: LogFormat, colours: bool, texts: &[String]) -> Vec<String> {
     let kept = Kept::default();
-    let log = telemetry::subscriber(format, EnvFilter::new("info"), colours, kept.clone());
+    let look = telemetry::Look { colours, times: true };
+    let log = telemetry::subscriber(format, EnvFilter::new("info"), look, kept.clone());
     tracing::subscriber::with_default(log, || {
         for text in texts {
             let error = io::Error::other(text.clone());

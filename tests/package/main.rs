@@ -22,6 +22,7 @@ fn it_is_installed_serves_through_an_upgrade_and_leaves_nothing() {
     let debian = Debian::boot();
     install(&debian);
     as_its_readme_says(&debian);
+    the_journal_has_each_time_once(&debian);
     a_guest_has_its_address(&debian);
     it_serves_through_restarts_and_an_upgrade(&debian);
     what_was_served_ends_with_the_package(&debian);
@@ -54,6 +55,12 @@ fn as_its_readme_says(debian: &Debian) {
         debian.sh(command);
     }
     until_served(debian);
+}
+
+fn the_journal_has_each_time_once(debian: &Debian) {
+    let said = debian.sh("journalctl --unit kube-dhcp --output cat --grep 'INFO|WARN'");
+    let begins = |line: &str| ["INFO", "WARN"].iter().any(|level| line.trim_start().starts_with(level));
+    assert!(!said.is_empty() && said.lines().all(begins), "{said}");
 }
 
 fn until_served(debian: &Debian) {

@@ -41,6 +41,13 @@ impl<H: Host> Worker<H> {
         self.context.outbox.put(self.uid, words.report());
     }
 
+    /// Says for it what keeps the network from being taken down.
+    pub(super) fn tell_stuck(&self, failure: Option<&Problem>) {
+        if let Some(name) = &self.name {
+            self.context.outbox.hold(self.uid, name, failure);
+        }
+    }
+
     pub(super) fn reached<'a>(&'a self, desired: &'a Desired, failure: Option<&'a Problem>) -> Reached<'a> {
         let (segment, metadata) = (self.segment.as_ref(), self.metadata.problem());
         Reached {

@@ -3,7 +3,8 @@
 //! Called by `linux`. The question goes the way of a guest's: from the outer end of the device, or to a
 //! macvlan by way of its parent, which returns what is for its own, through the filter and the rules to
 //! dnsmasq's sockets. The way back would lead past guests; so the question says that its sender has the
-//! server's own address, and the answer does not leave the namespace. Neither makes a lease.
+//! server's own address, and the answer does not leave the namespace. Neither makes a lease. To the process
+//! of a share it is led by the MAC address of one of that share's guests.
 
 mod v4;
 mod v6;
@@ -20,9 +21,10 @@ use uuid::Uuid;
 
 use super::Error;
 use super::netns::Netns;
+use crate::dnsmasq::Share;
 use crate::node::Attached;
 use crate::service::Asker;
-use crate::types::NetworkUid;
+use crate::types::{MacAddr, NetworkUid};
 use crate::wire::{dhcpv4, dhcpv6};
 
 pub(super) use wire::Wires;
@@ -40,7 +42,12 @@ pub struct Asked {
     pub attached: Attached,
     /// One of its addresses in each family.
     pub servers: BTreeSet<IpAddr>,
+    /// Of each share of its guests one of DHCPv4, whose questions are led to the process of that share.
+    pub shares: BTreeMap<Share, MacAddr>,
 }
+
+/// At which address, and the process of which share, if it is not the one of none.
+pub type Whom = (IpAddr, Option<Share>);
 
 /// What came of a question.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,18 +71,15 @@ impl Reply {
     }
 }
 
-/// What of each of its addresses the server of `uid` answers.
+/// What the processes of `uid` answer at each of its addresses.
 pub(super) async fn ask(
     netns: &Netns,
     wire: &UdpSocket,
     uid: NetworkUid,
     asked: &Asked,
-) -> Result<BTreeMap<IpAddr, Reply>, Error> {
-    let each = asked.servers.iter().map(|server| async move {
-        let question = Question { uid, asker: asked.asker, server: *server, number: number() };
-        Ok((*server, question.ask(netns, wire).await?))
-    });
-    Ok(futures::future::try_join_all(each).await?.into_iter().collect())
+) -> Result<BTreeMap<Whom, Reply>, Error> {
+    let each = asked.servers.iter().map(|server| Questions::new(uid, asked, *server).ask(netns, wire));
+    Ok(futures::future::try_join_all(each).await?.into_iter().flatten().collect())
 }
 
 /// Nobody else can know it.
@@ -84,42 +88,73 @@ fn number() -> [u8; 4] {
     [a, b, c, d]
 }
 
-struct Question {
+/// Those that are asked at one address.
+struct Questions {
     uid: NetworkUid,
     asker: Asker,
     server: IpAddr,
-    /// The transaction's.
-    number: [u8; 4],
+    all: Vec<Question>,
 }
 
-impl Question {
-    async fn ask(&self, netns: &Netns, wire: &UdpSocket) -> Result<Reply, Error> {
+struct Question {
+    share: Option<Share>,
+    /// Whose it is said to be in DHCPv4.
+    guest: MacAddr,
+    /// The transaction's.
+    number: [u8; 4],
+    reply: Reply,
+}
+
+impl Questions {
+    fn new(uid: NetworkUid, asked: &Asked, server: IpAddr) -> Self {
+        let shares = asked.shares.iter().filter(|_| server.is_ipv4());
+        let whose = shares.map(|(share, guest)| (Some(*share), *guest));
+        let question = |(share, guest)| Question { share, guest, number: number(), reply: Reply::Silence };
+        let all = std::iter::once((None, asked.asker.mac)).chain(whose).map(question).collect();
+        Self { uid, asker: asked.asker, server, all }
+    }
+
+    async fn ask(mut self, netns: &Netns, wire: &UdpSocket) -> Result<Vec<(Whom, Reply)>, Error> {
         let failed = |e| Error::Open("a line to dnsmasq", e);
         let address = SocketAddr::new(self.server, self.port());
         let socket = netns.run(move || std::net::UdpSocket::bind(address)).await?.map_err(failed)?;
         let socket =
             socket.set_nonblocking(true).and_then(|()| UdpSocket::from_std(socket)).map_err(failed)?;
-        let (frame, mut reply) = (self.frame(), Reply::Silence);
         for _ in 0..TRIES {
-            wire.send(&frame).await.map_err(|e| Error::Open("a way to dnsmasq", e))?;
-            if let Ok(heard) = timeout(PATIENCE, self.listen(&socket, &mut reply)).await {
-                return heard.map(|()| Reply::Right).map_err(failed);
+            for question in self.all.iter().filter(|question| question.is_open()) {
+                wire.send(&self.frame(question)).await.map_err(|e| Error::Open("a way to dnsmasq", e))?;
+            }
+            if let Ok(heard) = timeout(PATIENCE, self.listen(&socket)).await {
+                heard.map_err(failed)?;
+                break;
             }
         }
-        Ok(reply)
+        let server = self.server;
+        Ok(self.all.into_iter().map(|question| ((server, question.share), question.reply)).collect())
     }
 
-    /// Until there is the right answer.
-    async fn listen(&self, socket: &UdpSocket, reply: &mut Reply) -> io::Result<()> {
+    /// Until there is the right answer to each.
+    async fn listen(&mut self, socket: &UdpSocket) -> io::Result<()> {
         let mut packet = [0; 1500];
-        loop {
+        while self.all.iter().any(Question::is_open) {
             let (length, from) = socket.recv_from(&mut packet).await?;
-            if from.ip() != self.server {
-                continue;
+            if from.ip() == self.server {
+                self.hear(&packet[..length]);
             }
-            match self.reply(&packet[..length]) {
-                Some(Ok(())) => return Ok(()),
-                Some(Err(wrong)) => *reply = Reply::Wrong(wrong),
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, packet: &[u8]) {
+        let (uid, server) = (self.uid, self.server);
+        let reply = |number| match server {
+            IpAddr::V4(server) => v4::reply(packet, server, number),
+            IpAddr::V6(_) => v6::reply(packet, &crate::dnsmasq::server_duid(uid), number),
+        };
+        for question in self.all.iter_mut().filter(|question| question.is_open()) {
+            match reply(question.number) {
+                Some(Ok(())) => question.reply = Reply::Right,
+                Some(Err(wrong)) => question.reply = Reply::Wrong(wrong),
                 None => {}
             }
         }
@@ -129,17 +164,16 @@ impl Question {
         if self.server.is_ipv4() { dhcpv4::CLIENT_PORT } else { dhcpv6::CLIENT_PORT }
     }
 
-    fn frame(&self) -> Vec<u8> {
+    fn frame(&self, question: &Question) -> Vec<u8> {
         match self.server {
-            IpAddr::V4(server) => v4::question(self.asker, server, self.number),
-            IpAddr::V6(server) => v6::question(self.asker, server, self.number),
+            IpAddr::V4(server) => v4::question(self.asker, question.guest, server, question.number),
+            IpAddr::V6(server) => v6::question(self.asker, server, question.number),
         }
     }
+}
 
-    fn reply(&self, packet: &[u8]) -> Option<Result<(), String>> {
-        match self.server {
-            IpAddr::V4(server) => v4::reply(packet, server, self.number),
-            IpAddr::V6(_) => v6::reply(packet, &crate::dnsmasq::server_duid(self.uid), self.number),
-        }
+impl Question {
+    fn is_open(&self) -> bool {
+        self.reply != Reply::Right
     }
 }

@@ -6,16 +6,17 @@
 use std::net::Ipv4Addr;
 
 use crate::service::Asker;
+use crate::types::MacAddr;
 use crate::wire::dhcpv4::{self, CLIENT_PORT, MESSAGE_TYPE, SERVER_IDENTIFIER, SERVER_PORT};
 use crate::wire::{ETHERTYPE_IPV4, PROTOCOL_UDP, checksum};
 
 const INFORM: u8 = 8;
 const ACK: u8 = 5;
 
-/// The frame. dnsmasq answers to the address that the message calls the client's own, where the packet
+/// The frame, with the question of `guest`. dnsmasq answers to the address that the message calls the client's own, where the packet
 /// comes from none.
-pub(super) fn question(asker: Asker, server: Ipv4Addr, xid: [u8; 4]) -> Vec<u8> {
-    let message = dhcpv4::request(asker.mac, server, xid, &[(MESSAGE_TYPE, &[INFORM])]);
+pub(super) fn question(asker: Asker, guest: MacAddr, server: Ipv4Addr, xid: [u8; 4]) -> Vec<u8> {
+    let message = dhcpv4::request(guest, server, xid, &[(MESSAGE_TYPE, &[INFORM])]);
     let length = u16::try_from(8 + message.len()).unwrap_or_default();
     // No checksum, which IPv4 allows.
     let ports = [CLIENT_PORT, SERVER_PORT, length, 0].map(u16::to_be_bytes).concat();
@@ -56,7 +57,6 @@ pub(super) fn reply(packet: &[u8], server: Ipv4Addr, xid: [u8; 4]) -> Option<Res
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::MacAddr;
     use dhcproto::v4::{DhcpOption, Message, MessageType, OptionCode};
     use dhcproto::{Decodable, Decoder};
 
@@ -67,13 +67,15 @@ mod tests {
     #[test]
     fn a_question_is_whole_and_claims_only_the_servers_own_address() {
         let asker = Asker { mac: MacAddr::local([1, 2, 3, 4, 5]), device: MacAddr::local([9; 5]) };
-        let frame = question(asker, SERVER_IP, [1, 2, 3, 4]);
+        let guest = MacAddr::local([5; 5]);
+        let frame = question(asker, guest, SERVER_IP, [1, 2, 3, 4]);
         assert_eq!(frame.len(), 14 + 20 + 8 + 300);
         assert_eq!(checksum([&frame[14..34]]), 0, "with its sum in its place all together is nothing");
         assert_eq!(&frame[26..34], [0, 0, 0, 0, 255, 255, 255, 255]);
         let message = Message::decode(&mut Decoder::new(&frame[42..])).unwrap();
         assert_eq!((message.xid(), message.ciaddr()), (0x0102_0304, SERVER_IP));
-        assert_eq!(message.chaddr(), asker.mac.octets());
+        assert_eq!(message.chaddr(), guest.octets());
+        assert_eq!(frame[6..12], asker.mac.octets(), "no switch learns that the guest is here");
         assert_eq!(frame[..6], asker.device.octets(), "a macvlan's would go to all guests otherwise");
         let kind = message.opts().get(OptionCode::MessageType);
         assert_eq!(kind, Some(&DhcpOption::MessageType(MessageType::Inform)));

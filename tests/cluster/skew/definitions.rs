@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::{both_ready, crds, lines, told_txt, until_told_txt, with_txt};
 use crate::inside::inside;
 use crate::lab::DnsReply;
-use crate::serve::{NETWORK, mac};
+use crate::serve::{NETWORK, mac, port};
 use crate::site::{LAN, LONG, Site, condition};
 use crate::watches::quiet;
 
@@ -56,7 +56,8 @@ fn what_they_know_is_served_and_the_rest_is_said_and_follows() {
         site.apply(LAN).await;
         site.start_controller(&[]);
         for number in [1, 2] {
-            site.start_agent(number, &["--resync-seconds=1"]);
+            // One that carries all Networks, which has no name there yet.
+            site.start_agent(number, &["--resync-seconds=1", "--physical-network=any=ovs:br-any"]);
         }
         site.apply(&dynamic()).await;
         site.apply_object(&by_id()).await;
@@ -73,6 +74,7 @@ fn what_they_know_is_served_and_the_rest_is_said_and_follows() {
         vm.configure("10.0.0.20/24", None);
         // What is dropped each time is not written again and again.
         println!("{:?}", quiet(&site).await);
+        servers_are_left_alone(&site).await;
         its_user_hears_what_is_not_known(&site).await;
         assert!(stranger.discover(&[]).is_none());
         assert_eq!(told_txt(&vm, ack.server()), Some(DnsReply::nxdomain()));
@@ -85,11 +87,25 @@ fn what_they_know_is_served_and_the_rest_is_said_and_follows() {
         strangers_are_served(&site).await;
         assert!((200..210).contains(&stranger.dora().yiaddr().octets()[3]));
         counted(&site).await;
+        all_is_said_of_agents(&site).await;
         for name in ["p1", "by-id"] {
             site.until_ready("Port", name).await;
         }
         quiet(&site).await;
     });
+}
+
+/// Nothing is written of them when the network is judged again.
+async fn servers_are_left_alone(site: &Site) {
+    let written = async || {
+        let of_servers =
+            [("verb", "APPLY"), ("resource", "dhcpservers"), ("subresource", ""), ("code", "200")];
+        site.plane.metrics().await.sum("apiserver_request_total", &of_servers)
+    };
+    let before = written().await;
+    site.apply_object(&port(2)).await;
+    site.until_ready("Port", "p2").await;
+    assert!((written().await - before).abs() < 0.5, "they are written anew");
 }
 
 /// From the API server, and from conditions.
@@ -105,6 +121,9 @@ async fn its_user_hears_what_is_not_known(site: &Site) {
     for field in [".status.leases", ".spec.dynamic"] {
         assert!(said.contains(&format!("has no {field}, which is left out")), "{said}");
     }
+    assert!(said.contains("has no Any in .status.physicalNetworks.vlan"), "{said}");
+    let agent = site.get("DHCPAgent", "n1").await.unwrap();
+    assert_eq!(physical_networks(&agent), ["lan"], "{agent:#}");
 }
 
 /// As soon as the controller has tried again.
@@ -124,4 +143,21 @@ async fn counted(site: &Site) {
         if counts == 2 { Ok(()) } else { Err(format!("{servers:#?}")) }
     };
     site.eventually(LONG, all).await;
+}
+
+fn physical_networks(agent: &Value) -> Vec<&str> {
+    let all = agent.pointer("/status/physicalNetworks").and_then(Value::as_array);
+    all.into_iter().flatten().filter_map(|network| network["name"].as_str()).collect()
+}
+
+/// As soon as something happens on the node.
+async fn all_is_said_of_agents(site: &Site) {
+    let all = async || {
+        for line in ["ip link add blink type bridge", "ip link delete blink"] {
+            site.nodes[0].lab.run(line);
+        }
+        let agent = site.get("DHCPAgent", "n1").await.unwrap();
+        if physical_networks(&agent) == ["any", "lan"] { Ok(()) } else { Err(format!("{agent:#}")) }
+    };
+    site.eventually(2 * LONG, all).await;
 }

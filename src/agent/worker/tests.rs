@@ -1,0 +1,63 @@
+//! A worker on a node in memory.
+
+use serde_json::json;
+
+use super::super::context::Config;
+use super::*;
+use crate::desired::NodeConfig;
+use crate::host::DryRun;
+use crate::metrics::Metrics;
+use crate::source::{Event, Kind, Object};
+
+const UID: &str = "3f0c9a1b-0000-4000-8000-000000000001";
+
+fn context(state: &std::path::Path) -> Arc<Context<DryRun>> {
+    let attachments = [("p".to_owned(), "bridge:br0".parse().unwrap())].into();
+    let node = NodeConfig { attachments, state: state.to_owned(), ..NodeConfig::default() };
+    let config = Config {
+        node,
+        node_name: "n1".into(),
+        resync: Duration::from_secs(60),
+        max_networks: 1,
+        resolv_conf: state.join("resolv.conf"),
+        cluster: None,
+        proxy: None,
+    };
+    let context = Context::new(DryRun::default(), config, Metrics::default()).unwrap();
+    let network = json!({
+        "apiVersion": crate::api::API_VERSION, "kind": "Network",
+        "metadata": {"name": "x", "namespace": "a", "uid": UID, "generation": 1},
+        "spec": {"physicalNetworkRef": {"name": "p"}},
+    });
+    let network = Object::from_value(Kind::Network, &network).unwrap();
+    context.store().apply(vec![Event::Apply(network)]);
+    Arc::new(context)
+}
+
+fn passes(metrics: &Metrics) -> u64 {
+    let (text, name) = (metrics.text(), "kube_dhcp_agent_pass_duration_seconds_count ");
+    text.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn passes_that_say_nothing_yet_are_counted() {
+    const PASSES: u64 = 100;
+    let directory = tempfile::tempdir().unwrap();
+    let (context, signal) = (context(directory.path()), Arc::new(Signal::default()));
+    let (name, cancel) = (Some(ObjectName::new("a", "x")), CancellationToken::new());
+    let mut worker = Worker::new(context.clone(), UID.parse().unwrap(), name, signal.clone(), cancel.clone());
+    worker.spoke = Some((Instant::now(), REPORT_AT_LATEST));
+    // There is always a change to make first.
+    let changes = cancel.clone();
+    let changing = std::thread::spawn(move || {
+        while !changes.is_cancelled() {
+            signal.change();
+        }
+    });
+    for _ in 0..PASSES {
+        worker.counted().await;
+    }
+    cancel.cancel();
+    changing.join().unwrap();
+    assert_eq!(passes(&context.metrics), PASSES);
+}
