@@ -31,7 +31,10 @@ step "build" "$cargo" test --locked --no-run || finish
 step "units" "$cargo" test --locked --quiet --lib --bins
 for suite in tests/*/main.rs tests/*.rs; do
     suite=${suite#tests/} suite=${suite%/main.rs} suite=${suite%.rs}
-    step "$suite" "$cargo" test --locked --test "$suite"
+    threads=$(nproc)
+    # Much of the time its tests wait for what happens at intervals.
+    [ "$suite" != agent ] || threads=$((threads + threads / 2))
+    RUST_TEST_THREADS=${RUST_TEST_THREADS:-$threads} step "$suite" "$cargo" test --locked --test "$suite"
 done
 # As it is shipped: where a number that overflows wraps.
 own=profile.dev.package.kube-dhcp
