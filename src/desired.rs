@@ -153,7 +153,9 @@ impl Desired {
         let (server, servers) = spread.spread(server, &shares);
         (segment.server, segment.shares) = (Some(server), servers);
         segment::give_rooms(segment, shares.get(&Family::V6));
-        segment.namespace.iter_mut().for_each(|namespace| namespace.directed.clone_from(&shares));
+        if let Some(namespace) = &mut segment.namespace {
+            namespace.directed = shares;
+        }
     }
 }
 

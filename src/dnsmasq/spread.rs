@@ -25,8 +25,10 @@ pub struct Spread {
 impl Spread {
     /// `None`: so few guests are one process's in any case.
     pub fn new(service: &Service, layout: Layout, limits: Limits) -> Option<Self> {
-        let client = |port: &Reservation| guest(&(port.identity.clone(), port.family)).is_some();
-        let count = |family| service.reservations.iter().filter(|p| p.family == family && client(p)).count();
+        let count = |family| {
+            let own = |port: &&Reservation| port.family == family && port.identity.mac().is_some();
+            service.reservations.iter().filter(own).count()
+        };
         let many = Family::ALL.into_iter().filter(|family| count(*family) > limits.of(*family).alone / 2);
         let services: BTreeMap<_, _> = many.map(|family| (family, of_shares(service, family))).collect();
         (!services.is_empty()).then_some(Self { services, layout, limits })

@@ -61,7 +61,11 @@ pub(super) async fn can_be() -> bool {
     if !super::machine::has_ipv6() {
         return false;
     }
-    let tried = netns::scratch(nft::feed::try_out).await.and_then(|tried| tried);
+    let try_out = || {
+        ethtool::checksums_in_software("lo").map_err(Error::Offload)?;
+        nft::feed::try_out()
+    };
+    let tried = netns::scratch(try_out).await.and_then(|tried| tried);
     if let Err(error) = &tried {
         let error = error as &(dyn std::error::Error + 'static);
         tracing::warn!(

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::settings;
 use crate::dnsmasq::{self, Share, Shares};
 use crate::node::{Action, Device, Family, Segment};
+use crate::types::MacAddr;
 
 /// What is to be done about the servers.
 #[derive(Default)]
@@ -116,17 +117,21 @@ fn directed(family: Family, desired: &Segment, observed: &Segment, untied: bool)
     let there = there.filter(|_| !untied);
     let (whole, nobody) = (there.is_none(), Shares::new());
     let there = there.unwrap_or(&nobody);
-    let without = |all: &Shares, others: &Shares| -> Shares {
-        all.iter()
-            .filter(|(mac, share)| others.get(*mac) != Some(*share))
-            .map(|(mac, s)| (*mac, *s))
-            .collect()
-    };
     if !whole && wanted == there {
         return None;
     }
     let (add, remove) = (without(wanted, there), without(there, wanted));
     Some(Action::Direct { family, whole, add, remove })
+}
+
+/// Those of `all` that `others` does not have just so. Both are in order.
+fn without(all: &Shares, others: &Shares) -> Shares {
+    let mut others = others.iter().peekable();
+    let is_alone = |one: &(&MacAddr, &Share)| {
+        while others.next_if(|other| other.0 < one.0).is_some() {}
+        others.peek() != Some(one)
+    };
+    all.iter().filter(is_alone).map(|(mac, share)| (*mac, *share)).collect()
 }
 
 /// What a namespace that is to be made anew has counts for nothing.

@@ -26,7 +26,7 @@ fn share<'lab>(lab: &'lab Lab, number: u8, setup: Setup, guests: &[u32]) -> Dnsm
     let mac = device.split_whitespace().nth(2).unwrap();
     lab.run_in("srv", &format!("ip netns add {room}"));
     lab.run_in(&room, "ip link set lo up");
-    let peer = format!("peer name srv0 address {} netns {room}", mac);
+    let peer = format!("peer name srv0 address {mac} netns {room}");
     lab.run_in("srv", &format!("ip link add {feed} type veth {peer}"));
     lab.set_ipv6("srv", &feed, "disable_ipv6", "1");
     lab.set_ipv6(&room, "srv0", "accept_dad", "0");
@@ -34,7 +34,7 @@ fn share<'lab>(lab: &'lab Lab, number: u8, setup: Setup, guests: &[u32]) -> Dnsm
     lab.run_in("srv", &format!("ip link set {feed} up"));
     setup.addresses.iter().for_each(|address| lab.address(&room, "srv0", address));
     lab.neighbours(&room, "srv0", guests.iter().copied().map(Mac::nth));
-    lab.run_in(&room, &format!("ip neighbour replace 2001:db8::2 lladdr {} dev srv0 nud permanent", mac));
+    lab.run_in(&room, &format!("ip neighbour replace 2001:db8::2 lladdr {mac} dev srv0 nud permanent"));
     let dnsmasq = Dnsmasq::prepare(lab, setup.netns(&room));
     let hosts = guests.iter().map(|n| host6(*n, u16::try_from(0x10 + n).unwrap()));
     dnsmasq.write("hosts", "all", &hosts.collect::<String>());
