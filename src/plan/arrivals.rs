@@ -20,8 +20,9 @@ pub fn arrivals(new: Segment, spread: &Spread, observed: &Segment) -> Option<Vec
     let mut actions = neighbours(&new.device?.neighbours, places.get(&Family::V6), observed)?;
     if let Some(known) = new.namespace?.known {
         let add = &known - there.known.as_ref()?;
+        let is_news = !add.is_empty();
         let admit = Action::AdmitToDhcpv6 { whole: false, add, remove: BTreeSet::new() };
-        actions.push(admit);
+        actions.extend(is_news.then_some(admit));
     }
     for (share, wanted) in servers(&server, &places, observed)? {
         let planned = dnsmasq::plan(Some(&wanted), observed.shares.get(&share), false, false);
