@@ -17,6 +17,7 @@ mod kept;
 mod leased;
 mod ledger_file;
 mod metadata;
+mod naming;
 mod newcomers;
 mod next;
 mod outbox;

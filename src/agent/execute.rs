@@ -113,7 +113,8 @@ impl<H: Host> Executor<'_, H> {
         }
     }
 
-    async fn act<'b>(&self, action: &'b Action) -> Result<(&'b Action, Applied), Failure> {
+    /// Does one of them.
+    pub(super) async fn act<'b>(&self, action: &'b Action) -> Result<(&'b Action, Applied), Failure> {
         let started = Instant::now();
         let applied = tokio::time::timeout(PATIENCE, self.host.apply(self.uid, self.label, action)).await;
         let applied = applied.unwrap_or(Err(Error::TookTooLong(PATIENCE.as_secs())));

@@ -21,6 +21,7 @@ use super::foreigners::ours;
 use super::kept::Kept;
 use super::leased::Leased;
 use super::metadata::Metadata;
+use super::naming::Naming;
 use super::next::{Failures, Next};
 use super::predecessor::Predecessor;
 use super::progress::Refusals;
@@ -56,6 +57,7 @@ pub(super) struct Worker<H> {
     segment: Option<Segment>,
     /// Of a large network that is as it shall be.
     known: Option<Known>,
+    naming: Naming,
     refused: Refusals,
     /// Running servers that refused something that they should have taken.
     distrusted: BTreeSet<Option<Share>>,
@@ -93,6 +95,7 @@ impl<H: Host> Worker<H> {
             leased: Leased::default(),
             segment: None,
             known: None,
+            naming: Naming::default(),
             refused: Refusals::new(),
             distrusted: BTreeSet::new(),
             failures: Failures::default(),
@@ -120,9 +123,11 @@ impl<H: Host> Worker<H> {
                 () = next.due() => {}
                 () = self.predecessor.told(&self.context, self.uid) => {}
                 () = self.senses.told(&self.context, self.uid, &self.signal) => {}
+                () = self.naming.told(&mut self.segment) => {}
             }
             next = self.counted().await;
         }
+        self.naming.finish(&mut self.segment).await;
         self.sums.count(&self.context.metrics, [0; 5]);
         self.context.forget_guests(self.uid);
         self.uid
@@ -206,7 +211,8 @@ impl<H: Host> Worker<H> {
     /// Whether there are changes to make first: whoever waits for an answer waits for no report.
     fn may_speak_later(&self) -> bool {
         let wait = |took: Duration| (took * REPORT_COSTS).min(REPORT_AT_LATEST);
-        self.signal.is_woken() && self.spoke.is_some_and(|(at, took)| at.elapsed() < wait(took))
+        let is_busy = self.signal.is_woken() || self.naming.is_under_way();
+        is_busy && self.spoke.is_some_and(|(at, took)| at.elapsed() < wait(took))
     }
 
     fn not_kept(&mut self, problem: Problem) -> (Option<Problem>, Next) {

@@ -14,7 +14,7 @@ use super::{
     Declared, Desired, Inputs, NodeConfig, Settled, asker, network, recorded, segment, service, subnet,
 };
 use crate::allocate::{Claim, Given, Ledger};
-use crate::api::{DHCPServer, DhcpMode, MetadataServiceType};
+use crate::api::{DHCPServer, DhcpMode, Identity, MetadataServiceType};
 use crate::dnsmasq::Spread;
 use crate::node::Segment;
 use crate::types::{MacAddr, NetworkUid};
@@ -42,7 +42,7 @@ impl Known {
         let strangers = inputs.subnets.iter().any(|subnet| subnet.spec.dhcp.mode == DhcpMode::Dynamic);
         let metadata = inputs.network.spec.metadata_service.r#type != MetadataServiceType::None;
         // By what a guest is known that is no MAC address, others may be known by default.
-        let identifiers = inputs.ports.iter().any(|port| port.spec.identity != Default::default());
+        let identifiers = inputs.ports.iter().any(|port| port.spec.identity != Identity::default());
         if !is_shared || strangers || metadata || identifiers {
             return None;
         }

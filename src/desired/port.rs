@@ -212,9 +212,9 @@ impl<'a> Guest<'a> {
         subnets: &'s [Served],
     ) -> impl Iterator<Item = (IpAddr, &'s HostName, &'s Served)> {
         let subnet = |name: &str| subnets.iter().find(|s| s.pool.subnet_name == name && s.server.is_some());
-        let knows = |family| known_by(self.said.identifier.as_ref(), self.said.mac, family).is_some();
+        let in_family = |family| known_by(self.said.identifier.as_ref(), self.said.mac, family).is_some();
         let known = self.given.addresses.iter().zip(&self.hostnames);
-        let known = known.filter(move |((ip, _), _)| knows(Family::of(*ip)));
+        let known = known.filter(move |((ip, _), _)| in_family(Family::of(*ip)));
         known.filter_map(move |((ip, name), hostname)| Some((*ip, hostname, subnet(name)?)))
     }
 

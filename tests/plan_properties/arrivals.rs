@@ -85,7 +85,9 @@ fn served_at_once(known: Option<Known>, mut ledger: Ledger, mut is: Segment, now
     });
     let Some(actions) = at_once else { return false };
     assert_eq!(&ledger, whole_ledger);
-    actions.iter().for_each(|action| is.record(action));
+    for action in &actions {
+        is.record(action);
+    }
     let mut then = desired(&node(), uid(), now, &mut ledger);
     assert_eq!(then, whole);
     then.share_out(&is);
@@ -110,6 +112,7 @@ fn who_comes_is_served_at_once_as_among_all_others() {
     assert!(served.get() > CASES / 20, "{} of {CASES}: the others show nothing", served.get());
 }
 
+#[allow(clippy::unnecessary_wraps, reason = "a world may have no network")]
 fn ports(count: u8, more: &Value) -> World {
     let of = |n: u8| {
         let mut spec = more.clone();

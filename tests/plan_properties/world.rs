@@ -176,7 +176,9 @@ pub fn crowd() -> impl Strategy<Value = (World, Value)> {
         |(mut network, (a, b, c), mut ports, (mut one, own))| {
             network["metadataService"] = json!({"type": "None"});
             let mac = |n: u8| Value::from(format!("02:00:00:00:00:1{n}"));
-            ports.iter_mut().for_each(|(n, port)| port["macAddress"] = mac(*n));
+            for (n, port) in &mut ports {
+                port["macAddress"] = mac(*n);
+            }
             one["macAddress"] = mac(own);
             if own % 2 == 0 {
                 one.as_object_mut().unwrap().remove("addresses");

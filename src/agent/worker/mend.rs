@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::super::announce::announce;
 use super::super::execute::{Executor, Failure, Outcome, is_quick, takes_back};
+use super::super::naming::is_beside;
 use super::super::next::{Failures, Next};
 use super::super::voice::host_failed;
 use super::Worker;
@@ -70,8 +71,12 @@ impl<H: Host> Worker<H> {
         let mut plan = plan(held_back.as_ref().or(desired.segment.as_ref()), segment, may_restart);
         let wait = self.crashes.hold_back(&mut plan.actions);
         let took_back = takes_back(segment, &plan.actions);
-        let actions = self.senses.hearing.in_the_way(segment).chain(plan.actions).collect();
+        let mut actions: Vec<_> = self.senses.hearing.in_the_way(segment).chain(plan.actions).collect();
+        let names = self.naming.defer(segment, &mut actions);
         let mut outcome = self.act(segment, actions).await;
+        if let Some(names) = names.filter(|_| outcome.failure.is_none()) {
+            self.naming.begin(&self.context, self.uid, self.label(), names);
+        }
         if self.metadata.take(&mut outcome, desired, segment) {
             self.signal.observe_again();
         }
@@ -114,6 +119,11 @@ impl<H: Host> Worker<H> {
         if actions.is_empty() {
             return Outcome::default();
         }
+        if !actions.iter().all(is_beside) {
+            let mut told = Some(std::mem::take(segment));
+            self.naming.finish(&mut told).await;
+            *segment = told.unwrap_or_default();
+        }
         // A change of a running server never waits for networks that are built; and the kernel takes
         // many networks down in the time of one, if they come together.
         let pass = if actions.iter().all(is_quick) {
@@ -122,7 +132,7 @@ impl<H: Host> Worker<H> {
             Some(self.context.heavy.enter(self.namespace()).await)
         };
         let arrives = actions.iter().any(|action| matches!(action, Action::AddAddress(_)));
-        let label = self.name.as_ref().map_or_else(|| self.uid.to_string(), ToString::to_string);
+        let label = self.label();
         let executor = Executor {
             host: &self.context.host,
             metrics: &self.context.metrics,
@@ -145,6 +155,11 @@ impl<H: Host> Worker<H> {
             self.may_restart_at = Instant::now() + deaf.clamp(GATHER, SERVE_AT_MOST);
         }
         outcome
+    }
+
+    /// What people call the network.
+    fn label(&self) -> String {
+        self.name.as_ref().map_or_else(|| self.uid.to_string(), ToString::to_string)
     }
 
     /// dnsmasq was started: what its last process refused and kept back is forgotten.

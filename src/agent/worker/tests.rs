@@ -5,8 +5,10 @@ use serde_json::json;
 use super::super::context::Config;
 use super::*;
 use crate::desired::NodeConfig;
+use crate::dnsmasq;
 use crate::host::DryRun;
 use crate::metrics::Metrics;
+use crate::node::Action;
 use crate::source::{Event, Kind, Object};
 
 const UID: &str = "3f0c9a1b-0000-4000-8000-000000000001";
@@ -60,4 +62,32 @@ async fn passes_that_say_nothing_yet_are_counted() {
     cancel.cancel();
     changing.join().unwrap();
     assert_eq!(passes(&context.metrics), PASSES);
+}
+
+#[tokio::test]
+async fn names_of_a_large_network_are_told_while_its_guests_are_served() {
+    use crate::node::{Family, Segment};
+    let (server, share) = (dnsmasq::Server::default(), dnsmasq::Share::new(Family::V4, 1).unwrap());
+    let small = Segment { server: Some(server.clone()), ..Segment::default() };
+    let large = Segment { shares: [(share, server)].into(), ..small.clone() };
+    let names = [([10, 0, 0, 1].into(), vec!["vm1".parse().unwrap()])];
+    let names = || Action::Server(dnsmasq::Action::WriteNames(names.clone().into()));
+    let guest = || Action::Share(share, dnsmasq::Action::AddHosts(Vec::new()));
+    let mut naming = Naming::default();
+    let mut deferred = |segment: &Segment, mut actions: Vec<Action>| {
+        let deferred = naming.defer(segment, &mut actions);
+        (deferred.is_some(), actions.len())
+    };
+    assert_eq!(deferred(&large, vec![guest(), names()]), (true, 1));
+    assert_eq!(deferred(&small, vec![names()]), (false, 1), "they are read at once");
+    assert_eq!(deferred(&large, vec![Action::Server(dnsmasq::Action::Stop), names()]), (false, 2));
+    assert_eq!(deferred(&large, vec![guest()]), (false, 1));
+
+    let directory = tempfile::tempdir().unwrap();
+    let (context, mut segment) = (context(directory.path()), Some(large));
+    naming.begin(&context, UID.parse().unwrap(), "a/x".into(), names());
+    assert!(naming.is_under_way());
+    naming.finish(&mut segment).await;
+    assert!(!naming.is_under_way());
+    assert_eq!(segment.unwrap().server.unwrap().names.len(), 1, "it is known that they were told");
 }

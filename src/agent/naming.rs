@@ -1,0 +1,99 @@
+//! The names of a large network: its server is told of them while its guests are served.
+//!
+//! Used by the network's worker. The guests are the business of other processes there, and the one that answers
+//! for names takes seconds to read a change of 20,000. Whatever else is to be done with that one waits.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use tokio_util::task::AbortOnDropHandle;
+
+use super::context::Context;
+use super::execute::{Executor, Failure};
+use crate::dnsmasq;
+use crate::host::Host;
+use crate::node::{Action, Segment};
+use crate::types::NetworkUid;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Naming {
+    under_way: Option<AbortOnDropHandle<Result<Action, Failure>>>,
+    /// The next time it is waited for, and a failure is said.
+    failed: bool,
+}
+
+impl Naming {
+    /// Whether the server is being told.
+    pub(super) fn is_under_way(&self) -> bool {
+        self.under_way.is_some()
+    }
+
+    /// What of `actions` is for later: the names, where the rest is nothing to do with who answers for them.
+    pub(super) fn defer(&mut self, segment: &Segment, actions: &mut Vec<Action>) -> Option<Action> {
+        if segment.shares.is_empty() || !actions.iter().all(|action| is_names(action) || is_beside(action)) {
+            return None;
+        }
+        let at = actions.iter().position(is_names)?;
+        // Waiting for what was tried in vain says why it was.
+        if std::mem::take(&mut self.failed) { None } else { Some(actions.remove(at)) }
+    }
+
+    /// Begins to tell the server, unless somebody does: whoever asks when that is done finds what is left.
+    pub(super) fn begin<H: Host>(
+        &mut self,
+        context: &Arc<Context<H>>,
+        uid: NetworkUid,
+        label: String,
+        names: Action,
+    ) {
+        let context = context.clone();
+        self.under_way.get_or_insert_with(|| {
+            AbortOnDropHandle::new(tokio::spawn(async move {
+                let cancel = tokio_util::sync::CancellationToken::new();
+                let (host, metrics) = (&context.host, &context.metrics);
+                let executor = Executor { host, metrics, uid, label: &label, cancel: &cancel };
+                executor.act(&names).await.map(drop)?;
+                Ok(names)
+            }))
+        });
+    }
+
+    /// Returns when the server was told, or was not. Cancel-safe.
+    pub(super) async fn told(&mut self, segment: &mut Option<Segment>) {
+        let Some(task) = &mut self.under_way else { return pending().await };
+        let told = task.await;
+        self.under_way = None;
+        match (told, segment) {
+            (Ok(Ok(names)), Some(segment)) => segment.record(&names),
+            // While the runtime ends, or before anything was looked at.
+            (Err(_) | Ok(Ok(_)), _) => {}
+            (Ok(Err(_)), _) => self.failed = true,
+        }
+    }
+
+    /// The same, at once if nobody tells it.
+    pub(super) async fn finish(&mut self, segment: &mut Option<Segment>) {
+        if self.is_under_way() {
+            self.told(segment).await;
+        }
+    }
+}
+
+fn is_names(action: &Action) -> bool {
+    matches!(action, Action::Server(dnsmasq::Action::WriteNames(_)))
+}
+
+/// Whether it concerns neither who answers for names nor what that one stands on.
+pub(super) fn is_beside(action: &Action) -> bool {
+    use dnsmasq::Action as Step;
+    match action {
+        Action::Share(_, step) => {
+            matches!(step, Step::AddHosts(_) | Step::AddOptions(_) | Step::Release(..))
+        }
+        Action::InRoom(_, change) => is_beside(change),
+        Action::Direct { whole, .. } | Action::AdmitToDhcpv6 { whole, .. } => !whole,
+        Action::ChangeNeighbours { .. } => true,
+        _ => false,
+    }
+}
