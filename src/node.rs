@@ -211,7 +211,12 @@ impl Segment {
 
     /// Which of them answers a client, if any does.
     pub fn who_answers(&self, client: &Client) -> Option<(Option<Share>, &Server)> {
-        self.servers().find(|(_, server)| server.hosts.entries.contains_key(client))
+        self.servers_of(client.1).find(|(_, server)| server.hosts.entries.contains_key(client))
+    }
+
+    /// Those that may answer guests of this family.
+    pub fn servers_of(&self, family: Family) -> impl Iterator<Item = (Option<Share>, &Server)> {
+        self.servers().filter(move |(share, _)| share.is_none_or(|share| share.family == family))
     }
 
     /// Whose questions are led to which share of its guests.

@@ -113,7 +113,7 @@ fn same_server(is: &Server, shall: &Server) -> bool {
 /// Whether a client is known as it shall be, and by nobody else.
 fn same_client(is: &Segment, shall: &Segment, client: &Client) -> bool {
     let directed = |segment: &Segment| segment.directed(client.1)?.get(&client.0.mac()?).copied();
-    let mut servers = is.servers();
+    let mut servers = is.servers_of(client.1);
     let nothing = Server::default();
     directed(is) == directed(shall)
         && servers.all(|(share, is)| same_host(is, shall.server_of(share).unwrap_or(&nothing), client))
