@@ -6,7 +6,9 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
+use tracing::Instrument;
 
 use super::context::Context;
 use super::execute::{Executor, Failure};
@@ -48,15 +50,13 @@ impl Naming {
         names: Action,
     ) {
         let context = context.clone();
-        self.under_way.get_or_insert_with(|| {
-            AbortOnDropHandle::new(tokio::spawn(async move {
-                let cancel = tokio_util::sync::CancellationToken::new();
-                let (host, metrics) = (&context.host, &context.metrics);
-                let executor = Executor { host, metrics, uid, label: &label, cancel: &cancel };
-                executor.act(&names).await.map(drop)?;
-                Ok(names)
-            }))
-        });
+        let tell = async move {
+            let (host, metrics, cancel) = (&context.host, &context.metrics, CancellationToken::new());
+            let executor = Executor { host, metrics, uid, label: &label, cancel: &cancel };
+            executor.act(&names).await.map(drop)?;
+            Ok(names)
+        };
+        self.under_way.get_or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(tell.in_current_span())));
     }
 
     /// Returns when the server was told, or was not. Cancel-safe.
