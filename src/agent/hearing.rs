@@ -21,7 +21,7 @@ use super::repeat::Repeat;
 use super::signal::Signal;
 use crate::dnsmasq::{self, Lease, Share};
 use crate::host::{Ends, Error, Host, Leases, Said, Solicitor};
-use crate::node::{Action, Segment};
+use crate::node::{Action, Family, Segment};
 use crate::types::{MacAddr, NetworkUid};
 
 /// Leases are at least this long what they were said to be: each time makes a pass here and, where there is
@@ -108,11 +108,14 @@ impl Hearing {
 
     /// Gives back leases that are in the way of guests that have come again under another identity.
     pub(super) fn in_the_way(&mut self, segment: &Segment) -> impl Iterator<Item = Action> + use<> {
-        let asked = std::mem::take(&mut self.asked);
-        let server = segment.server.as_ref().filter(|server| server.process.is_some());
-        let leases = server.map(|server| self.reborn.in_the_way(&asked, server, Instant::now()));
-        let release = |(ip, lease)| Action::Server(dnsmasq::Action::Release(ip, lease));
-        leases.into_iter().flatten().map(release)
+        let (asked, now) = (std::mem::take(&mut self.asked), Instant::now());
+        let mut actions = Vec::new();
+        for (share, server) in segment.servers_of(Family::V6).filter(|(_, server)| server.process.is_some()) {
+            let leases = self.reborn.in_the_way(&asked, server, now).into_iter();
+            let release = |(ip, lease)| Action::for_server(share, dnsmasq::Action::Release(ip, lease));
+            actions.extend(leases.map(release));
+        }
+        actions.into_iter()
     }
 
     /// Returns when there is news. Cancel-safe: what is written stays to be read, and listening goes on.

@@ -185,6 +185,10 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
     let elsewhere = large.guest(3).with_link_local("fe80::1:2:3".parse().unwrap());
     site.until_leased6(&elsewhere, ip(3));
 
+    // Installed anew it has another DUID.
+    large.lease([MANY - 1]);
+    site.until_leased6(&large.guest(MANY - 1).with_duid(&[0, 4, 9, 9]), ip(MANY - 1));
+
     one_more_and_one_less(&large, &shared);
     the_end_of_one(&large);
     what_is_damaged_is_mended(&large);
