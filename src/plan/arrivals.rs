@@ -7,7 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
-use crate::dnsmasq::{self, Server, Share, Shares, Spread};
+use crate::dnsmasq::{self, OptionKey, Server, Share, Shares, Spread};
 use crate::node::{Action, Family, Segment};
 use crate::types::MacAddr;
 
@@ -82,8 +82,10 @@ fn servers(
             Entry::Vacant(entry) => entry.insert(observed.shares.get(&share)?.clone()),
         };
         server.hosts.entries.insert(client.clone(), host.clone());
-        let own = new.options.values.iter();
-        let own = own.filter(|(key, _)| key.tag == host.tag && key.code.family() == client.1);
+        let is_own = |key: &OptionKey| key.tag == host.tag && key.code.family() == client.1;
+        // What one of this name had before can only a fresh process forget.
+        server.options.values.retain(|key, _| !is_own(key));
+        let own = new.options.values.iter().filter(|(key, _)| is_own(key));
         server.options.values.extend(own.map(|(key, value)| (key.clone(), value.clone())));
     }
     Some(servers)

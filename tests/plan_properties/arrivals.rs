@@ -131,6 +131,31 @@ fn ports(count: u8, more: &Value) -> World {
 }
 
 #[test]
+fn who_comes_again_gets_none_of_what_one_of_its_name_had() {
+    let ntp = json!({"options": [{"name": "ntp-server", "values": ["192.0.2.123"], "family": "IPv4"}]});
+    let one = |mac: &str, more: &Value| {
+        let mut spec = json!({"networkRef": {"name": "n"}, "macAddress": mac});
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    let before = inputs(&ports(5, &json!({}))).unwrap();
+    let (_, mut ledger, mut is) = settled(&before);
+    let mut pass = |now: &Inputs, is: &mut Segment| {
+        let mut all = desired(&node(), uid(), now, &mut ledger);
+        all.share_out(is);
+        for action in plan(all.segment.as_ref(), is, false).actions {
+            is.record(&action);
+        }
+        (Known::new(now.clone(), &all).unwrap(), ledger.clone())
+    };
+    pass(&with(&before, "p9", &one("02:00:00:00:00:20", &ntp)), &mut is);
+    let (known, mut ledger) = pass(&before, &mut is);
+    let now = with(&before, "p9", &one("02:00:00:00:00:21", &json!({})));
+    let new = known.arrivals(&node(), uid(), &now, &mut ledger).unwrap();
+    assert_eq!(arrivals(new, known.spread(), &is), None, "a fresh process is needed");
+}
+
+#[test]
 fn a_plain_port_is_and_whoever_is_somebody_elses_business_is_not() {
     let world = ports(5, &json!({}));
     let one = |mac: &str, more: Value| {
