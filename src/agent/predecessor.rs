@@ -73,11 +73,12 @@ impl Predecessor {
         for room in held.rooms.values_mut() {
             room.addresses.retain(|net| !doubtful.contains(net));
         }
+        if !families.contains(&Family::V6) {
+            keep_shares(&mut held, Family::V6, observed);
+        }
         if families.is_empty() {
-            (held.server, held.shares) = (observed.server.clone(), observed.shares.clone());
-            held.rooms.clone_from(&observed.rooms);
-            let directed = observed.namespace.as_ref().map(|n| n.directed.clone()).unwrap_or_default();
-            held.namespace.iter_mut().for_each(|namespace| namespace.directed.clone_from(&directed));
+            held.server.clone_from(&observed.server);
+            keep_shares(&mut held, Family::V4, observed);
         }
         Some(held)
     }
@@ -165,11 +166,26 @@ fn own_addresses(server: &DHCPServer) -> BTreeSet<IpAddr> {
     own.filter_map(|ip| ip.parse().ok()).collect()
 }
 
+/// Leaves the shares of a family as they are.
+fn keep_shares(held: &mut Segment, family: Family, observed: &Segment) {
+    held.shares.retain(|share, _| share.family != family);
+    let own = observed.shares.iter().filter(|(share, _)| share.family == family);
+    held.shares.extend(own.map(|(share, server)| (*share, server.clone())));
+    if family == Family::V6 {
+        held.rooms.clone_from(&observed.rooms);
+    }
+    if let Some(namespace) = &mut held.namespace {
+        namespace.directed.remove(&family);
+        namespace.directed.extend(observed.directed(family).map(|directed| (family, directed.clone())));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::api::{DHCPServerSpec, ServerAddress};
-    use crate::node::Device;
+    use crate::dnsmasq::{Server, Share, Shares};
+    use crate::node::{Device, Namespace};
 
     fn server(addresses: &[(&str, Option<&str>)]) -> DHCPServer {
         let address = |(ip, own): &(&str, Option<&str>)| ServerAddress {
@@ -210,6 +226,24 @@ mod tests {
         assert_eq!((addresses(Some(held_back)), predecessor.report()), (Some(vec![]), None));
         predecessor.learn(Holders::new());
         assert_eq!((predecessor.hold_back(&desired, &none), predecessor.report()), (None, Some(vec![])));
+    }
+
+    #[test]
+    fn shares_of_a_family_without_an_address_wait_and_no_others_for_them() {
+        let mut predecessor = Predecessor::default();
+        let shares = Family::ALL.map(|family| Share::new(family, 1).unwrap());
+        let mut desired = segment(&["10.0.0.2/24", "2001:db8::2/64"]);
+        desired.shares = shares.map(|share| (share, Server::default())).into();
+        desired.rooms = [(shares[1], Device::bare(MacAddr::local([1; 5]), 1500))].into();
+        let directed = Family::ALL.map(|family| (family, Shares::new())).into();
+        desired.namespace = Some(Namespace { directed, ..Namespace::default() });
+        predecessor.watch(Some(&server(&[("2001:db8::2", None)])));
+        let held = predecessor.hold_back(&desired, &Segment::default()).unwrap();
+        assert_eq!(held.shares.keys().collect::<Vec<_>>(), [&shares[0]]);
+        assert!(held.rooms.is_empty() && held.directed(Family::V6).is_none());
+        assert!(held.directed(Family::V4).is_some());
+        let there = predecessor.hold_back(&desired, &desired.clone());
+        assert_eq!(there, None, "its address is there already");
     }
 
     #[test]
