@@ -13,22 +13,52 @@ use tracing::Instrument;
 use super::context::Context;
 use super::execute::{Executor, Failure};
 use crate::dnsmasq;
-use crate::host::Host;
+use crate::host::{Applied, Host};
 use crate::node::{Action, Segment};
+use crate::store::PortsRevision;
 use crate::types::NetworkUid;
 
 /// See the module.
 #[derive(Default)]
 pub(super) struct Naming {
-    under_way: Option<AbortOnDropHandle<Result<Action, Failure>>>,
+    under_way: Option<UnderWay>,
     /// The next time it is waited for, and a failure is said.
     failed: bool,
+    /// The server did not take all of what it was told last.
+    refused: bool,
+    /// Up to which revision the Ports are done that are looked at.
+    revision: Option<PortsRevision>,
+    /// Up to which they are done with their names.
+    named: Option<PortsRevision>,
+}
+
+struct UnderWay {
+    revision: Option<PortsRevision>,
+    task: AbortOnDropHandle<Result<(Action, Applied), Failure>>,
 }
 
 impl Naming {
     /// Whether the server is being told.
     pub(super) fn is_under_way(&self) -> bool {
         self.under_way.is_some()
+    }
+
+    /// A pass begins, for the Ports up to here.
+    pub(super) fn look_at(&mut self, revision: Option<PortsRevision>) {
+        self.revision = revision;
+    }
+
+    /// All else is done: up to which revision the Ports are.
+    pub(super) fn done(&mut self) -> Option<PortsRevision> {
+        if !self.is_under_way() {
+            self.named = self.revision;
+        }
+        self.named
+    }
+
+    /// Whether the server has refused anything since this was asked last.
+    pub(super) fn take_refused(&mut self) -> bool {
+        std::mem::take(&mut self.refused)
     }
 
     /// What of `actions` is for later: the names, where the rest is nothing to do with who answers for them.
@@ -53,22 +83,30 @@ impl Naming {
         let tell = async move {
             let (host, metrics, cancel) = (&context.host, &context.metrics, CancellationToken::new());
             let executor = Executor { host, metrics, uid, label: &label, cancel: &cancel };
-            executor.act(&names).await.map(drop)?;
-            Ok(names)
+            let (_, applied) = executor.act(&names).await?;
+            Ok((names, applied))
         };
-        self.under_way.get_or_insert_with(|| AbortOnDropHandle::new(tokio::spawn(tell.in_current_span())));
+        let revision = self.revision;
+        self.under_way.get_or_insert_with(|| {
+            let task = AbortOnDropHandle::new(tokio::spawn(tell.in_current_span()));
+            UnderWay { revision, task }
+        });
     }
 
     /// Returns when the server was told, or was not. Cancel-safe.
     pub(super) async fn told(&mut self, segment: &mut Option<Segment>) {
-        let Some(task) = &mut self.under_way else { return pending().await };
-        let told = task.await;
-        self.under_way = None;
-        match (told, segment) {
-            (Ok(Ok(names)), Some(segment)) => segment.record(&names),
-            // While the runtime ends, or before anything was looked at.
-            (Err(_) | Ok(Ok(_)), _) => {}
-            (Ok(Err(_)), _) => self.failed = true,
+        let Some(under_way) = &mut self.under_way else { return pending().await };
+        let told = (&mut under_way.task).await;
+        let revision = self.under_way.take().and_then(|under_way| under_way.revision);
+        match told {
+            Ok(Ok((names, applied))) => {
+                segment.iter_mut().for_each(|segment| segment.record(&names));
+                self.refused |= !applied.refused.is_empty();
+                self.named = revision;
+            }
+            Ok(Err(_)) => self.failed = true,
+            // While the runtime ends.
+            Err(_) => {}
         }
     }
 
@@ -86,11 +124,8 @@ fn is_names(action: &Action) -> bool {
 
 /// Whether it concerns neither who answers for names nor what that one stands on.
 pub(super) fn is_beside(action: &Action) -> bool {
-    use dnsmasq::Action as Step;
     match action {
-        Action::Share(_, step) => {
-            matches!(step, Step::AddHosts(_) | Step::AddOptions(_) | Step::Release(..))
-        }
+        Action::Share(..) => true,
         Action::InRoom(_, change) => is_beside(change),
         Action::Direct { whole, .. } | Action::AdmitToDhcpv6 { whole, .. } => !whole,
         Action::ChangeNeighbours { .. } => true,

@@ -144,6 +144,7 @@ impl<H: Host> Worker<H> {
     async fn pass(&mut self) -> Next {
         self.signal.begin();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
+        self.naming.look_at(ports);
         let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
         if let Some(inputs) = &inputs {
             self.receive(inputs).await;
@@ -179,7 +180,8 @@ impl<H: Host> Worker<H> {
         self.senses.foreigners.listen(self.segment.as_ref(), ours);
         self.senses.foreigners.count(&self.context.metrics);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
-            let done = ports.filter(|_| failure.is_none() && matches!(next, Next::Never));
+            let is_done = failure.is_none() && matches!(next, Next::Never);
+            let done = if is_done { self.naming.done() } else { None };
             self.tell(inputs, &desired, failure.as_ref(), done);
         }
         next = next.no_later(self.metadata.next());

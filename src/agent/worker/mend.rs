@@ -62,6 +62,7 @@ impl<H: Host> Worker<H> {
     }
 
     async fn step(&mut self, desired: &Desired, segment: &mut Segment) -> Stepped {
+        self.distrusted.extend(self.naming.take_refused().then_some(None));
         for (share, server) in segment.servers_mut() {
             server.hosts.foreign |= self.distrusted.contains(&share);
         }
