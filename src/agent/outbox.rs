@@ -64,6 +64,7 @@ impl Outbox {
     /// Takes what a worker says now.
     pub(super) fn put(&self, uid: NetworkUid, report: ServerReport) {
         let mut state = self.state();
+        state.stuck.remove(&uid);
         if state.reports.get(&uid) == Some(&report) {
             return;
         }

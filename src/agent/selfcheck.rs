@@ -42,6 +42,8 @@ pub(super) struct Selfcheck {
     unanswered: Option<Problem>,
     /// Which processes did not answer last.
     deaf: BTreeMap<Option<Share>, Deaf>,
+    /// Of which nothing is known since, as their guests went.
+    moved: BTreeSet<Option<Share>>,
 }
 
 struct Question {
@@ -114,10 +116,10 @@ impl Selfcheck {
             let answer = (&mut question.task).await;
             let guests = self.question.take().map(|question| question.guests).unwrap_or_default();
             let now = Instant::now();
-            let mut moved = false;
+            self.moved.clear();
             let news = match answer {
                 Ok(Ok(mut replies)) => {
-                    moved = self.forget_moved(&mut replies, &guests);
+                    self.forget_moved(&mut replies, &guests);
                     for reply in replies.values() {
                         context.metrics.replied(reply.kind());
                     }
@@ -131,25 +133,27 @@ impl Selfcheck {
                 }
                 Err(_) => false,
             };
-            self.next = Some(now + if moved || self.unanswered.is_some() { AGAIN } else { EVERY });
+            let soon = !self.moved.is_empty() || self.unanswered.is_some();
+            self.next = Some(now + if soon { AGAIN } else { EVERY });
             if news {
                 return;
             }
         }
     }
 
-    /// A guest that went meanwhile was perhaps not answered for that. Whether there was one.
-    fn forget_moved(&self, replies: &mut Replies, guests: &BTreeMap<Share, MacAddr>) -> bool {
-        let Some(Asked { shares, .. }) = &self.asked else { return false };
-        let before = replies.len();
-        replies.retain(|(_, share), _| share.is_none_or(|share| shares.get(&share) == guests.get(&share)));
-        replies.len() < before
+    /// A guest that went meanwhile was perhaps not answered for that.
+    fn forget_moved(&mut self, replies: &mut Replies, guests: &BTreeMap<Share, MacAddr>) {
+        let Some(Asked { shares, .. }) = &self.asked else { return };
+        let stayed = |share: &Option<Share>| share.is_none_or(|s| shares.get(&s) == guests.get(&s));
+        self.moved = replies.keys().map(|(_, share)| *share).filter(|share| !stayed(share)).collect();
+        replies.retain(|(_, share), _| !self.moved.contains(share));
     }
 
     /// Whether that is new, or something is to be done about it.
     fn learn(&mut self, replies: &Replies, now: Instant) -> bool {
         let before = self.unanswered.take();
-        self.unanswered = unanswered(replies);
+        let is_unknown = self.deaf.keys().any(|share| self.moved.contains(share));
+        self.unanswered = unanswered(replies).or_else(|| before.clone().filter(|_| is_unknown));
         match (&before, &self.unanswered) {
             (Some(_), None) => info!("dnsmasq answers again"),
             (None, Some(problem)) => warn!("{problem}"),
@@ -157,7 +161,7 @@ impl Selfcheck {
         }
         let wrong = replies.iter().filter(|(_, reply)| **reply != Reply::Right);
         let deaf: BTreeSet<_> = wrong.map(|((_, share), _)| *share).collect();
-        self.deaf.retain(|share, _| deaf.contains(share));
+        self.deaf.retain(|share, _| deaf.contains(share) || self.moved.contains(share));
         let mut hopeless = false;
         for share in deaf {
             let deaf = self.deaf.entry(share).or_insert(Deaf { since: now, restarts: 0, hopeless: false });
@@ -296,11 +300,14 @@ mod tests {
         check.ask(Some(Asked { shares: guests(7), ..all }));
         assert!(check.problem().is_some(), "it is the same server");
         let said = Replies::from([((SERVER, None), Reply::Right), ((SERVER, Some(share)), Reply::Silence)]);
-        let heard = |guests| {
+        let mut heard = |guests| {
             let mut said = said.clone();
             check.forget_moved(&mut said, &guests);
-            said.len()
+            check.learn(&said, Instant::now());
+            (said.len(), check.deaf.contains_key(&Some(share)), check.problem().is_some())
         };
-        assert_eq!((heard(guests(7)), heard(guests(8))), (2, 1));
+        assert_eq!(heard(guests(8)), (1, false, false), "it is not known to be deaf");
+        assert_eq!(heard(guests(7)), (2, true, true));
+        assert_eq!(heard(guests(8)), (1, true, true), "nor to answer again");
     }
 }
