@@ -231,7 +231,8 @@ impl Host for LinuxHost {
         let server = servers.remove(&None);
         let shares: BTreeMap<_, _> =
             servers.into_iter().filter_map(|(share, server)| Some((share?, server))).collect();
-        let rooms = rooms::look(uid, shares.keys().copied(), &inside.feeds).await?;
+        let left = if namespace.is_some() { Vec::new() } else { rooms::left(uid)? };
+        let rooms = rooms::look(uid, shares.keys().copied().chain(left), &inside.feeds).await?;
         Ok(Segment { namespace, bridge, device, server, shares, rooms, metadata })
     }
 

@@ -107,6 +107,12 @@ pub(super) async fn direct(uid: NetworkUid, whole: bool, add: &Shares, remove: &
     netns.run(move || nft::feed::direct(&devices, whole, &add, &remove)).await?
 }
 
+/// By name all that a network has: where its namespace is gone, nothing leads to them any more.
+pub(super) fn left(uid: NetworkUid) -> Result<Vec<Share>, Error> {
+    let own = |(of, share): (NetworkUid, Option<Share>)| share.filter(|_| of == uid);
+    Ok(netns::all()?.into_iter().filter_map(own).collect())
+}
+
 /// The rooms of these shares, and those to which a feed leads.
 pub(super) async fn look(
     uid: NetworkUid,
