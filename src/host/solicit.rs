@@ -27,7 +27,8 @@ const FRAMES: usize = 1_024;
 
 /// Until all of these were heard, or for some time.
 pub(super) async fn listen(netns: &Netns, duids: &BTreeSet<String>) -> Result<Vec<Solicitor>, Error> {
-    let socket = packet::inside(netns, wire::ETHERTYPE_IPV6, filter()).await?;
+    // Before the frames of a share's guests are led away.
+    let socket = packet::inside(netns, packet::ALL, filter()).await?;
     let mut found = Vec::new();
     // Those that were heard until then count.
     match timeout(PATIENCE, hear(&socket, duids, &mut found)).await {
