@@ -100,7 +100,9 @@ impl Naming {
         let revision = self.under_way.take().and_then(|under_way| under_way.revision);
         match told {
             Ok(Ok((names, applied))) => {
-                segment.iter_mut().for_each(|segment| segment.record(&names));
+                if let Some(segment) = segment {
+                    segment.record(&names);
+                }
                 self.refused |= !applied.refused.is_empty();
                 self.named = revision;
             }
@@ -125,10 +127,9 @@ fn is_names(action: &Action) -> bool {
 /// Whether it concerns neither who answers for names nor what that one stands on.
 pub(super) fn is_beside(action: &Action) -> bool {
     match action {
-        Action::Share(..) => true,
         Action::InRoom(_, change) => is_beside(change),
         Action::Direct { whole, .. } | Action::AdmitToDhcpv6 { whole, .. } => !whole,
-        Action::ChangeNeighbours { .. } => true,
+        Action::Share(..) | Action::ChangeNeighbours { .. } => true,
         _ => false,
     }
 }
