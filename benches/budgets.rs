@@ -22,6 +22,8 @@ mod largest;
 mod manifests;
 #[path = "budgets/many.rs"]
 mod many;
+#[path = "budgets/one_more.rs"]
+mod one_more;
 #[path = "budgets/probe.rs"]
 mod probe;
 #[path = "budgets/server.rs"]
