@@ -1,13 +1,12 @@
 //! More ports in one network than one dnsmasq can serve well.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::lab::{Answer, Ask, Guest, Mac, MessageType, PATIENCE, eventually};
 use crate::manifests::{network, object, port, subnet};
-use crate::site::{LONG, Site, files_of, patiently};
+use crate::shared_out::{asking_meanwhile, until};
+use crate::site::{LONG, Site, files_of};
 
 fn wide() -> String {
     network("lan", "dns: {domain: vm.example.org}") + &subnet("wide", "lan", "10.0.0.0/16", "")
@@ -38,11 +37,6 @@ fn identified() -> [String; 2] {
         one("called", "identity: {type: ClientID, clientID: 'ab:cd:ef'}", CALLED),
         one("of-duid", &duid, OF_DUID),
     ]
-}
-
-/// As long as a machine with other work needs for thousands of ports.
-pub fn until<T>(what: &str, found: impl FnMut() -> Option<T>) -> T {
-    eventually(what, LONG * 4, found)
 }
 
 struct Large<'a> {
@@ -82,65 +76,12 @@ impl<'a> Large<'a> {
 
     /// Does something, while a guest asks all the time and none of its questions is lost.
     fn answered_meanwhile<T>(&self, n: u32, what: impl FnOnce() -> T) -> T {
-        let (done, began) = (AtomicBool::new(false), Instant::now());
+        let (guest, began) = (self.guest(n), Instant::now());
         let ask = || {
-            let guest = self.guest(n);
-            while !done.load(Ordering::Relaxed) && began.elapsed() < LONG * 4 {
-                let offer = guest.ask_for(&Ask::new(MessageType::Discover), PATIENCE);
-                assert_eq!(offer.map(|offer| offer.yiaddr()), Some(ip(n)), "after {:?}", began.elapsed());
-                std::thread::sleep(Duration::from_millis(2));
-            }
+            let offer = guest.ask_for(&Ask::new(MessageType::Discover), PATIENCE);
+            assert_eq!(offer.map(|offer| offer.yiaddr()), Some(ip(n)), "after {:?}", began.elapsed());
         };
-        std::thread::scope(|scope| {
-            let asking = scope.spawn(ask);
-            let came = what();
-            done.store(true, Ordering::Relaxed);
-            asking.join().unwrap();
-            came
-        })
-    }
-
-    /// Waits until so many hold an address, as `kube-dhcp leases` says: it is written after the answer.
-    fn until_holders(&self, count: usize) -> Vec<serde_json::Value> {
-        patiently(&format!("{count} leases"), |instead| {
-            let mut leases = self.site.leases(&[]);
-            *instead = format!("{leases:?}");
-            leases.retain(|lease| lease["port"]["name"].is_string() && lease["heldByOther"] == false);
-            (leases.len() == count).then_some(leases)
-        })
-    }
-
-    /// Waits until the one process alone, or one of the shares, has given this lease.
-    fn until_given(&self, ip: Ipv4Addr, by_share: bool) {
-        let dir = self.site.network_dir();
-        let has = |dir: &Path| {
-            std::fs::read_to_string(dir.join("leases")).is_ok_and(|text| text.contains(&format!(" {ip} ")))
-        };
-        patiently(&format!("{ip} is given by a share: {by_share}"), |_| {
-            let shares = files_of(&dir.join("shares")).iter().filter(|share| has(share)).count();
-            (shares == usize::from(by_share) && has(&dir) != by_share).then_some(())
-        });
-    }
-
-    fn until_processes(&self, count: usize) -> Vec<u32> {
-        until(&format!("{count} processes"), || {
-            Some(self.site.dnsmasq_pids()).filter(|pids| pids.len() == count)
-        })
-    }
-
-    /// The processes of shares, or of one of them, by their command lines.
-    fn of_shares(&self, which: &str) -> Vec<u32> {
-        let is_own = |pid: &u32| {
-            let line = self.site.lab.read(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&format!("/shares/{which}"))
-        };
-        self.site.dnsmasq_pids().into_iter().filter(is_own).collect()
-    }
-
-    /// By its metrics: what `kube-dhcp status` reads is long.
-    fn until_all_ready(&self, count: u32) {
-        let is = |metric| self.site.metric(metric) == Some(count.into());
-        until(&format!("{count} are ready"), || (is("ports") && is("ports_ready")).then_some(()));
+        asking_meanwhile(ask, what)
     }
 }
 
@@ -158,23 +99,23 @@ fn many_are_shared_out_and_nobody_notices() {
     site.write("of-duid.yaml", &of_duid);
     let agent = site.start();
     let large = Large { site: &site, server: site.status().server("lan"), like: site.guest(60_000) };
-    large.until_all_ready(FEW + 2);
+    large.site.until_all_ready(FEW + 2);
     large.lease([1, 700, FEW]);
     site.until_leased(&large.called(50_001), CALLED);
-    let alone = large.until_processes(1);
+    let alone = large.site.until_processes(1);
 
     let shared = large.answered_meanwhile(3, || {
         site.write("lan.yaml", &ports(1..=MANY));
-        large.until_all_ready(MANY + 2);
+        large.site.until_all_ready(MANY + 2);
         large.lease([MANY, 2_001]);
-        large.until_processes(1 + SHARES as usize)
+        large.site.until_processes(1 + SHARES as usize)
     });
     assert!(!shared.contains(&alone[0]), "it was started anew without its guests");
     large.renew([1, 700, FEW, MANY]);
     large.lease([2, 701]);
     large.renew_of(&large.called(50_001), CALLED);
     site.until_leased(&large.guest(DEVICE), OF_DUID);
-    large.until_holders(9);
+    large.site.until_holders(9);
     assert!(large.guest(50_000).silent(), "a stranger is answered");
 
     // Names are all asked in one place.
@@ -186,7 +127,7 @@ fn many_are_shared_out_and_nobody_notices() {
     }
 
     one_more_and_one_less(&large, &shared);
-    the_end_of_one(&large);
+    site.the_end_of("1", || large.renew([1]));
     one_that_hangs(&large);
     who_is_known_by_an_identifier(&large, &called);
 
@@ -214,36 +155,20 @@ fn one_more_and_one_less(large: &Large<'_>, pids: &[u32]) {
     let before = hosts();
     let (n, one) = (MANY + 1, format!("addresses: [{{ip: {}}}]", ip(MANY + 1)));
     large.site.write("more.yaml", &port(&format!("vm{n}"), "lan", Mac::nth(n), &one));
-    large.until_all_ready(n + 2);
+    large.site.until_all_ready(n + 2);
     large.lease([n]);
     let told = |after: &[usize]| after.iter().zip(&before).map(|(a, b)| a - b).collect::<Vec<_>>();
     assert_eq!(told(&hosts()), [1, 0, 0, 0, 0, 0]);
     large.site.remove("more.yaml");
     large.site.until_silent(&large.guest(n));
-    large.until_all_ready(MANY + 2);
+    large.site.until_all_ready(MANY + 2);
     assert_eq!(told(&hosts()), [2, 0, 0, 0, 0, 0]);
     assert_eq!(large.site.dnsmasq_pids(), pids, "nobody is started for it");
 }
 
-/// It is started again, and nobody else is.
-fn the_end_of_one(large: &Large<'_>) {
-    let before = large.site.dnsmasq_pids();
-    let ended = large.of_shares("1/pid\0");
-    let [ended] = ended[..] else { panic!("{ended:?}") };
-    large.site.lab.signal("KILL", ended);
-    until("it runs again", || {
-        let now = large.site.dnsmasq_pids();
-        (now.len() == before.len() && !now.contains(&ended)).then_some(())
-    });
-    large.renew([1]);
-    let now = large.site.dnsmasq_pids();
-    assert_eq!(before.iter().filter(|pid| !now.contains(pid)).collect::<Vec<_>>(), [&ended]);
-}
-
 /// It is named, and nobody else is.
 fn one_that_hangs(large: &Large<'_>) {
-    let hangs = large.of_shares("2/pid\0");
-    let [hangs] = hangs[..] else { panic!("{hangs:?}") };
+    let hangs = large.site.of_share("2");
     large.site.lab.signal("STOP", hangs);
     let ready = || large.site.status().condition("Network", "lan", "Ready").unwrap();
     let deaf = until("it is said", || Some(ready()).filter(|ready| ready.reason == "NotAnswering"));
@@ -252,8 +177,8 @@ fn one_that_hangs(large: &Large<'_>) {
     large.renew([1]);
     large.site.lab.signal("CONT", hangs);
     until("it answers again", || Some(ready()).filter(|ready| ready.status == "True"));
-    large.until_all_ready(MANY + 2);
-    large.until_holders(9);
+    large.site.until_all_ready(MANY + 2);
+    large.site.until_holders(9);
 }
 
 /// It is the one process that knows it, whatever device it has; in DHCPv4 a DUID is nobody's.
@@ -266,9 +191,9 @@ fn who_is_known_by_an_identifier(large: &Large<'_>, called: &str) {
     }
     large.renew_of(&guest, CALLED);
     assert!(large.guest(50_003).silent(), "without its identifier it is a stranger");
-    large.until_given(CALLED, false);
-    large.until_given(OF_DUID, true);
-    let (leases, device) = (large.until_holders(9), Mac::nth(50_002).to_string());
+    large.site.until_given(CALLED, false);
+    large.site.until_given(OF_DUID, true);
+    let (leases, device) = (large.site.until_holders(9), Mac::nth(50_002).to_string());
     let own = leases.iter().find(|lease| lease["port"]["name"] == "called").unwrap();
     assert_eq!((&own["clientID"], &own["macAddress"]), (&"ab:cd:ef".into(), &device.into()));
     until("it is given back", || {
@@ -278,27 +203,27 @@ fn who_is_known_by_an_identifier(large: &Large<'_>, called: &str) {
 
     // Who is no Port's any more is told nothing, and nobody else's process is started for it.
     site.until_leased(&guest, CALLED);
-    let pids = large.of_shares("");
+    let pids = large.site.of_shares("");
     site.remove("called.yaml");
     site.until_silent(&guest);
-    large.until_all_ready(MANY + 1);
-    large.until_holders(8);
+    large.site.until_all_ready(MANY + 1);
+    large.site.until_holders(8);
     site.write("called.yaml", called);
     site.until_leased(&guest, CALLED);
-    large.until_all_ready(MANY + 2);
-    assert_eq!(large.of_shares(""), pids);
+    large.site.until_all_ready(MANY + 2);
+    assert_eq!(large.site.of_shares(""), pids);
 }
 
 fn few_again(large: &Large<'_>) {
     large.answered_meanwhile(3, || {
         large.site.write("lan.yaml", &ports(1..=900));
-        large.until_processes(1);
-        large.until_all_ready(902);
+        large.site.until_processes(1);
+        large.site.until_all_ready(902);
     });
     large.renew([1, 700]);
     large.renew_of(&large.called(50_002), CALLED);
     large.renew_of(&large.guest(DEVICE), OF_DUID);
-    large.until_holders(6);
+    large.site.until_holders(6);
     assert!(large.guest(MANY).silent());
     crate::six::until_nothing_to_do(large.site);
     assert!(!large.site.network_dir().join("shares").exists());

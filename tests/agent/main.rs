@@ -14,6 +14,7 @@ mod switch;
 
 mod agent;
 mod manifests;
+mod shared_out;
 mod site;
 
 mod adoption;

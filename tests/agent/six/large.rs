@@ -1,12 +1,12 @@
 //! More ports in one network than one dnsmasq can serve well in DHCPv6.
 
 use std::net::Ipv6Addr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::lab::{Ask6, Guest, Guest6, Kind6, Mac, PATIENCE, eventually};
-use crate::large::until;
 use crate::manifests::{network, object, port, subnet};
+use crate::shared_out::{asking_meanwhile, until};
 use crate::site::{LONG, Site, files_of, patiently};
 
 use super::{server_duid, until_nothing_to_do};
@@ -74,66 +74,16 @@ impl<'a> Large<'a> {
 
     /// Does something, while a guest asks all the time; gives the longest that it waited for an answer.
     fn answered_meanwhile<T>(&self, n: u32, what: impl FnOnce() -> T) -> (T, Duration) {
-        let done = AtomicBool::new(false);
+        let (guest, longest) = (self.guest(n), Mutex::new(Duration::ZERO));
         let ask = || {
-            let (guest, mut longest) = (self.guest(n), Duration::ZERO);
-            while !done.load(Ordering::Relaxed) {
-                let began = Instant::now();
-                let advertise = guest.ask_for(&Ask6::new(Kind6::Solicit), PATIENCE);
-                longest = longest.max(began.elapsed());
-                assert_eq!(advertise.map(|advertise| advertise.addresses()), Some(vec![ip(n)]));
-                std::thread::sleep(Duration::from_millis(2));
-            }
-            longest
+            let began = Instant::now();
+            let advertise = guest.ask_for(&Ask6::new(Kind6::Solicit), PATIENCE);
+            let mut longest = longest.lock().unwrap();
+            *longest = longest.max(began.elapsed());
+            assert_eq!(advertise.map(|advertise| advertise.addresses()), Some(vec![ip(n)]));
         };
-        std::thread::scope(|scope| {
-            let asking = scope.spawn(ask);
-            let came = what();
-            done.store(true, Ordering::Relaxed);
-            (came, asking.join().unwrap())
-        })
-    }
-
-    /// The files of leases that have this address: of the one process, or of shares.
-    fn until_given(&self, ip: Ipv6Addr, by_share: bool) {
-        let dir = self.site.network_dir();
-        let has = |dir: &std::path::Path| {
-            let text = std::fs::read_to_string(dir.join("leases")).unwrap_or_default();
-            text.contains(&format!(" {ip} "))
-        };
-        patiently(&format!("{ip} is given by a share: {by_share}"), |_| {
-            let shares = files_of(&dir.join("shares")).iter().filter(|share| has(share)).count();
-            (shares == usize::from(by_share) && has(&dir) != by_share).then_some(())
-        });
-    }
-
-    fn until_holders(&self, count: usize) {
-        patiently(&format!("{count} leases"), |instead| {
-            let mut leases = self.site.leases(&[]);
-            *instead = format!("{leases:?}");
-            leases.retain(|lease| lease["port"]["name"].is_string() && lease["heldByOther"] == false);
-            (leases.len() == count).then_some(())
-        });
-    }
-
-    fn until_processes(&self, count: usize) -> Vec<u32> {
-        until(&format!("{count} processes"), || {
-            Some(self.site.dnsmasq_pids()).filter(|pids| pids.len() == count)
-        })
-    }
-
-    fn until_all_ready(&self, count: u32) {
-        let is = |metric| self.site.metric(metric) == Some(count.into());
-        until(&format!("{count} are ready"), || (is("ports") && is("ports_ready")).then_some(()));
-    }
-
-    /// The process of a share, by its command line.
-    fn of_share(&self, share: &str) -> u32 {
-        let is_own = |pid: &u32| {
-            let line = self.site.lab.read(&format!("/proc/{pid}/cmdline")).unwrap_or_default();
-            String::from_utf8_lossy(&line).contains(&format!("/shares/{share}/pid\0"))
-        };
-        self.site.dnsmasq_pids().into_iter().find(is_own).expect("it does not run")
+        let came = asking_meanwhile(ask, what);
+        (came, longest.into_inner().unwrap())
     }
 
     /// The namespaces of shares.
@@ -155,16 +105,16 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
         site.lab.netns_names().iter().any(|name| name.starts_with("kdhcp-")).then_some(())
     });
     let large = Large { site: &site, like, server: server_duid(&site) };
-    large.until_all_ready(FEW + 1);
+    large.site.until_all_ready(FEW + 1);
     large.lease([1, 700, FEW]);
     let called = large.guest(50_001).with_duid(DUID);
     site.until_leased6(&called, OF_DUID);
-    let alone = large.until_processes(1);
+    let alone = large.site.until_processes(1);
 
     let (shared, longest) = large.answered_meanwhile(3, || {
         site.write("lan.yaml", &ports(1..=MANY));
-        large.until_all_ready(MANY + 1);
-        large.until_processes(1 + SHARES)
+        large.site.until_all_ready(MANY + 1);
+        large.site.until_processes(1 + SHARES)
     });
     println!("while they were shared out one waited for {longest:?}");
     assert!(!shared.contains(&alone[0]), "it was started anew without its guests");
@@ -173,10 +123,10 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
     large.lease([2, MANY]);
     site.until_leased6(&called, OF_DUID);
     for n in [1, 700, FEW, 2, MANY] {
-        large.until_given(ip(n), true);
+        large.site.until_given(ip(n), true);
     }
-    large.until_given(OF_DUID, false);
-    large.until_holders(6);
+    large.site.until_given(OF_DUID, false);
+    large.site.until_holders(6);
     assert!(large.guest(50_000).silent(), "a stranger is answered");
     assert!(large.guest(1).rebind(ip(1)).is_none(), "no REBIND is heard");
     let answers = large.guest(1).ask_all(&Ask6::new(Kind6::Solicit));
@@ -190,7 +140,7 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
     site.until_leased6(&large.guest(MANY - 1).with_duid(&[0, 4, 9, 9]), ip(MANY - 1));
 
     one_more_and_one_less(&large, &shared);
-    the_end_of_one(&large);
+    site.the_end_of("v6-1", || large.renew([1]));
     what_is_damaged_is_mended(&large);
 
     // An agent that comes again finds all as it is.
@@ -217,16 +167,16 @@ fn one_more_and_one_less(large: &Large<'_>, pids: &[u32]) {
     let before = hosts();
     let ((), longest) = large.answered_meanwhile(700, || {
         large.site.write("more.yaml", &one(MANY + 1));
-        large.until_all_ready(MANY + 2);
+        large.site.until_all_ready(MANY + 2);
         large.lease([MANY + 1]);
     });
     println!("while one more came another waited for {longest:?}");
-    large.until_given(ip(MANY + 1), true);
+    large.site.until_given(ip(MANY + 1), true);
     let told = |after: [usize; 2]| [after[0] - before[0], after[1] - before[1]];
     assert_eq!(told(hosts()), [1, 0]);
     large.site.remove("more.yaml");
     large.site.until_silent6(&large.guest(MANY + 1));
-    large.until_all_ready(MANY + 1);
+    large.site.until_all_ready(MANY + 1);
     assert_eq!(told(hosts()), [2, 0]);
     let lease = format!(" {} ", ip(MANY + 1));
     patiently("the lease is given back", |instead| {
@@ -234,20 +184,6 @@ fn one_more_and_one_less(large: &Large<'_>, pids: &[u32]) {
         (!instead.contains(&lease)).then_some(())
     });
     assert_eq!(large.site.dnsmasq_pids(), pids, "nobody is started for it");
-}
-
-/// It is started again, and nobody else is.
-fn the_end_of_one(large: &Large<'_>) {
-    let before = large.site.dnsmasq_pids();
-    let ended = large.of_share("v6-1");
-    large.site.lab.signal("KILL", ended);
-    until("it runs again", || {
-        let now = large.site.dnsmasq_pids();
-        (now.len() == before.len() && !now.contains(&ended)).then_some(())
-    });
-    large.renew([1]);
-    let now = large.site.dnsmasq_pids();
-    assert_eq!(before.iter().filter(|pid| !now.contains(pid)).collect::<Vec<_>>(), [&ended]);
 }
 
 /// In namespaces in which nobody watches: at the next look.
@@ -264,7 +200,7 @@ fn what_is_damaged_is_mended(large: &Large<'_>) {
         let pids = site.dnsmasq_pids();
         site.lab.run_in(damage.0, damage.1);
         // The end of any process has the agent look.
-        site.lab.signal("KILL", large.of_share("v6-2"));
+        site.lab.signal("KILL", large.site.of_share("v6-2"));
         until("it runs again", || {
             let now = site.dnsmasq_pids();
             (now != pids && now.len() == pids.len()).then_some(())
@@ -277,14 +213,14 @@ fn what_is_damaged_is_mended(large: &Large<'_>) {
 fn few_again(large: &Large<'_>, called: &Guest6<'_>) {
     let ((), longest) = large.answered_meanwhile(1, || {
         large.site.write("lan.yaml", &ports(1..=450));
-        large.until_processes(1);
-        large.until_all_ready(451);
+        large.site.until_processes(1);
+        large.site.until_all_ready(451);
     });
     println!("while they came back one waited for {longest:?}");
     large.renew([1, 2]);
     large.site.until_leased6(called, OF_DUID);
-    large.until_given(ip(1), false);
-    large.until_holders(4);
+    large.site.until_given(ip(1), false);
+    large.site.until_holders(4);
     assert!(large.guest(MANY).silent());
     until_nothing_to_do(large.site);
     assert!(!large.site.network_dir().join("shares").exists());
