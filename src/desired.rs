@@ -48,7 +48,7 @@ pub use identity::server_mac;
 use network::Admitted;
 pub use network::{SegmentId, granted, may_have_segment, segment_id};
 use port::Guest;
-pub use recorded::{holder, record};
+pub use recorded::{holder, is_same_decision, record};
 use segment::segment;
 pub use servers::Servers;
 use subnet::{Served, nothing_to_serve};

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::{Conditioned, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
-use crate::desired::{Declared, Inputs, SegmentId, may_have_segment, segment_id};
+use crate::desired::{Declared, Inputs, SegmentId, is_same_decision, may_have_segment, segment_id};
 use crate::members::Members;
 use crate::selector::labels_of_namespace;
 use crate::source::{Event, Kind, Object, ObjectKey, PortsOf};
@@ -337,13 +337,6 @@ impl Decisions {
         let removal = self.removals.get(network).copied().unwrap_or_default();
         Some(PortsRevision { seen: own.max(all).copied()?, removal })
     }
-}
-
-/// Nothing changed but what is said of it.
-fn is_same_decision(old: &DHCPServer, new: &DHCPServer) -> bool {
-    old.metadata.uid == new.metadata.uid
-        && old.metadata.generation == new.metadata.generation
-        && old.spec == new.spec
 }
 
 /// Its servers have done what it asks for, and all that changed is that the controller says so: there is

@@ -164,7 +164,7 @@ impl<H: Host> Worker<H> {
             Err(problem) => self.not_kept(problem),
         };
         if let Some(inputs) = inputs.as_ref().filter(|_| failure.is_none() && matches!(next, Next::Never)) {
-            self.is_settled(inputs, &desired);
+            self.settle(inputs, &desired);
         }
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);

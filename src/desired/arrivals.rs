@@ -4,14 +4,15 @@
 //! What is said here of a Port is what [`desired`](super::desired()) says of it among all the others; where that
 //! is not certain nothing is said, and it waits for that. Pure; as there, the ledger is what changes.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::port::{Guest, Ports};
 use super::subnet::{Served, formed};
 use super::{
-    Declared, Desired, Inputs, NodeConfig, Settled, asker, network, recorded, segment, service, subnet,
+    Declared, Desired, Inputs, NodeConfig, Settled, asker, is_same_decision, network, recorded, segment,
+    service, subnet,
 };
 use crate::allocate::{Claim, Given, Ledger};
 use crate::api::{DHCPServer, DhcpMode, Identity, MetadataServiceType};
@@ -28,10 +29,6 @@ pub struct Known {
     inputs: Inputs,
     servers: Vec<IpAddr>,
     spread: Spread,
-    /// How many Ports each is of.
-    macs: HashMap<MacAddr, usize>,
-    /// Of what a controller allocated; without one the ledger knows.
-    ips: HashSet<IpAddr>,
 }
 
 impl Known {
@@ -46,18 +43,7 @@ impl Known {
         if !is_shared || strangers || metadata || identifiers {
             return None;
         }
-        let mut macs = HashMap::with_capacity(inputs.ports.len());
-        for mac in inputs.ports.iter().filter_map(|port| port.spec.mac_address.as_ref()?.parse().ok()) {
-            *macs.entry(mac).or_default() += 1;
-        }
-        let ips = inputs.server.iter().flat_map(|_| inputs.ports.iter().flat_map(|port| recorded_ips(port)));
-        Some(Self {
-            macs,
-            ips: ips.map(|(ip, _)| ip).chain(inputs.server_addresses()).collect(),
-            servers: desired.server_addresses.clone(),
-            spread,
-            inputs,
-        })
+        Some(Self { servers: desired.server_addresses.clone(), spread, inputs })
     }
 
     /// How the network's guests are shared out.
@@ -87,24 +73,29 @@ impl Known {
             None => self.give_server(&mut subnets),
         }
         let formed = formed(inputs);
-        let (mut macs, mut ips) = (HashSet::from([asker.mac, asker.device]), HashSet::new());
-        let mut guests = Vec::new();
-        for Arrival { port, waited } in new {
+        let mut taken = Taken::default();
+        let (mut names, mut guests) = (HashSet::new(), Vec::new());
+        for port in new {
             let said = port.said().ok()?;
             let mac = said.mac.filter(|_| said.identifier.is_none())?;
-            let others = self.macs.get(&mac).is_some_and(|count| *count > usize::from(waited));
-            if others || !macs.insert(mac) {
-                return None;
-            }
             let mut guest = Guest::new(said, admitted.domain.as_ref(), &formed);
             if shared {
-                let addresses = self.recorded(port, &subnets)?;
-                if !addresses.iter().all(|(ip, _)| ips.insert(*ip)) {
+                let addresses: Vec<_> = recorded_ips(port).collect();
+                let is_served = |own| recorded::is_served(&subnets, own);
+                if addresses.is_empty() || !addresses.iter().all(is_served) {
                     return None;
                 }
                 guest.give(Given { addresses, errors: Vec::new() });
             }
+            if [asker.mac, asker.device].contains(&mac) || !taken.take(mac, guest.addresses()) {
+                return None;
+            }
+            names.insert(guest.name());
             guests.push(guest);
+        }
+        let mut others = self.inputs.ports.iter().filter(|port| !names.contains(name_of(port)));
+        if others.any(|port| taken.by(port)) || inputs.server_addresses().any(|ip| taken.has(ip)) {
+            return None;
         }
         if !shared {
             let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
@@ -119,7 +110,7 @@ impl Known {
     }
 
     /// Those who came; `None` where that is not all that changed.
-    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<Arrival<'a>>> {
+    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<&'a Declared>> {
         let old = &self.inputs;
         let same = Arc::ptr_eq(&old.network, &inputs.network)
             && old.segment_holder == inputs.segment_holder
@@ -141,8 +132,7 @@ impl Known {
             }
             match old.map(|old| changed(old, port)) {
                 Some(Changed::Nothing) => {}
-                None => new.push(Arrival { port, waited: false }),
-                Some(Changed::HasAddresses) => new.push(Arrival { port, waited: true }),
+                None | Some(Changed::HasAddresses) => new.push(&**port),
                 Some(Changed::Otherwise) => return None,
             }
         }
@@ -154,19 +144,40 @@ impl Known {
             subnet.server = self.servers.iter().copied().find(|ip| subnet.pool.cidr.contains(ip));
         }
     }
+}
 
-    /// What a controller allocated; `None`: nothing yet, or what is not this Port's alone.
-    fn recorded(&self, port: &Declared, subnets: &[Served]) -> Option<Vec<(IpAddr, String)>> {
-        let addresses: Vec<_> = recorded_ips(port).collect();
-        let is_own = |own: &(IpAddr, String)| !self.ips.contains(&own.0) && recorded::is_served(subnets, own);
-        let all = !addresses.is_empty() && addresses.iter().all(is_own);
-        all.then_some(addresses)
+/// What is to be nobody else's.
+#[derive(Default)]
+struct Taken {
+    macs: HashSet<MacAddr>,
+    /// Of what a controller allocated; without one the ledger knows.
+    ips: HashSet<IpAddr>,
+}
+
+impl Taken {
+    /// Whether all of that was nobody's so far.
+    fn take(&mut self, mac: MacAddr, addresses: &[(IpAddr, String)]) -> bool {
+        self.macs.insert(mac) && addresses.iter().all(|(ip, _)| self.ips.insert(*ip))
+    }
+
+    fn has(&self, ip: IpAddr) -> bool {
+        self.ips.contains(&ip)
+    }
+
+    /// Whether a Port has any of it.
+    fn by(&self, port: &Declared) -> bool {
+        let mac: Option<MacAddr> = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+        mac.is_some_and(|mac| self.macs.contains(&mac))
+            || (!self.ips.is_empty() && recorded::addresses(port).any(|(_, ip, _)| self.has(ip)))
     }
 }
 
+fn name_of(port: &Declared) -> &str {
+    port.metadata.name.as_deref().unwrap_or_default()
+}
+
 fn recorded_ips(port: &Declared) -> impl Iterator<Item = (IpAddr, String)> + '_ {
-    let addresses = port.status.iter().flat_map(|status| &status.addresses);
-    addresses.filter_map(|address| Some((address.ip.parse().ok()?, address.subnet_name.clone())))
+    recorded::addresses(port).map(|(_, ip, subnet_name)| (ip, subnet_name.to_owned()))
 }
 
 fn are_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
@@ -175,16 +186,9 @@ fn are_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
 
 fn is_same_server(old: Option<&DHCPServer>, new: Option<&DHCPServer>) -> bool {
     match (old, new) {
-        (Some(old), Some(new)) => old.metadata.uid == new.metadata.uid && old.spec == new.spec,
+        (Some(old), Some(new)) => is_same_decision(old, new),
         (old, new) => old.is_none() && new.is_none(),
     }
-}
-
-/// Who came.
-struct Arrival<'a> {
-    port: &'a Declared,
-    /// It was there, and a controller had nothing for it.
-    waited: bool,
 }
 
 enum Changed {

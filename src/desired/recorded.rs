@@ -39,12 +39,22 @@ pub fn holder(port: &Port) -> Holder {
 /// Takes down what a Port has, as its status says, unless somebody has it already.
 pub fn record(ledger: &mut Ledger, port: &Port) {
     let holder = holder(port);
-    let addresses = port.status.iter().flat_map(|status| &status.addresses);
-    for (position, address) in addresses.enumerate() {
-        if let Ok(ip) = address.ip.parse() {
-            ledger.record(ip, &address.subnet_name, &holder, position);
-        }
+    for (position, ip, subnet_name) in addresses(port) {
+        ledger.record(ip, subnet_name, &holder, position);
     }
+}
+
+/// What a Port has, as its status says: the place among all, the address, the Subnet's name.
+pub(super) fn addresses(port: &Port) -> impl Iterator<Item = (usize, IpAddr, &str)> {
+    let addresses = port.status.iter().flat_map(|status| &status.addresses).enumerate();
+    addresses.filter_map(|(at, address)| Some((at, address.ip.parse().ok()?, &*address.subnet_name)))
+}
+
+/// Nothing changed but what is said of it.
+pub fn is_same_decision(old: &DHCPServer, new: &DHCPServer) -> bool {
+    old.metadata.uid == new.metadata.uid
+        && old.metadata.generation == new.metadata.generation
+        && old.spec == new.spec
 }
 
 /// Gives the server and the guests what they have, as far as their subnets are served.

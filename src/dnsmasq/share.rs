@@ -176,17 +176,19 @@ pub fn share_out(family: Family, guests: &[MacAddr], now: &Shares, limit: Limit)
 /// Whose each of some more guests is. `None`: one of them is somebody's already, or needs a process that is not
 /// there.
 pub(super) fn place(guests: &[MacAddr], now: &Shares, limit: Limit) -> Option<Shares> {
-    let mut sizes: BTreeMap<Share, usize> = BTreeMap::new();
+    let family = now.values().next()?.family;
+    let mut sizes = [0; Share::MOST as usize + 1];
     for share in now.values() {
-        *sizes.entry(*share).or_default() += 1;
+        sizes[usize::from(share.number)] += 1;
     }
-    let mut placed = Shares::new();
-    for mac in guests.iter().filter(|mac| !now.contains_key(mac)) {
-        let (share, size) = sizes.iter_mut().find(|(_, size)| **size < limit.share)?;
+    let mut place = |mac: &MacAddr| {
+        let number = roomy(&sizes, limit.share);
+        let size = &mut sizes[usize::from(number)];
+        let has_room = (1..limit.share).contains(size) && !now.contains_key(mac);
         *size += 1;
-        placed.insert(*mac, *share);
-    }
-    (placed.len() == guests.len()).then_some(placed)
+        has_room.then_some((*mac, Share { family, number }))
+    };
+    guests.iter().map(&mut place).collect()
 }
 
 /// In equal parts, with room for a fifth in each: a guest that comes need not wait for a process.

@@ -22,8 +22,8 @@ impl<H: Host> Worker<H> {
         self.segment = Some(segment);
     }
 
-    /// The network is as it shall be.
-    pub(super) fn is_settled(&mut self, inputs: &Inputs, desired: &Desired) {
+    /// The network is as it shall be: from now on others may come.
+    pub(super) fn settle(&mut self, inputs: &Inputs, desired: &Desired) {
         self.known = Known::new(inputs.clone(), desired);
     }
 }
