@@ -146,29 +146,18 @@ impl<W: Write> Write for Line<W> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::{Arc, Mutex};
+    use std::io::Seek;
+    use std::sync::Arc;
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().write(bytes)
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn logged(format: LogFormat, times: bool) -> String {
-        let kept = Kept::default();
-        let (writer, look) = (kept.clone(), Look { colours: false, times });
-        let log = subscriber(format, EnvFilter::new("info"), look, move || writer.clone());
+        let mut kept = tempfile::tempfile().unwrap();
+        let (writer, look) = (Arc::new(kept.try_clone().unwrap()), Look { colours: false, times });
+        let log = subscriber(format, EnvFilter::new("info"), look, writer);
         tracing::subscriber::with_default(log, || tracing::info!("served"));
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+        kept.rewind().unwrap();
+        io::read_to_string(kept).unwrap()
     }
 
     #[test]

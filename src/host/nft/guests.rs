@@ -64,13 +64,7 @@ fn guard(family: Family) -> Table {
         Family::V4 => (7, 4),
         Family::V6 => (8, 16),
     };
-    let chain = |name: &str, hook, rules| Chain {
-        name: name.to_owned(),
-        device: None,
-        hook,
-        priority: Priority::Filter,
-        rules,
-    };
+    let chain = |name, hook, rules| Chain::of_family(name, hook, Priority::Filter, rules);
     let input = chain("input", LOCAL_IN, vec![friend(family), spoofed(family)]);
     let output = chain("output", LOCAL_OUT, vec![meekly()]);
     Table {

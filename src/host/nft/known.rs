@@ -53,13 +53,7 @@ fn filter() -> Table {
         level: Level::Ip(Family::V6),
         name: "kube-dhcp",
         sets: vec![Set { name: SET, key_type: ETHER, key_length: 6, data: None }],
-        chains: vec![Chain {
-            name: "input".to_owned(),
-            device: None,
-            hook: LOCAL_IN,
-            priority: Priority::Filter,
-            rules: wanted_rules(SET),
-        }],
+        chains: vec![Chain::of_family("input", LOCAL_IN, Priority::Filter, wanted_rules(SET))],
     }
 }
 

@@ -63,13 +63,7 @@ fn switch() -> Table {
     const PORT: u32 = 13;
     const PRE_ROUTING: u32 = 0;
     const LOCAL_OUT: u32 = 3;
-    let chain = |name: &str, hook, rules| Chain {
-        name: name.to_owned(),
-        device: None,
-        hook,
-        priority: Priority::Raw,
-        rules,
-    };
+    let chain = |name, hook, rules| Chain::of_family(name, hook, Priority::Raw, rules);
     Table {
         level: Level::Ip(Family::V4),
         name: "kube-dhcp-shares",
@@ -85,8 +79,7 @@ fn switch() -> Table {
 fn guard() -> impl Iterator<Item = Table> {
     const PRE_ROUTING: u32 = 0;
     let rules = vec![private(UDP), private(TCP)];
-    let chain =
-        Chain { name: "input".to_owned(), device: None, hook: PRE_ROUTING, priority: Priority::Raw, rules };
+    let chain = Chain::of_family("input", PRE_ROUTING, Priority::Raw, rules);
     let guard = Table {
         level: Level::Ip(Family::V6),
         name: "kube-dhcp-shares",

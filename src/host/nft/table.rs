@@ -261,6 +261,11 @@ fn alone(key: Vec<u8>) -> Element {
 }
 
 impl Chain {
+    /// Of packets of a family.
+    pub(super) fn of_family(name: &str, hook: u32, priority: Priority, rules: Vec<Vec<Attribute>>) -> Self {
+        Self { name: name.to_owned(), device: None, hook, priority, rules }
+    }
+
     fn hook(&self) -> Vec<Attribute> {
         const ACCEPT: u32 = 1;
         let priority = Attribute::Plain(2, (self.priority as i32).to_be_bytes().to_vec());
