@@ -282,7 +282,7 @@ fn assert_told6(site: &Site, (guest, kind): (&Guest6<'_>, Kind6), when: Option<&
     let ask = |want: &[u16]| {
         let ask = Ask6::new(kind).want(want);
         let ask = said.iter().fold(ask, |ask, (code, bytes)| ask.option(*code, bytes));
-        guest.ask(&ask).expect("no answer")
+        eventually("an answer", PATIENCE, || guest.ask_for(&ask, PATIENCE / 10))
     };
     let options = options(&told(site, "team-a/vm1"), "IPv6", when);
     for (code, (value, _)) in &options {
