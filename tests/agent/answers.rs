@@ -51,7 +51,7 @@ fn lease(guest: &Guest<'_>) -> Answer {
     let address = guest.discover(&[]).expect("no OFFER").yiaddr();
     let server = guest.discover(&[]).expect("no OFFER").server();
     let request = Ask::new(MessageType::Request).want(&WANT).ciaddr(address).to(server);
-    guest.ask(&request).expect("no ACK with everything")
+    guest.answer(&request)
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn a_lease_has_all_that_was_declared() {
         assert_eq!(ack.option(code), Some(wanted), "option {code}");
     }
     assert_times(&ack);
-    let unasked = guest.ask(&Ask::new(MessageType::Request).want(&[1]).ciaddr(VM1)).expect("no ACK");
+    let unasked = guest.answer(&Ask::new(MessageType::Request).want(&[1]).ciaddr(VM1));
     assert_eq!(unasked.option(26), Some(&[5, 120][..]), "who does not ask for the MTU needs it no less");
     assert_eq!(unasked.option(15), None);
     let routes: &[u8] = &[24, 10, 1, 0, 0, 0, 0, 0, 16, 10, 8, 10, 0, 0, 254, 0, 10, 0, 0, 1];
@@ -155,7 +155,7 @@ fn who_asks_for_broadcast_has_it_until_it_has_an_address() {
     let server = site.until_leased(&guest, VM1).server();
     let answered = |ask: &Ask, broadcast_flag| {
         let ask = Ask { broadcast_flag, ..ask.clone() };
-        let answer = eventually("an answer", PATIENCE, || guest.ask(&ask));
+        let answer = guest.answer(&ask);
         assert!(answer.checksum_ok);
         (answer.kind(), answer.to, answer.to_mac)
     };
@@ -195,7 +195,7 @@ fn a_lease_is_kept_returned_and_declined() {
     same("init-reboot", guest.init_reboot(VM1));
     // dnsmasq tells the lease time also here, but only to who asks for it.
     let inform = Ask::new(MessageType::Inform).ciaddr(VM1).want(&[1, 3, 121]);
-    let informed = guest.ask(&inform).expect("no answer to INFORM");
+    let informed = guest.answer(&inform);
     assert_eq!((informed.kind(), informed.option(121)), (MessageType::Ack, wanted.option(121)));
     assert_eq!(informed.seconds(51), None, "an INFORM gets no lease");
     capture.assert_no_nak();

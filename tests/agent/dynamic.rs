@@ -87,7 +87,7 @@ fn a_stranger_has_no_name_and_takes_none() {
     site.until_leased(&vm, VM1);
     for name in ["printer", "vm1", "gateway"] {
         let ask = Ask::new(MessageType::Discover).option(DhcpOption::Hostname(name.into()));
-        let offer = stranger.ask(&ask).unwrap();
+        let offer = stranger.answer(&ask);
         let take = Ask::new(MessageType::Request)
             .option(DhcpOption::RequestedIpAddress(offer.yiaddr()))
             .option(DhcpOption::ServerIdentifier(SERVER))

@@ -82,7 +82,7 @@ fn bare_metal_that_boots_from_the_network() {
     site.until_leased(&two, ip4(22));
     let told = |guest: &Guest<'_>, said: &[DhcpOption]| {
         let ask = Ask::new(MessageType::Discover).want(&[66, 67, 150]).options(said);
-        let offer = guest.ask(&ask).unwrap();
+        let offer = guest.answer(&ask);
         assert_eq!((offer.siaddr(), offer.addresses(150)), (ip4(2), vec![ip4(2)]));
         offer.text(67).map(|file| file.trim_end_matches('\0').to_owned())
     };

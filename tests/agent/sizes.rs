@@ -15,7 +15,7 @@ fn the_largest_network_is_served_and_what_does_not_fit_is_told() {
     site.until_leased(&guest, Ipv4Addr::new(10, 0, 0, 251));
     let want = |codes: &[u8]| {
         let ask = Ask::new(MessageType::Discover).want(codes);
-        guest.ask(&ask.option(raw(57, &1_500_u16.to_be_bytes()))).expect("no OFFER")
+        guest.answer(&ask.option(raw(57, &1_500_u16.to_be_bytes())))
     };
     let own = want(&[160, 121]);
     assert_eq!(own.option(160), Some(&[b'p'; 255][..]));

@@ -44,7 +44,7 @@ fn on_the_wire(guest: &Guest<'_>, code: u8, said: &[(u8, &[u8])]) -> Option<Stri
     let said: Vec<_> = said.iter().map(|(code, bytes)| raw(*code, bytes)).collect();
     let ask =
         Ask::new(MessageType::Request).want(&[code]).ciaddr(ack.yiaddr()).to(ack.server()).options(&said);
-    let ack = eventually("an ACK", PATIENCE, || guest.ask_for(&ask, PATIENCE / 10));
+    let ack = guest.answer(&ask);
     let bytes = ack.option(code)?;
     let bytes = if matches!(code, 66 | 67) { bytes.strip_suffix(&[0]).unwrap() } else { bytes };
     Some(readable(Code::V4(code), bytes).1)
@@ -71,7 +71,7 @@ fn assert_told(site: &Site, port: &str, guest: &Guest<'_>, when: Option<&str>, s
     for want in all.chunks(40) {
         let ack = guest.dora();
         let ask = Ask::new(MessageType::Request).want(want).ciaddr(ack.yiaddr()).to(ack.server());
-        let ack = eventually("an ACK", PATIENCE, || guest.ask_for(&ask, PATIENCE / 10));
+        let ack = guest.answer(&ask);
         let known = |code: &u8| options.get(&u16::from(*code)).is_some_and(|(value, _)| value.is_some());
         let more: Vec<_> = want.iter().filter(|code| ack.option(**code).is_some() && !known(code)).collect();
         assert!(more.is_empty(), "{port}: options {more:?} are not told of");
@@ -282,7 +282,7 @@ fn assert_told6(site: &Site, (guest, kind): (&Guest6<'_>, Kind6), when: Option<&
     let ask = |want: &[u16]| {
         let ask = Ask6::new(kind).want(want);
         let ask = said.iter().fold(ask, |ask, (code, bytes)| ask.option(*code, bytes));
-        eventually("an answer", PATIENCE, || guest.ask_for(&ask, PATIENCE / 10))
+        guest.answer(&ask)
     };
     let options = options(&told(site, "team-a/vm1"), "IPv6", when);
     for (code, (value, _)) in &options {

@@ -10,7 +10,7 @@ fn one_port(lab: &Lab) -> (Dnsmasq<'_>, Guest<'_>) {
 /// The byte that the guest gets as option 224.
 fn got(guest: &Guest<'_>) -> Option<u8> {
     let ask = Ask::new(MessageType::Discover).want(&[224]);
-    guest.ask(&ask).unwrap().option(224).map(|value| value[0])
+    guest.answer(&ask).option(224).map(|value| value[0])
 }
 
 #[test]
@@ -87,9 +87,9 @@ fn an_option_that_is_not_asked_for_is_not_sent() {
     let lab = machine();
     let (dnsmasq, guest) = one_port(&lab);
     dnsmasq.apply("options", "p1", "tag:p1,26,1400\ntag:p1,121,10.9.0.0/16,10.0.0.1\n");
-    let bare = guest.ask(&Ask::new(MessageType::Discover).want(&[1])).unwrap();
+    let bare = guest.answer(&Ask::new(MessageType::Discover).want(&[1]));
     assert_eq!((bare.option(26), bare.option(121)), (None, None));
-    let asked = guest.ask(&Ask::new(MessageType::Discover).want(&[26, 121])).unwrap();
+    let asked = guest.answer(&Ask::new(MessageType::Discover).want(&[26, 121]));
     assert_eq!(asked.option(26).unwrap(), 1400_u16.to_be_bytes());
     assert_eq!(asked.option(121).unwrap(), [16, 10, 9, 10, 0, 0, 1]);
 }
@@ -100,7 +100,7 @@ fn a_guest_without_a_request_list_gets_every_option() {
     let (dnsmasq, guest) = one_port(&lab);
     dnsmasq.apply("options", "p1", "tag:p1,224,7b\n");
     let ask = Ask { want: None, ..Ask::new(MessageType::Discover) };
-    let offer = guest.ask(&ask).unwrap();
+    let offer = guest.answer(&ask);
     assert_eq!(offer.option(224), Some([7].as_slice()));
     assert!(offer.option(3).is_some());
 }
@@ -117,7 +117,7 @@ fn an_off_link_gateway_is_delivered_byte_by_byte() {
     assert_eq!(ack.option(3).unwrap(), [192, 168, 99, 1]);
     let hex = hex(&bytes);
     dnsmasq.apply("options", "s1", &format!("tag:s1,121,{hex}\ntag:s1,249,{hex}\n"));
-    let offer = guest.ask(&Ask::new(MessageType::Discover).want(&[121, 249])).unwrap();
+    let offer = guest.answer(&Ask::new(MessageType::Discover).want(&[121, 249]));
     assert_eq!((offer.option(121), offer.option(249)), (Some(&bytes[..]), Some(&bytes[..])));
 }
 
@@ -127,7 +127,7 @@ fn a_vendor_option_of_the_guest_does_not_disturb_a_plain_43() {
     let (dnsmasq, guest) = one_port(&lab);
     dnsmasq.apply("options", "p1", "tag:p1,43,01:02:0a:0b\ntag:p1,60,61:62\n");
     let ask = Ask::new(MessageType::Discover).want(&[43, 60]).option(raw(60, b"anything"));
-    let offer = guest.ask(&ask).unwrap();
+    let offer = guest.answer(&ask);
     assert_eq!(offer.option(43).unwrap(), [1, 2, 10, 11]);
     assert_eq!(offer.option(60).unwrap(), b"ab");
 }

@@ -179,14 +179,16 @@ impl<'lab> Guest<'lab> {
     /// DISCOVER to ACK; panics when it does not come to that. Patient: a server that waits for a busy disk
     /// answers late, and one that is started anew has not heard what was asked before.
     pub fn dora(&self) -> Answer {
-        let again = || self.ask_for(&Ask::new(MessageType::Discover), PATIENCE / 5);
-        let offer = super::eventually("an OFFER", PATIENCE, again);
-        let take = selecting(offer.yiaddr(), offer.server());
-        let again = || self.ask_for(&take, PATIENCE / 5);
-        let ack = super::eventually("an answer to the REQUEST", PATIENCE, again);
+        let offer = self.answer(&Ask::new(MessageType::Discover));
+        let ack = self.answer(&selecting(offer.yiaddr(), offer.server()));
         assert_eq!(ack.kind(), MessageType::Ack, "{}", ack.reason());
         self.holds(ack.yiaddr());
         ack
+    }
+
+    /// Sends it, and again as a client does; the first answer. Panics when there is none.
+    pub fn answer(&self, ask: &Ask) -> Answer {
+        super::eventually("an answer", PATIENCE, || self.ask_for(ask, PATIENCE / 5))
     }
 
     /// Sends and waits for the first answer to it; `None` when there is none for [`SILENCE`].

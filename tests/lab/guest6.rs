@@ -206,9 +206,8 @@ impl<'lab> Guest6<'lab> {
     /// SOLICIT to REPLY; panics when it does not come to an address. Asks again as every client does: a
     /// server that finds no neighbour entry takes no notice.
     pub fn sarr(&self) -> Answer6 {
-        let advertise = (0..5).find_map(|_| self.solicit()).expect("no ADVERTISE");
-        let take = taking(&advertise);
-        let reply = (0..5).find_map(|_| self.ask_for(&take, PATIENCE / 5)).expect("no answer to the REQUEST");
+        let advertise = self.answer(&Ask6::new(Kind6::Solicit));
+        let reply = self.answer(&taking(&advertise));
         assert!(!reply.addresses().is_empty(), "{reply:?}");
         reply
     }
@@ -216,6 +215,11 @@ impl<'lab> Guest6<'lab> {
     /// A message of the guest about one address.
     pub fn about(&self, kind: Kind6, address: Ipv6Addr) -> Ask6 {
         Ask6::new(kind).ia(self.iaid, &[address])
+    }
+
+    /// Sends it, and again as a client does; the first answer. Panics when there is none.
+    pub fn answer(&self, ask: &Ask6) -> Answer6 {
+        super::eventually("an answer", PATIENCE, || self.ask_for(ask, PATIENCE / 5))
     }
 
     /// Sends and waits for the first answer to it; `None` when there is none for [`SILENCE6`].

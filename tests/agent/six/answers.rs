@@ -75,11 +75,11 @@ fn a_lease_has_all_that_was_declared() {
     site.write("a.yaml", &rich());
     let _agent = site.start();
     let guest = Both::new(&site, 1).six;
-    let advertise = guest.ask(&Ask6::new(Kind6::Solicit).want(&WANT)).expect("no ADVERTISE");
+    let advertise = guest.answer(&Ask6::new(Kind6::Solicit).want(&WANT));
     let request = guest.about(Kind6::Request, ip6(0x20)).to(&advertise.server()).want(&WANT);
     // Its own idea of its name is not asked for.
     let request = request.option(39, b"\0\x05other\0");
-    let reply = guest.ask(&request).expect("no REPLY");
+    let reply = guest.answer(&request);
     assert_eq!((advertise.kind(), reply.kind()), (Kind6::Advertise, Kind6::Reply));
     assert_eq!(advertise.server(), server_duid(&site));
     for answer in [&advertise, &reply] {
@@ -120,7 +120,7 @@ fn nothing_that_was_not_declared_is_sent() {
     site.write("a.yaml", &(network("lan", "") + &lan_v6("dns: {type: None}") + &dual(1, 0x20, "")));
     let _agent = site.start();
     let guest = Both::new(&site, 1).six;
-    let advertise = guest.ask(&Ask6::new(Kind6::Solicit).want(&WANT)).expect("no ADVERTISE");
+    let advertise = guest.answer(&Ask6::new(Kind6::Solicit).want(&WANT));
     // A name it always tells.
     assert_eq!(advertise.option(39), Some(&b"\x01\x03vm1"[..]));
     for code in WANT.into_iter().filter(|code| *code != 39) {
@@ -142,7 +142,7 @@ fn a_lease_is_renewed_confirmed_and_returned() {
     assert_eq!(confirmed(ip6(0x20)), Some(status::SUCCESS));
     assert_eq!(confirmed("2001:db9::20".parse().unwrap()), Some(status::NOT_ON_LINK));
     let inform = Ask6::new(Kind6::InformationRequest).want(&WANT);
-    let informed = guest.ask(&inform).expect("no answer to INFORMATION-REQUEST");
+    let informed = guest.answer(&inform);
     assert_eq!((informed.list(23), informed.list(31)), (vec![SERVER], vec![ip6(3)]));
     assert_eq!(informed.addresses(), Vec::<Ipv6Addr>::new());
 
@@ -204,7 +204,7 @@ dhcp: {leaseDurationSeconds: 3600}";
     ] {
         let guest = Both::new(&site, n).six;
         site.until_leased6(&guest, address);
-        let advertise = guest.ask(&Ask6::new(Kind6::Solicit).want(&WANT)).expect("no ADVERTISE");
+        let advertise = guest.answer(&Ask6::new(Kind6::Solicit).want(&WANT));
         assert_eq!(advertise.lifetimes()[0].valid, lease, "{n}");
         assert_eq!((advertise.list(23), advertise.list(31)), (vec![server], sntp), "{n}");
     }

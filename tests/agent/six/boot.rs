@@ -37,7 +37,7 @@ fn answered(guest: &Guest<'_>, said: &[(u8, &[u8])]) -> Option<String> {
 }
 
 fn url(guest: &Guest6<'_>, ask: Ask6) -> String {
-    let answer = guest.ask(&ask.want(&[59])).expect("no ADVERTISE");
+    let answer = guest.answer(&ask.want(&[59]));
     answer.option(59).map(|value| String::from_utf8_lossy(value).into_owned()).unwrap_or_default()
 }
 

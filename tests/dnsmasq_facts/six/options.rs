@@ -149,7 +149,7 @@ fn a_preference_is_sent_beside_that_of_an_authoritative_server_or_makes_it_silen
     let lab = machine();
     let (dnsmasq, guest) = one_port(&lab);
     dnsmasq.apply("options", "p1", "tag:p1,option6:7,5b\n");
-    let advertise = guest.ask(&Ask6::new(Kind6::Solicit).want(&[7])).unwrap();
+    let advertise = guest.answer(&Ask6::new(Kind6::Solicit).want(&[7]));
     let sent = advertise.options.iter().filter(|(code, _)| *code == 7);
     assert_eq!(sent.map(|(_, value)| value[0]).collect::<Vec<_>>(), [255, 5]);
     // As a number it has 8,192 bytes: the answer never arrives.
@@ -164,7 +164,7 @@ fn an_option_is_sent_if_asked_for_or_if_nothing_is() {
     let (dnsmasq, guest) = one_port(&lab);
     dnsmasq.apply("options", "p1", "tag:p1,option6:224,7b\n");
     let sent = |want: &[u16]| {
-        let answer = guest.ask(&Ask6::new(Kind6::Solicit).want(want)).unwrap();
+        let answer = guest.answer(&Ask6::new(Kind6::Solicit).want(want));
         (answer.option(224).is_some(), answer.option(23).is_some())
     };
     // The server's own address is sent as a DNS server whatever is asked for.
@@ -252,7 +252,7 @@ fn a_ports_line_may_have_the_tag_of_the_range() {
         (3, "2001:db8::3", None),
     ] {
         let guest = guest6(&lab, n);
-        let informed = guest.ask(&Ask6::new(Kind6::InformationRequest).want(&[23, 224])).unwrap();
+        let informed = guest.answer(&Ask6::new(Kind6::InformationRequest).want(&[23, 224]));
         assert_eq!(informed.list(23), [dns.parse::<Ipv6Addr>().unwrap()], "{n}");
         assert_eq!(informed.option(224), more, "{n}");
         assert_eq!(guest.sarr().list(23), [dns.parse::<Ipv6Addr>().unwrap()], "{n}");
@@ -282,6 +282,6 @@ fn a_line_without_an_address_gets_options_and_no_address() {
     dnsmasq.apply("options", "p2", "tag:p2,option6:224,7b\n");
     let guest = lab.twin6(wire.netns(), Mac::nth(2));
     let inform = Ask6::new(Kind6::InformationRequest).want(&[224]);
-    assert_eq!(guest.ask(&inform).unwrap().option(224), Some(&[7][..]));
+    assert_eq!(guest.answer(&inform).option(224), Some(&[7][..]));
     assert_eq!(super::advertised(&guest), Some(Vec::new()));
 }

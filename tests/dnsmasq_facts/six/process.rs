@@ -72,7 +72,7 @@ fn a_fresh_server_confirms_and_rebinds_and_sends_a_renewal_back_to_its_request()
     let renewal = guest.renew(ip6(0x11), &SERVER).unwrap();
     assert_eq!(renewal.ia_status(), Some(status::NO_BINDING));
     let request = guest.about(Kind6::Request, ip6(0x11)).to(&SERVER);
-    assert_eq!(guest.ask(&request).unwrap().addresses(), [ip6(0x11)]);
+    assert_eq!(guest.answer(&request).addresses(), [ip6(0x11)]);
 }
 
 #[test]
