@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::cgroups::hierarchies;
+use crate::cgroups;
 use crate::control_plane::Daemon;
 use crate::inside::sh;
 use crate::lab::{Lab, eventually, output};
@@ -74,28 +74,10 @@ impl Machine {
         );
         // Last: what is mounted from here on is seen in the pods that ask for it.
         let shared = "mount --make-rshared /".to_owned();
-        self.shell(&[directories, sysctls(), self.cgroups(cgroup), shared].join("\n"));
+        self.shell(&[directories, sysctls(), cgroups::mount(&[cgroup, &self.name]), shared].join("\n"));
         std::fs::write(state.join("cni/pods.conflist"), self.pod_network()).unwrap();
         std::fs::write(state.join("containerd.toml"), self.containerd_config()).unwrap();
         std::fs::write(state.join("kubelet.yaml"), self.kubelet_config(cgroup)).unwrap();
-    }
-
-    /// The machine's hierarchies, each with a directory of the node's own.
-    fn cgroups(&self, cgroup: &str) -> String {
-        let parts = [cgroup.to_owned(), format!("{cgroup}/{}", self.name)];
-        let mut script = vec!["mount -t tmpfs -o mode=755 none /sys/fs/cgroup".to_owned()];
-        for (options, directory) in hierarchies() {
-            let place = format!("/sys/fs/cgroup/{directory}");
-            script.push(format!("mkdir {place}; mount -t cgroup -o {options} none {place}"));
-            for part in &parts {
-                script.push(format!("mkdir -p {place}/{part}; cd {place}/{part}"));
-                if directory == "cpuset" {
-                    script
-                        .push("for file in cpuset.cpus cpuset.mems; do cat ../$file >$file; done".to_owned());
-                }
-            }
-        }
-        script.join("\n")
     }
 
     fn pod_network(&self) -> String {
