@@ -78,7 +78,15 @@ impl Reached<'_> {
         let first = self.desired.asked.iter().rev().map(|ip| (Family::of(*ip), *ip));
         let first: BTreeMap<_, _> = first.filter(|_| self.is_connected()).collect();
         let servers: BTreeSet<_> = first.into_values().collect();
-        (!servers.is_empty()).then(|| Asked { asker, attached, servers, shares: self.guests_of_shares() })
+        let shares =
+            || self.guests_of_shares().into_iter().chain(self.rooms().map(|share| (share, asker.mac)));
+        (!servers.is_empty()).then(|| Asked { asker, attached, servers, shares: shares().collect() })
+    }
+
+    /// The shares whose processes have one.
+    fn rooms(&self) -> impl Iterator<Item = Share> {
+        let shares = self.segment.into_iter().flat_map(|segment| segment.shares.keys().copied());
+        shares.filter(|share| share.has_room())
     }
 
     /// Of each share a guest whose questions of DHCPv4 are led to its process, which answers them.

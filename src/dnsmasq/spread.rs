@@ -136,6 +136,8 @@ fn of_shares(service: &Service, family: Family) -> Service {
         scopes: service.scopes.iter().filter(is_own).map(known).collect(),
         mtu: service.mtu.filter(|_| family == Family::V4),
         domain: service.domain.clone(),
+        // In DHCPv4 a share is asked as one of its guests.
+        asker: service.asker.filter(|_| family == Family::V6),
         ..Service::default()
     }
 }
@@ -154,7 +156,7 @@ fn share_argv(service: &Service, layout: &Layout, share: Share) -> Vec<String> {
 mod tests {
     use super::super::Limit;
     use super::*;
-    use crate::service::{Addressing, Advertisement, Code, Offer, OptionList, Options};
+    use crate::service::{Addressing, Advertisement, Asker, Code, Offer, OptionList, Options};
     use crate::types::{Identity, IpRange};
 
     fn mac(n: u8) -> MacAddr {
@@ -291,6 +293,7 @@ mod tests {
             domain: Some("vm.example.org".parse().unwrap()),
             reverse: vec![four],
             forwarders: vec!["192.0.2.53".parse().unwrap()],
+            asker: Some(Asker { mac: mac(8), device: mac(9) }),
             ..Service::default()
         };
         let uid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
@@ -337,7 +340,10 @@ mod tests {
         assert!(four.iter().any(|arg| arg.ends_with("option:mtu,1400")));
         let duid = "--dhcp-duid=";
         assert_eq!(parts(&six, duid), parts(&all, duid), "they are one server");
-        assert!(parts(&four, duid).is_empty());
+        let asker = "--dhcp-host=";
+        assert_eq!(parts(&six, asker), parts(&all, asker), "it is asked by who asks everywhere");
+        assert_eq!(parts(&six, asker).len(), 2);
+        assert!(parts(&four, duid).is_empty() && parts(&four, asker).is_empty());
         for part in ["--server=", "--rev-server=", "--enable-ra", "--ra-param="] {
             assert!(parts(&four, part).is_empty() && parts(&six, part).is_empty(), "{part}");
         }

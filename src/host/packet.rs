@@ -20,7 +20,7 @@ use crate::node::INNER_DEVICE;
 /// Every protocol there is: `ETH_P_ALL` of `linux/if_ether.h`.
 pub(super) const ALL: u16 = 3;
 /// None: a socket that only sends.
-pub(super) const NONE: u16 = 0;
+const NONE: u16 = 0;
 /// The longest frame of which all is of interest to those who hear.
 pub(super) const LONGEST: u16 = 1_536;
 
@@ -107,6 +107,11 @@ pub(super) async fn inside(
 ) -> Result<UdpSocket, Error> {
     let socket = netns.run(move || open(INNER_DEVICE, ethertype, filter.as_ref())).await?;
     socket.and_then(with_runtime).map_err(failed)
+}
+
+/// One that only sends, at a device of this namespace.
+pub(super) async fn sender(netns: &Netns, device: String) -> Result<UdpSocket, Error> {
+    netns.run(move || open(&device, NONE, &[])).await?.and_then(with_runtime).map_err(failed)
 }
 
 /// One that only sends, at a device of the node's own namespace.

@@ -128,7 +128,10 @@ fn many_are_shared_out_and_nobody_notices() {
 
     one_more_and_one_less(&large, &shared);
     site.the_end_of("1", || large.renew([1]));
-    one_that_hangs(&large);
+    let said = format!("dnsmasq of share 2 does not answer a DHCPv4 question to {}", large.server);
+    site.one_that_hangs("2", &said, || large.renew([1]));
+    site.until_all_ready(MANY + 2);
+    site.until_holders(9);
     who_is_known_by_an_identifier(&large, &called);
 
     // An agent that comes again finds all as it is.
@@ -164,21 +167,6 @@ fn one_more_and_one_less(large: &Large<'_>, pids: &[u32]) {
     large.site.until_all_ready(MANY + 2);
     assert_eq!(told(&hosts()), [2, 0, 0, 0, 0, 0]);
     assert_eq!(large.site.dnsmasq_pids(), pids, "nobody is started for it");
-}
-
-/// It is named, and nobody else is.
-fn one_that_hangs(large: &Large<'_>) {
-    let hangs = large.site.of_share("2");
-    large.site.lab.signal("STOP", hangs);
-    let ready = || large.site.status().condition("Network", "lan", "Ready").unwrap();
-    let deaf = until("it is said", || Some(ready()).filter(|ready| ready.reason == "NotAnswering"));
-    let all = format!("dnsmasq of share 2 does not answer a DHCPv4 question to {}", large.server);
-    assert_eq!((&*deaf.status, deaf.message), ("False", all));
-    large.renew([1]);
-    large.site.lab.signal("CONT", hangs);
-    until("it answers again", || Some(ready()).filter(|ready| ready.status == "True"));
-    large.site.until_all_ready(MANY + 2);
-    large.site.until_holders(9);
 }
 
 /// It is the one process that knows it, whatever device it has; in DHCPv4 a DUID is nobody's.

@@ -81,6 +81,18 @@ impl Site {
         pid
     }
 
+    /// It is named, and nobody else is.
+    pub fn one_that_hangs(&self, share: &str, said: &str, others_are_answered: impl FnOnce()) {
+        let hangs = self.of_share(share);
+        self.lab.signal("STOP", hangs);
+        let ready = || self.status().condition("Network", "lan", "Ready").unwrap();
+        let deaf = until("it is said", || Some(ready()).filter(|ready| ready.reason == "NotAnswering"));
+        assert_eq!((&*deaf.status, &*deaf.message), ("False", said));
+        others_are_answered();
+        self.lab.signal("CONT", hangs);
+        until("it answers again", || Some(ready()).filter(|ready| ready.status == "True"));
+    }
+
     /// The end of a share's process: it is started again, and nobody else is.
     pub fn the_end_of(&self, share: &str, answers: impl FnOnce()) {
         let (before, ended) = (self.dnsmasq_pids(), self.of_share(share));

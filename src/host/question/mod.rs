@@ -4,7 +4,8 @@
 //! macvlan by way of its parent, which returns what is for its own, through the filter and the rules to
 //! dnsmasq's sockets. The way back would lead past guests; so the question says that its sender has the
 //! server's own address, and the answer does not leave the namespace. Neither makes a lease. To the process
-//! of a share it is led by the MAC address of one of that share's guests.
+//! of a share it is led by the MAC address of one of that share's guests; to one that has a room, into which a
+//! guest's frame is led by the address that it is from, it goes by the device that leads there.
 
 mod v4;
 mod v6;
@@ -15,12 +16,13 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use uuid::Uuid;
 
-use super::Error;
-use super::netns::Netns;
+use super::netns::{self, Netns};
+use super::{Error, packet};
 use crate::dnsmasq::Share;
 use crate::node::Attached;
 use crate::service::Asker;
@@ -42,7 +44,8 @@ pub struct Asked {
     pub attached: Attached,
     /// One of its addresses in each family.
     pub servers: BTreeSet<IpAddr>,
-    /// Of each share of its guests one of DHCPv4, whose questions are led to the process of that share.
+    /// Of each share of its guests one whose questions its process answers: in DHCPv4 a guest, in a room whoever
+    /// asks everywhere.
     pub shares: BTreeMap<Share, MacAddr>,
 }
 
@@ -79,7 +82,33 @@ pub(super) async fn ask(
     asked: &Asked,
 ) -> Result<BTreeMap<Whom, Reply>, Error> {
     let each = asked.servers.iter().map(|server| Questions::new(uid, asked, *server).ask(netns, wire));
-    Ok(futures::future::try_join_all(each).await?.into_iter().flatten().collect())
+    let rooms = asked.rooms().map(|(share, server)| ask_in_room(netns, uid, asked, share, server));
+    let (each, rooms) = futures::try_join!(try_join_all(each), try_join_all(rooms))?;
+    Ok(each.into_iter().chain(rooms).flatten().collect())
+}
+
+/// The one process that is there.
+async fn ask_in_room(
+    netns: &Netns,
+    uid: NetworkUid,
+    asked: &Asked,
+    share: Share,
+    server: IpAddr,
+) -> Result<Vec<(Whom, Reply)>, Error> {
+    let room = netns::open((uid, share))?;
+    let wire = packet::sender(netns, share.feed()).await?;
+    let question = Question::of(Some(share), asked.asker.mac);
+    let questions = Questions { uid, asker: asked.asker, server, all: vec![question] };
+    questions.ask(&room, &wire).await
+}
+
+impl Asked {
+    /// Those that have one, and the address of the server there.
+    fn rooms(&self) -> impl Iterator<Item = (Share, IpAddr)> {
+        let server = self.servers.iter().copied().find(IpAddr::is_ipv6);
+        let shares = self.shares.keys().filter(|share| share.has_room());
+        shares.filter_map(move |share| Some((*share, server?)))
+    }
 }
 
 /// Nobody else can know it.
@@ -107,10 +136,9 @@ struct Question {
 
 impl Questions {
     fn new(uid: NetworkUid, asked: &Asked, server: IpAddr) -> Self {
-        let shares = asked.shares.iter().filter(|_| server.is_ipv4());
-        let whose = shares.map(|(share, guest)| (Some(*share), *guest));
-        let question = |(share, guest)| Question { share, guest, number: number(), reply: Reply::Silence };
-        let all = std::iter::once((None, asked.asker.mac)).chain(whose).map(question).collect();
+        let shares = asked.shares.iter().filter(|(share, _)| server.is_ipv4() && !share.has_room());
+        let shares = shares.map(|(share, guest)| Question::of(Some(*share), *guest));
+        let all = std::iter::once(Question::of(None, asked.asker.mac)).chain(shares).collect();
         Self { uid, asker: asked.asker, server, all }
     }
 
@@ -173,6 +201,10 @@ impl Questions {
 }
 
 impl Question {
+    fn of(share: Option<Share>, guest: MacAddr) -> Self {
+        Self { share, guest, number: number(), reply: Reply::Silence }
+    }
+
     fn is_open(&self) -> bool {
         self.reply != Reply::Right
     }

@@ -10,7 +10,7 @@ use tokio::net::UdpSocket;
 
 use crate::host::netns::Netns;
 use crate::host::{Error, packet};
-use crate::node::{Attached, outer_device};
+use crate::node::{Attached, INNER_DEVICE, outer_device};
 use crate::types::NetworkUid;
 
 /// See the module.
@@ -27,7 +27,7 @@ impl Wires {
     ) -> Result<Arc<UdpSocket>, Error> {
         match attached {
             Attached::Bridge { .. } | Attached::Ovs { .. } => self.at(&outer_device(uid)).await,
-            Attached::Macvlan(_) => Ok(Arc::new(packet::inside(netns, packet::NONE, []).await?)),
+            Attached::Macvlan(_) => Ok(Arc::new(packet::sender(netns, INNER_DEVICE.to_owned()).await?)),
         }
     }
 

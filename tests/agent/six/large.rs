@@ -141,6 +141,9 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
 
     one_more_and_one_less(&large, &shared);
     site.the_end_of("v6-1", || large.renew([1]));
+    let server = server_address(&site);
+    let said = format!("dnsmasq of share v6-2 does not answer a DHCPv6 question to {server}");
+    site.one_that_hangs("v6-2", &said, || large.renew([1]));
     what_is_damaged_is_mended(&large);
 
     // An agent that comes again finds all as it is.
@@ -157,6 +160,12 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
         (site.remains(true) == ["br0"]).then_some(())
     });
     drop(agent);
+}
+
+/// Of the subnet with DHCPv6, on the network's own device.
+fn server_address(site: &Site) -> Ipv6Addr {
+    let own = site.lab.run_in(&site.namespace(), "ip -6 -o address show dev dhcp0 scope global");
+    own.split_whitespace().find_map(|word| word.strip_suffix("/64")?.parse().ok()).unwrap()
 }
 
 /// Only the process of its share is told of a port, others' guests do not wait, and a lease of who goes is given
