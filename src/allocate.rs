@@ -14,6 +14,7 @@ mod turn;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -42,9 +43,9 @@ pub struct Allocation {
     pub released: Option<u64>,
 }
 
-/// All allocations of one network, by address.
+/// All allocations of one network, by address. A copy shares those that did not change.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ledger(BTreeMap<IpAddr, Allocation>);
+pub struct Ledger(BTreeMap<IpAddr, Arc<Allocation>>);
 
 /// What is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,27 +149,29 @@ impl Ledger {
 
     /// All allocations, by address.
     pub fn iter(&self) -> impl Iterator<Item = (&IpAddr, &Allocation)> {
-        self.0.iter()
+        self.0.iter().map(|(ip, allocation)| (ip, &**allocation))
     }
 
     /// Takes down that somebody has an address, unless somebody has it already.
     pub fn record(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) {
-        self.0.entry(ip).or_insert_with(|| Allocation {
+        let new = || Allocation {
             subnet_name: subnet_name.to_owned(),
             holder: holder.clone(),
             position,
             released: None,
-        });
+        };
+        self.0.entry(ip).or_insert_with(|| Arc::new(new()));
     }
 
     /// Takes down that somebody had an address, unless somebody has it.
     pub fn remember(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, released: u64) {
-        self.0.entry(ip).or_insert_with(|| Allocation {
+        let new = || Allocation {
             subnet_name: subnet_name.to_owned(),
             holder: holder.clone(),
             position: 0,
             released: Some(released),
-        });
+        };
+        self.0.entry(ip).or_insert_with(|| Arc::new(new()));
     }
 
     /// What each holder has.
@@ -178,7 +181,7 @@ impl Ledger {
 
     /// How many addresses of a subnet are in use.
     pub fn used(&self, subnet_name: &str) -> usize {
-        let used = |held: &&Allocation| held.subnet_name == subnet_name && held.released.is_none();
+        let used = |held: &&Arc<Allocation>| held.subnet_name == subnet_name && held.released.is_none();
         self.0.values().filter(used).count()
     }
 
@@ -247,7 +250,7 @@ impl Ledger {
     /// Everybody gives back what is in none of these Subnets.
     pub fn keep_only(&mut self, subnets: &BTreeSet<&str>) {
         let stays = |(_, a): &(&IpAddr, &Allocation)| subnets.contains(a.subnet_name.as_str());
-        self.release_but(self.0.iter().filter(stays).map(|(ip, _)| *ip).collect());
+        self.release_but(self.iter().filter(stays).map(|(ip, _)| *ip).collect());
     }
 
     /// Nothing is in it, not even a memory.
@@ -260,7 +263,7 @@ impl Ledger {
         let mut next = self.0.values().filter_map(|a| a.released).max().map_or(0, |n| n + 1);
         for (ip, allocation) in &mut self.0 {
             if allocation.released.is_none() && kept.binary_search(ip).is_err() {
-                allocation.released = Some(next);
+                Arc::make_mut(allocation).released = Some(next);
                 next += 1;
             }
         }
@@ -297,7 +300,7 @@ impl Ledger {
 
     fn give(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) {
         let (subnet_name, holder) = (subnet_name.to_owned(), holder.clone());
-        self.0.insert(ip, Allocation { subnet_name, holder, position, released: None });
+        self.0.insert(ip, Arc::new(Allocation { subnet_name, holder, position, released: None }));
     }
 
     fn find<'p>(
@@ -333,7 +336,7 @@ impl Ledger {
         if is_reserved(pool.cidr, ip) {
             return Err(AllocateError::AddressReserved(ip));
         }
-        match self.0.get(&ip) {
+        match self.0.get(&ip).map(Arc::as_ref) {
             Some(Allocation { holder: holder @ Holder::Leaving { .. }, released: None, .. }) => {
                 Err(AllocateError::AddressReleasing(ip, holder.clone()))
             }

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 
 use crate::dnsmasq;
 use crate::node::{Action, Bridge, Device, Family, Namespace, Rule, Segment, Sysctl};
+use crate::types::MacAddr;
 
 pub use arrivals::arrivals;
 pub use why::why;
@@ -68,9 +69,12 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     // First: they may hold another namespace, and a macvlan there that has the MAC address.
     actions.append(&mut servers.ended);
     actions.extend(devices);
-    // A guest that comes is admitted before the server hears of it, and one that goes is shut out before.
-    actions.extend(desired.namespace.as_ref().and_then(|n| filter(n, namespace.unwrap_or(&nothing))));
+    // A guest that comes is admitted before the server hears of it, and one that goes is shut out before. Who is
+    // led to a share is admitted after that: the one server would look for it, for half a second each time.
+    let [admitted, led] = filter(desired, namespace.unwrap_or(&nothing));
+    actions.extend(admitted);
     actions.append(&mut servers.steps);
+    actions.extend(led);
     // Last: no guest waits for DHCP because of it.
     let is_new = replaced || device.is_none_or(|device| !device.up);
     actions.extend(metadata(desired, observed, is_new));
@@ -97,14 +101,21 @@ fn metadata(desired: &Segment, observed: &Segment, is_new: bool) -> Option<Actio
     }
 }
 
-fn filter(desired: &Namespace, observed: &Namespace) -> Option<Action> {
-    let Some(wanted) = &desired.known else { return observed.known.as_ref().map(|_| Action::OpenDhcpv6) };
+/// For those whom the one server hears, and for those who are led to a share.
+fn filter(desired: &Segment, observed: &Namespace) -> [Option<Action>; 2] {
+    let Some(wanted) = desired.namespace.as_ref().and_then(|namespace| namespace.known.as_ref()) else {
+        let is_closed = desired.namespace.is_some() && observed.known.is_some();
+        return [is_closed.then_some(Action::OpenDhcpv6), None];
+    };
     let nobody = BTreeSet::new();
     let known = observed.known.as_ref().unwrap_or(&nobody);
-    let (whole, add) = (observed.known.is_none(), wanted - known);
-    let remove = known - wanted;
+    let (whole, remove) = (observed.known.is_none(), known - wanted);
+    let is_led = |mac: &MacAddr| desired.directed(Family::V6).is_some_and(|led| led.contains_key(mac));
+    let (led, add): (BTreeSet<_>, BTreeSet<_>) =
+        (wanted - known).into_iter().partition(|mac| !whole && is_led(mac));
     let differs = whole || !add.is_empty() || !remove.is_empty();
-    differs.then_some(Action::AdmitToDhcpv6 { whole, add, remove })
+    let late = Action::AdmitToDhcpv6 { whole: false, add: led.clone(), remove: BTreeSet::new() };
+    [differs.then_some(Action::AdmitToDhcpv6 { whole, add, remove }), (!led.is_empty()).then_some(late)]
 }
 
 /// Returns whether the device will be another one than dnsmasq's sockets are bound to.
@@ -175,4 +186,35 @@ fn neighbours(wanted: &Device, observed: &Device) -> Option<Action> {
     let remove: BTreeSet<_> = observed.neighbours.keys().filter(is_gone).copied().collect();
     let differs = !add.is_empty() || !remove.is_empty();
     differs.then_some(Action::ChangeNeighbours { add, remove })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dnsmasq::Share;
+
+    #[test]
+    fn the_one_server_never_hears_of_who_is_led_to_a_share() {
+        let [old, new, own] = [1, 2, 3].map(|n| MacAddr::local([0, 0, 0, 0, n]));
+        let share = Share::new(Family::V6, 1).unwrap();
+        let segment = |known: &[MacAddr], led: &[MacAddr]| Segment {
+            namespace: Some(Namespace {
+                usable: true,
+                known: Some(known.iter().copied().collect()),
+                directed: [(Family::V6, led.iter().map(|mac| (*mac, share)).collect())].into(),
+                ..Namespace::default()
+            }),
+            ..Segment::default()
+        };
+        let (before, after) = (segment(&[old], &[old]), segment(&[old, new, own], &[old, new]));
+        let steps = |from, to| -> Vec<String> {
+            let actions = plan(Some(to), from, true).actions;
+            actions.iter().map(ToString::to_string).collect()
+        };
+        let admit = "admit 1 guests to the DHCPv6 server and shut out 0";
+        let lead = "share out 1 guests of IPv6 and 0 no longer";
+        assert_eq!(steps(&before, &after), [admit, lead, admit]);
+        let shut_out = "admit 0 guests to the DHCPv6 server and shut out 2";
+        assert_eq!(steps(&after, &before), [shut_out, "share out 0 guests of IPv6 and 1 no longer"]);
+    }
 }

@@ -1,6 +1,7 @@
-//! Doing a plan: one action after the other, the firewall's waits beside the rest.
+//! Doing a plan: one action after the other, the firewall's waits beside the rest, and what servers of different
+//! shares are told side by side.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -96,21 +97,38 @@ impl<H: Host> Executor<'_, H> {
     }
 
     async fn sequence(&self, segment: &mut Segment, actions: &[Action], outcome: &mut Outcome) {
-        for action in actions {
-            if self.cancel.is_cancelled() {
-                return;
+        for together in actions.chunk_by(|one, next| is_of_share(one) && is_of_share(next)) {
+            let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            for action in together {
+                lanes.entry(action.of_server().and_then(|(share, _)| share)).or_default().push(action);
             }
-            match self.act(action).await {
-                Ok((action, applied)) => {
+            let lanes = lanes.into_values().map(|lane| self.lane(lane));
+            for (done, failure) in futures::future::join_all(lanes).await {
+                for (action, applied) in done {
                     segment.record(action);
                     outcome.note(action, applied);
                 }
-                Err(failure) => {
-                    outcome.failure = Some(failure);
-                    return;
-                }
+                outcome.failure = outcome.failure.take().or(failure);
+            }
+            if outcome.failure.is_some() {
+                return;
             }
         }
+    }
+
+    /// One after the other: what was done, and how it failed.
+    async fn lane<'b>(&self, actions: Vec<&'b Action>) -> (Vec<(&'b Action, Applied)>, Option<Failure>) {
+        let mut done = Vec::new();
+        for action in actions {
+            if self.cancel.is_cancelled() {
+                break;
+            }
+            match self.act(action).await {
+                Ok(acted) => done.push(acted),
+                Err(failure) => return (done, Some(failure)),
+            }
+        }
+        (done, None)
     }
 
     /// Does one of them.
@@ -153,6 +171,11 @@ impl<H: Host> Executor<'_, H> {
             _ => {}
         }
     }
+}
+
+/// Whether it concerns the running server of one share, and nobody else.
+fn is_of_share(action: &Action) -> bool {
+    matches!(action, Action::Share(..)) && is_quick(action)
 }
 
 /// Whether it takes the kernel and dnsmasq no time that others would notice.

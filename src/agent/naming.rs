@@ -26,6 +26,8 @@ pub(super) struct Naming {
     failed: bool,
     /// The server did not take all of what it was told last.
     refused: bool,
+    /// There is more to tell than what it was told last.
+    behind: bool,
     /// Up to which revision the Ports are done that are looked at.
     revision: Option<PortsRevision>,
     /// Up to which they are done with their names.
@@ -54,6 +56,11 @@ impl Naming {
             self.named = self.revision;
         }
         self.named
+    }
+
+    /// Whether the server knows all that it was to be told.
+    pub(super) fn is_done(&self) -> bool {
+        !(self.is_under_way() || self.failed || self.refused || self.behind)
     }
 
     /// Whether the server has refused anything since this was asked last.
@@ -87,6 +94,7 @@ impl Naming {
             Ok((names, applied))
         };
         let revision = self.revision;
+        self.behind = self.is_under_way();
         self.under_way.get_or_insert_with(|| {
             let task = AbortOnDropHandle::new(tokio::spawn(tell.in_current_span()));
             UnderWay { revision, task }

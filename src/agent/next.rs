@@ -36,6 +36,7 @@ pub(super) async fn until(due: Option<Instant>) {
 }
 
 /// When to look again without being woken.
+#[derive(Clone, Copy)]
 pub(super) enum Next {
     Never,
     At(Instant),
@@ -50,6 +51,10 @@ impl Next {
             Self::At(when) => until(Some(*when)).await,
             Self::Never | Self::End => until(None).await,
         }
+    }
+
+    pub(super) fn is_never(self) -> bool {
+        matches!(self, Self::Never)
     }
 
     pub(super) fn no_later(self, other: Self) -> Self {

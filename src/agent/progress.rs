@@ -1,12 +1,13 @@
 //! How far a network is: what it shall be against what it is.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::leased::Leased;
 use crate::conditions::{Progress, declined, held_by_other};
 use crate::desired::Desired;
-use crate::dnsmasq::{self, Client, OptionKey, Server, Share};
+use crate::dnsmasq::{self, Client, OptionKey, Server, Share, Shares};
 use crate::foreign::Kind;
 use crate::host::Asked;
 use crate::node::{Family, Segment};
@@ -30,6 +31,47 @@ pub(super) struct Reached<'a> {
     pub(super) unanswered: Option<&'a Problem>,
     /// Who else answers on the segment, and who routes there.
     pub(super) foreign: &'a [(Kind, Problem)],
+    /// Looked for once, for all Ports.
+    pub(super) strays: OnceCell<Strays>,
+}
+
+/// Who is not known as they shall be, or is known by somebody else.
+#[derive(Debug, Default)]
+pub(super) struct Strays {
+    clients: BTreeSet<Client>,
+    /// Whose questions are led elsewhere.
+    devices: BTreeSet<(MacAddr, Family)>,
+}
+
+impl Strays {
+    fn between(is: &Segment, shall: &Segment) -> Self {
+        let nothing = Server::default();
+        let shares: BTreeSet<_> = is.servers().chain(shall.servers()).map(|(share, _)| share).collect();
+        let mut strays = Self::default();
+        for share in shares {
+            let [is, shall] = [is, shall].map(|segment| segment.server_of(share).unwrap_or(&nothing));
+            if (&is.hosts.entries, &is.options.values) != (&shall.hosts.entries, &shall.options.values) {
+                let clients = is.hosts.entries.keys().chain(shall.hosts.entries.keys());
+                strays.clients.extend(clients.filter(|client| !same_host(is, shall, client)).cloned());
+            }
+        }
+        for family in Family::ALL {
+            let nobody = Shares::new();
+            let [is, shall] = [is, shall].map(|segment| segment.directed(family).unwrap_or(&nobody));
+            if is != shall {
+                let macs = is.keys().chain(shall.keys());
+                let macs = macs.filter(|mac| is.get(mac) != shall.get(mac));
+                strays.devices.extend(macs.map(|mac| (*mac, family)));
+            }
+        }
+        strays
+    }
+
+    fn has(&self, client: &Client) -> bool {
+        let (identity, family) = client;
+        let mac = identity.mac().filter(|_| !self.devices.is_empty());
+        self.clients.contains(client) || mac.is_some_and(|mac| self.devices.contains(&(mac, *family)))
+    }
 }
 
 impl Reached<'_> {
@@ -118,16 +160,6 @@ fn same_server(is: &Server, shall: &Server) -> bool {
     is.process == shall.process && options.all(|(key, value)| is.options.values.get(key) == Some(value))
 }
 
-/// Whether a client is known as it shall be, and by nobody else.
-fn same_client(is: &Segment, shall: &Segment, client: &Client) -> bool {
-    let directed = |segment: &Segment| segment.directed(client.1)?.get(&client.0.mac()?).copied();
-    let mut servers = is.servers_of(client.1);
-    let nothing = Server::default();
-    directed(is) == directed(shall)
-        && servers.all(|(share, is)| same_host(is, shall.server_of(share).unwrap_or(&nothing), client))
-        && shall.who_answers(client).is_none_or(|(share, _)| is.server_of(share).is_some())
-}
-
 /// Whether a client is known as it shall be.
 fn same_host(is: &Server, shall: &Server, client: &Client) -> bool {
     let host = shall.hosts.entries.get(client);
@@ -178,7 +210,8 @@ impl Progress for Reached<'_> {
         if let Some((_, refusal)) = refusals.next() {
             return Err(Problem::new(Reason::RefusedByServer, format!("dnsmasq: {refusal}")));
         }
-        let host = view.clients.iter().all(|client| same_client(segment, wanted, client));
+        let strays = self.strays.get_or_init(|| Strays::between(segment, wanted));
+        let host = !view.clients.iter().any(|client| strays.has(client));
         let ranges =
             view.clients.is_empty() || view.addresses.iter().all(|(ip, _)| same_range(is, shall, *ip));
         let names = view.addresses.iter().all(|(ip, _)| is.names.get(ip) == shall.names.get(ip));

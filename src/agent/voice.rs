@@ -16,6 +16,9 @@ use crate::reason::{Problem, Reason};
 use crate::report::{DeviceReport, NetworkReport, ObjectReport};
 use crate::types::NetworkUid;
 
+/// Ports that are looked at without a look at what else is to be done.
+const AT_ONCE: usize = 256;
+
 /// Makes the report of one network.
 pub(super) struct Voice<'a> {
     pub(super) uid: NetworkUid,
@@ -28,22 +31,29 @@ pub(super) struct Voice<'a> {
 }
 
 impl Voice<'_> {
-    /// The whole report.
-    pub(super) fn report(&self, inputs: &Inputs) -> NetworkReport {
+    /// The whole report; `None`: on the way there `is_interrupted`.
+    pub(super) fn report(&self, inputs: &Inputs, is_interrupted: impl Fn() -> bool) -> Option<NetworkReport> {
+        let mut ports = Vec::with_capacity(inputs.ports.len());
+        for some in inputs.ports.chunks(AT_ONCE) {
+            if is_interrupted() {
+                return None;
+            }
+            ports.extend(some.iter().map(|port| self.port(port)));
+        }
         let (namespace, name) = names(&inputs.network.metadata);
         let before = self.said.map_or(&[][..], |report| &report.status.conditions[..]);
         let generation = generation(&inputs.network.metadata);
         let Reached { desired, segment, .. } = self.reached;
-        NetworkReport {
+        Some(NetworkReport {
             namespace,
             name,
             uid: self.uid,
             device: desired.segment.as_ref().and(segment).and_then(|segment| device(self.uid, segment)),
             status: conditions::network(desired, &self.reached, self.node, generation, self.now, before),
             subnets: inputs.subnets.iter().map(|subnet| self.subnet(subnet)).collect(),
-            ports: inputs.ports.iter().map(|port| self.port(port)).collect(),
+            ports,
             newcomers: self.newcomers.to_vec(),
-        }
+        })
     }
 
     fn subnet(&self, subnet: &Subnet) -> ObjectReport<SubnetStatus> {

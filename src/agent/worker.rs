@@ -28,7 +28,7 @@ use super::progress::Refusals;
 use super::senses::Senses;
 use super::signal::Signal;
 use super::sums::Sums;
-use crate::desired::{Desired, Known};
+use crate::desired::{Desired, Inputs, Known};
 use crate::dnsmasq::Share;
 use crate::durable;
 use crate::host::Host;
@@ -43,6 +43,14 @@ const ATTEMPTS: u32 = 5;
 const REPORT_COSTS: u32 = 9;
 /// … but no longer than this.
 const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
+
+/// What came of a pass, as far as something is to be said of it.
+struct Passed {
+    inputs: Option<Inputs>,
+    desired: Desired,
+    failure: Option<Problem>,
+    next: Next,
+}
 
 pub(super) struct Worker<H> {
     context: Arc<Context<H>>,
@@ -68,6 +76,10 @@ pub(super) struct Worker<H> {
     may_report_at: Instant,
     /// When it had said what there was to say last, and how long that took.
     spoke: Option<(Instant, Duration)>,
+    /// Since when there is something to say.
+    unsaid_since: Option<Instant>,
+    /// What there is to say when the server knows the names that it is being told.
+    unsaid: Option<Passed>,
     said: Option<NetworkReport>,
     sums: Sums,
 }
@@ -104,6 +116,8 @@ impl<H: Host> Worker<H> {
             may_restart_at: now,
             may_report_at: now,
             spoke: None,
+            unsaid_since: None,
+            unsaid: None,
             said: None,
             sums: Sums::default(),
         }
@@ -117,15 +131,16 @@ impl<H: Host> Worker<H> {
         let mut next = Next::Never;
         while !matches!(next, Next::End) {
             // Cancel-safe: a wake-up that is not taken stays, and so does an answer.
-            tokio::select! {
+            let named = tokio::select! {
                 () = self.cancel.cancelled() => break,
-                () = self.signal.woken() => {}
-                () = next.due() => {}
-                () = self.predecessor.told(&self.context, self.uid) => {}
-                () = self.senses.told(&self.context, self.uid, &self.signal) => {}
-                () = self.naming.told(&mut self.segment) => {}
-            }
-            next = self.counted().await;
+                () = self.signal.woken() => false,
+                () = next.due() => false,
+                () = self.predecessor.told(&self.context, self.uid) => false,
+                () = self.senses.told(&self.context, self.uid, &self.signal) => false,
+                () = self.naming.told(&mut self.segment) => self.naming.is_done(),
+            };
+            let unsaid = self.unsaid.take().filter(|_| named);
+            next = self.counted(unsaid).await;
         }
         self.naming.finish(&mut self.segment).await;
         self.sums.count(&self.context.metrics, [0; 5]);
@@ -134,14 +149,30 @@ impl<H: Host> Worker<H> {
     }
 
     /// A pass, whatever it says.
-    async fn counted(&mut self) -> Next {
+    async fn counted(&mut self, unsaid: Option<Passed>) -> Next {
         let began = Instant::now();
-        let next = self.pass().await;
+        let next = self.pass(unsaid).await;
         self.context.metrics.passes.observe(began.elapsed().as_secs_f64());
         next
     }
 
-    async fn pass(&mut self) -> Next {
+    /// `unsaid`: all but to say what came of the pass before.
+    async fn pass(&mut self, unsaid: Option<Passed>) -> Next {
+        let unsaid = unsaid.filter(|_| !self.signal.is_woken() && !self.signal.is_to_observe());
+        let passed = match unsaid {
+            Some(passed) => passed,
+            None => self.reconcile().await,
+        };
+        self.unsaid_since.get_or_insert_with(Instant::now);
+        if passed.inputs.is_none() || passed.failure.is_some() || !self.may_speak_later() {
+            return self.speak(passed).await;
+        }
+        let next = passed.next;
+        self.unsaid = Some(passed).filter(|_| next.is_never());
+        next
+    }
+
+    async fn reconcile(&mut self) -> Passed {
         self.signal.begin();
         let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
         self.naming.look_at(ports);
@@ -159,20 +190,22 @@ impl<H: Host> Worker<H> {
         self.context.set_bridge(self.uid, bridge.map(|bridge| bridge.name.as_str()));
         // Before the node is changed: a guest that is let through is known.
         self.context.know_guests(self.uid, desired.directory.as_ref());
-        let (mut failure, mut next) = match kept {
+        let (failure, next) = match kept {
             Ok(()) => self.mend(&mut desired).await,
             Err(problem) => self.not_kept(problem),
         };
-        if let Some(inputs) = inputs.as_ref().filter(|_| failure.is_none() && matches!(next, Next::Never)) {
+        if let Some(inputs) = inputs.as_ref().filter(|_| failure.is_none() && next.is_never()) {
             self.settle(inputs, &desired);
         }
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);
         self.senses.declined.settle(servers.map(|(_, server)| server));
         self.senses.selfcheck.ask(self.reached(&desired, None).asked());
-        if inputs.is_some() && failure.is_none() && self.may_speak_later() {
-            return next;
-        }
+        Passed { inputs, desired, failure, next }
+    }
+
+    async fn speak(&mut self, passed: Passed) -> Next {
+        let Passed { inputs, desired, mut failure, mut next } = passed;
         let speaks = Instant::now();
         self.leased =
             Leased::of(self.segment.as_ref(), &self.senses.hearing.withheld, &self.senses.declined, &desired);
@@ -180,7 +213,7 @@ impl<H: Host> Worker<H> {
         self.senses.foreigners.listen(self.segment.as_ref(), ours);
         self.senses.foreigners.count(&self.context.metrics);
         if let Some(inputs) = inputs.as_ref().filter(|inputs| inputs.server.is_some()) {
-            let is_done = failure.is_none() && matches!(next, Next::Never);
+            let is_done = failure.is_none() && next.is_never();
             let done = if is_done { self.naming.done() } else { None };
             self.tell(inputs, &desired, failure.as_ref(), done);
         }
@@ -195,7 +228,10 @@ impl<H: Host> Worker<H> {
         let ours = failure.as_ref().is_some_and(|problem| problem.reason == Reason::HostFailed);
         let attempted = !ours || self.failures.0 > ATTEMPTS;
         match &inputs {
-            Some(inputs) => next = next.no_later(self.say(inputs, &desired, failure.as_ref())),
+            Some(inputs) => {
+                let Some(again) = self.say(inputs, &desired, failure.as_ref()) else { return next };
+                next = next.no_later(again);
+            }
             None if self.is_gone() => {
                 self.forget();
                 next = Next::End;
@@ -203,6 +239,7 @@ impl<H: Host> Worker<H> {
             None => self.tell_stuck(failure.as_ref()),
         }
         self.spoke = Some((Instant::now(), speaks.elapsed()));
+        self.unsaid_since = None;
         // Who sees this agent ready can read what it says.
         if attempted {
             self.context.readiness.attempted(self.uid);

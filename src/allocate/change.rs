@@ -1,6 +1,7 @@
 //! What changed between two states of a ledger: for journals.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -8,13 +9,14 @@ use super::{Allocation, Holder, Ledger};
 
 /// What became of an address; `None`: it counts as never used.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Change(IpAddr, Option<Allocation>);
+pub struct Change(IpAddr, Option<Arc<Allocation>>);
 
 impl Change {
     /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
     /// nobody could find again if the ledger were lost.
     pub fn chooses(&self, before: &Ledger, asked: impl Fn(&str, IpAddr) -> bool) -> bool {
-        let Self(ip, Some(Allocation { holder, released: None, .. })) = self else { return false };
+        let Self(ip, Some(now)) = self else { return false };
+        let Allocation { holder, released: None, .. } = &**now else { return false };
         let had = before.0.get(ip).is_some_and(|old| old.released.is_none() && old.holder == *holder);
         let is_asked = match holder {
             Holder::Port { name, .. } => asked(name, *ip),

@@ -173,7 +173,7 @@ fn asker(asker: &Asker) -> [String; 2] {
 /// Whether a process with the command line `is` answers `ip` as one with `shall` would: the range that
 /// has the address is the same.
 pub fn same_range(is: &[String], shall: &[String], ip: IpAddr) -> bool {
-    range_of(shall, ip).is_none_or(|(range, _)| is.contains(range))
+    is == shall || range_of(shall, ip).is_none_or(|(range, _)| is.contains(range))
 }
 
 /// For how long a process with this command line gives `ip`; `None` for ever, or not at all.

@@ -1,6 +1,6 @@
 //! The steps for guests that come to a large network while all else stays as it is.
 //!
-//! In the order of a plan for all of it: a guest is admitted before its server hears of it, and directed there
+//! In the order of a plan for all of it: a guest is directed to its server when that knows it, and heard elsewhere
 //! after. Pure.
 
 use std::collections::btree_map::Entry;
@@ -18,12 +18,6 @@ pub fn arrivals(new: Segment, spread: &Spread, observed: &Segment) -> Option<Vec
     let server = new.server?;
     let places = spread.place(server.hosts.entries.keys(), &there.directed)?;
     let mut actions = neighbours(&new.device?.neighbours, places.get(&Family::V6), observed)?;
-    if let Some(known) = new.namespace?.known {
-        let add = &known - there.known.as_ref()?;
-        let is_news = !add.is_empty();
-        let admit = Action::AdmitToDhcpv6 { whole: false, add, remove: BTreeSet::new() };
-        actions.extend(is_news.then_some(admit));
-    }
     for (share, wanted) in servers(&server, &places, observed)? {
         let planned = dnsmasq::plan(Some(&wanted), observed.shares.get(&share), false, false);
         if planned.postponed || planned.actions.iter().any(starts) {
@@ -33,6 +27,12 @@ pub fn arrivals(new: Segment, spread: &Spread, observed: &Segment) -> Option<Vec
     }
     let direct = |(family, add)| Action::Direct { family, whole: false, add, remove: Shares::new() };
     actions.extend(places.into_iter().map(direct));
+    if let Some(known) = new.namespace?.known {
+        let add = &known - there.known.as_ref()?;
+        let is_news = !add.is_empty();
+        let admit = Action::AdmitToDhcpv6 { whole: false, add, remove: BTreeSet::new() };
+        actions.extend(is_news.then_some(admit));
+    }
     Some(actions)
 }
 

@@ -2,6 +2,7 @@
 //!
 //! The last part of a worker's pass.
 
+use std::cell::OnceCell;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -13,7 +14,7 @@ use super::super::progress::Reached;
 use super::super::sums;
 use super::super::voice::Voice;
 use super::super::words::Words;
-use super::Worker;
+use super::{REPORT_AT_LATEST, Worker};
 use crate::desired::{Desired, Inputs};
 use crate::durable::{self, Survives};
 use crate::host::Host;
@@ -59,15 +60,23 @@ impl<H: Host> Worker<H> {
             leased: &self.leased,
             unanswered: self.senses.selfcheck.problem(),
             foreign: self.senses.foreigners.there(),
+            strays: OnceCell::new(),
         }
     }
 
-    /// Reports, if there is something new to say; else, or if it is too soon, when to do so.
-    pub(super) fn say(&mut self, inputs: &Inputs, desired: &Desired, failure: Option<&Problem>) -> Next {
+    /// Reports, if there is something new to say; else, or if it is too soon, when to do so. `None`: there are
+    /// changes to make, and it can wait.
+    pub(super) fn say(
+        &mut self,
+        inputs: &Inputs,
+        desired: &Desired,
+        failure: Option<&Problem>,
+    ) -> Option<Next> {
         let now = Instant::now();
         if now < self.may_report_at {
-            return Next::At(self.may_report_at);
+            return Some(Next::At(self.may_report_at));
         }
+        let can_wait = failure.is_none() && self.spoke.is_some() && !self.is_late();
         let reached = self.reached(desired, failure);
         let voice = Voice {
             uid: self.uid,
@@ -77,20 +86,25 @@ impl<H: Host> Worker<H> {
             now: Timestamp::now(),
             newcomers: self.senses.newcomers.list(),
         };
-        let report = voice.report(inputs);
+        let report = voice.report(inputs, || can_wait && self.signal.is_woken())?;
         self.sums.count(&self.context.metrics, sums::of(&report, self.leased.counts));
         if self.said.as_ref() == Some(&report) {
-            return Next::Never;
+            return Some(Next::Never);
         }
         let path = report::network_path(&self.context.config.node.state, self.uid);
         if let Err(e) = durable::write(&path, &report, Survives::Crash) {
             self.context.metrics.failed("report");
             warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report");
-            return Next::At(now + RETRY.last);
+            return Some(Next::At(now + RETRY.last));
         }
         debug!("reported");
         self.may_report_at = now + REPORT_EVERY;
         self.said = Some(report);
-        Next::Never
+        Some(Next::Never)
+    }
+
+    /// Whether what there is to say has waited for as long as it may.
+    fn is_late(&self) -> bool {
+        self.unsaid_since.is_some_and(|since| since.elapsed() >= REPORT_AT_LATEST)
     }
 }

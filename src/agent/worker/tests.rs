@@ -31,8 +31,14 @@ fn context(state: &std::path::Path) -> Arc<Context<DryRun>> {
         "metadata": {"name": "x", "namespace": "a", "uid": UID, "generation": 1},
         "spec": {"physicalNetworkRef": {"name": "p"}},
     });
-    let network = Object::from_value(Kind::Network, &network).unwrap();
-    context.store().apply(vec![Event::Apply(network)]);
+    let port = json!({
+        "apiVersion": crate::api::API_VERSION, "kind": "Port",
+        "metadata": {"name": "p1", "namespace": "a", "uid": UID, "generation": 1},
+        "spec": {"networkRef": {"name": "x"}, "macAddress": "02:00:00:00:00:01"},
+    });
+    let all = [(Kind::Network, network), (Kind::Port, port)];
+    let all = all.map(|(kind, object)| Event::Apply(Object::from_value(kind, &object).unwrap()));
+    context.store().apply(all.into());
     Arc::new(context)
 }
 
@@ -57,7 +63,7 @@ async fn passes_that_say_nothing_yet_are_counted() {
         }
     });
     for _ in 0..PASSES {
-        worker.counted().await;
+        worker.counted(None).await;
     }
     cancel.cancel();
     changing.join().unwrap();
@@ -90,4 +96,22 @@ async fn names_of_a_large_network_are_told_while_its_guests_are_served() {
     naming.finish(&mut segment).await;
     assert!(!naming.is_under_way());
     assert_eq!(segment.unwrap().server.unwrap().names.len(), 1, "it is known that they were told");
+}
+
+#[tokio::test]
+async fn a_report_waits_for_changes_but_not_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, signal) = (context(directory.path()), Arc::new(Signal::default()));
+    let name = Some(ObjectName::new("a", "x"));
+    let mut worker =
+        Worker::new(context, UID.parse().unwrap(), name, signal.clone(), CancellationToken::new());
+    let now = Instant::now();
+    worker.spoke = Some((now, Duration::ZERO));
+    for (since, is_late) in [(now, false), (now.checked_sub(REPORT_AT_LATEST).unwrap(), true)] {
+        worker.unsaid_since = Some(since);
+        let passed = worker.reconcile().await;
+        signal.change();
+        worker.speak(passed).await;
+        assert_eq!((worker.said.is_some(), worker.unsaid_since.is_none()), (is_late, is_late));
+    }
 }
