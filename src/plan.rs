@@ -73,8 +73,9 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     // led to a share is admitted after that: the one server would look for it, for half a second each time.
     let [admitted, led] = filter(desired, namespace.unwrap_or(&nothing));
     actions.extend(admitted);
+    let waits = servers.postponed && !servers.steps.iter().any(leads);
     actions.append(&mut servers.steps);
-    actions.extend(led);
+    actions.extend(led.filter(|_| !waits));
     // Last: no guest waits for DHCP because of it.
     let is_new = replaced || device.is_none_or(|device| !device.up);
     actions.extend(metadata(desired, observed, is_new));
@@ -99,6 +100,10 @@ fn metadata(desired: &Segment, observed: &Segment, is_new: bool) -> Option<Actio
         None if there.is_some() => Some(Action::StopMetadata),
         _ => None,
     }
+}
+
+fn leads(action: &Action) -> bool {
+    matches!(action, Action::Direct { family: Family::V6, .. })
 }
 
 /// For those whom the one server hears, and for those who are led to a share.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+use futures::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -17,6 +18,9 @@ use crate::types::{Identity, NetworkUid};
 /// How long an action may take: longer than whatever it waits for, each with a limit of its own. Beyond
 /// it something hangs, and only its own network is to wait for that.
 const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Servers that are told something at a time: each takes a processor for that.
+const LANES: usize = 4;
 
 /// What came of a plan.
 #[derive(Debug, Default)]
@@ -85,7 +89,7 @@ impl<H: Host> Executor<'_, H> {
         if outcome.failure.is_some() || self.cancel.is_cancelled() {
             return outcome;
         }
-        let rules = futures::future::join_all(rules.iter().map(|rule| self.act(rule)));
+        let rules = join_all(rules.iter().map(|rule| self.act(rule)));
         let ((), done) = tokio::join!(self.sequence(segment, &rest, &mut outcome), rules);
         for done in done {
             match done {
@@ -97,29 +101,31 @@ impl<H: Host> Executor<'_, H> {
     }
 
     async fn sequence(&self, segment: &mut Segment, actions: &[Action], outcome: &mut Outcome) {
-        for together in actions.chunk_by(|one, next| is_of_share(one) && is_of_share(next)) {
+        for together in actions.chunk_by(|one, next| is_told(one) && is_told(next)) {
             let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
             for action in together {
                 lanes.entry(action.of_server().and_then(|(share, _)| share)).or_default().push(action);
             }
-            let lanes = lanes.into_values().map(|lane| self.lane(lane));
-            for (done, failure) in futures::future::join_all(lanes).await {
-                for (action, applied) in done {
-                    segment.record(action);
-                    outcome.note(action, applied);
+            let lanes: Vec<_> = lanes.into_values().collect();
+            for some in lanes.chunks(LANES) {
+                for (done, failure) in join_all(some.iter().map(|lane| self.lane(lane))).await {
+                    for (action, applied) in done {
+                        segment.record(action);
+                        outcome.note(action, applied);
+                    }
+                    outcome.failure = outcome.failure.take().or(failure);
                 }
-                outcome.failure = outcome.failure.take().or(failure);
-            }
-            if outcome.failure.is_some() {
-                return;
+                if outcome.failure.is_some() {
+                    return;
+                }
             }
         }
     }
 
     /// One after the other: what was done, and how it failed.
-    async fn lane<'b>(&self, actions: Vec<&'b Action>) -> (Vec<(&'b Action, Applied)>, Option<Failure>) {
+    async fn lane<'b>(&self, actions: &[&'b Action]) -> (Vec<(&'b Action, Applied)>, Option<Failure>) {
         let mut done = Vec::new();
-        for action in actions {
+        for &action in actions {
             if self.cancel.is_cancelled() {
                 break;
             }
@@ -173,9 +179,10 @@ impl<H: Host> Executor<'_, H> {
     }
 }
 
-/// Whether it concerns the running server of one share, and nobody else.
-fn is_of_share(action: &Action) -> bool {
-    matches!(action, Action::Share(..)) && is_quick(action)
+/// Whether the running server of one share is told something. That one cannot be told must leave no other stopped.
+fn is_told(action: &Action) -> bool {
+    use dnsmasq::Action as Told;
+    matches!(action, Action::Share(_, Told::AddHosts(_) | Told::AddOptions(_) | Told::Release(..)))
 }
 
 /// Whether it takes the kernel and dnsmasq no time that others would notice.

@@ -26,7 +26,7 @@ pub(super) struct Naming {
     failed: bool,
     /// The server did not take all of what it was told last.
     refused: bool,
-    /// There is more to tell than what it was told last.
+    /// What it is told is not of this pass.
     behind: bool,
     /// Up to which revision the Ports are done that are looked at.
     revision: Option<PortsRevision>,
@@ -48,6 +48,7 @@ impl Naming {
     /// A pass begins, for the Ports up to here.
     pub(super) fn look_at(&mut self, revision: Option<PortsRevision>) {
         self.revision = revision;
+        self.behind = self.is_under_way();
     }
 
     /// All else is done: up to which revision the Ports are.
@@ -58,9 +59,14 @@ impl Naming {
         self.named
     }
 
-    /// Whether the server knows all that it was to be told.
+    /// Whether the server knows all that this pass had to tell.
     pub(super) fn is_done(&self) -> bool {
         !(self.is_under_way() || self.failed || self.refused || self.behind)
+    }
+
+    /// Whether it is not known what the server was told last.
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed
     }
 
     /// Whether the server has refused anything since this was asked last.
@@ -94,7 +100,6 @@ impl Naming {
             Ok((names, applied))
         };
         let revision = self.revision;
-        self.behind = self.is_under_way();
         self.under_way.get_or_insert_with(|| {
             let task = AbortOnDropHandle::new(tokio::spawn(tell.in_current_span()));
             UnderWay { revision, task }
@@ -114,9 +119,7 @@ impl Naming {
                 self.refused |= !applied.refused.is_empty();
                 self.named = revision;
             }
-            Ok(Err(_)) => self.failed = true,
-            // While the runtime ends.
-            Err(_) => {}
+            Ok(Err(_)) | Err(_) => self.failed = true,
         }
     }
 

@@ -120,8 +120,9 @@ impl Reached<'_> {
         let first = self.desired.asked.iter().rev().map(|ip| (Family::of(*ip), *ip));
         let first: BTreeMap<_, _> = first.filter(|_| self.is_connected()).collect();
         let servers: BTreeSet<_> = first.into_values().collect();
-        let shares =
-            || self.guests_of_shares().into_iter().chain(self.rooms().map(|share| (share, asker.mac)));
+        let rooms = self.rooms().filter(|_| servers.iter().any(IpAddr::is_ipv6));
+        let rooms: Vec<_> = rooms.map(|share| (share, asker.mac)).collect();
+        let shares = || self.guests_of_shares().into_iter().chain(rooms);
         (!servers.is_empty()).then(|| Asked { asker, attached, servers, shares: shares().collect() })
     }
 

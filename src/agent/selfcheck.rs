@@ -147,6 +147,9 @@ impl Selfcheck {
         let stayed = |share: &Option<Share>| share.is_none_or(|s| shares.get(&s) == guests.get(&s));
         self.moved = replies.keys().map(|(_, share)| *share).filter(|share| !stayed(share)).collect();
         replies.retain(|(_, share), _| !self.moved.contains(share));
+        // Nor is anything known of one that could not be asked.
+        let is_heard = |share: &Share| replies.keys().any(|(_, of)| *of == Some(*share));
+        self.moved.extend(guests.keys().filter(|share| !is_heard(share)).map(|share| Some(*share)));
     }
 
     /// Whether that is new, or something is to be done about it.

@@ -137,7 +137,12 @@ impl<H: Host> Worker<H> {
                 () = next.due() => false,
                 () = self.predecessor.told(&self.context, self.uid) => false,
                 () = self.senses.told(&self.context, self.uid, &self.signal) => false,
-                () = self.naming.told(&mut self.segment) => self.naming.is_done(),
+                () = self.naming.told(&mut self.segment) => {
+                    if self.naming.has_failed() {
+                        self.signal.observe_again();
+                    }
+                    self.naming.is_done()
+                }
             };
             let unsaid = self.unsaid.take().filter(|_| named);
             next = self.counted(unsaid).await;
@@ -229,7 +234,11 @@ impl<H: Host> Worker<H> {
         let attempted = !ours || self.failures.0 > ATTEMPTS;
         match &inputs {
             Some(inputs) => {
-                let Some(again) = self.say(inputs, &desired, failure.as_ref()) else { return next };
+                let Some(again) = self.say(inputs, &desired, failure.as_ref()) else {
+                    // As much as was said of it costs the next pass no time.
+                    self.spoke = self.spoke.map(|(_, took)| (Instant::now(), took));
+                    return next;
+                };
                 next = next.no_later(again);
             }
             None if self.is_gone() => {
@@ -251,7 +260,7 @@ impl<H: Host> Worker<H> {
     fn may_speak_later(&self) -> bool {
         let wait = |took: Duration| (took * REPORT_COSTS).min(REPORT_AT_LATEST);
         let is_busy = self.signal.is_woken() || self.naming.is_under_way();
-        is_busy && self.spoke.is_some_and(|(at, took)| at.elapsed() < wait(took))
+        is_busy && !self.is_late() && self.spoke.is_some_and(|(at, took)| at.elapsed() < wait(took))
     }
 
     fn not_kept(&mut self, problem: Problem) -> (Option<Problem>, Next) {

@@ -4,12 +4,18 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::thread::sleep;
+use std::time::Duration;
 
 use super::Error;
 use super::netns::Netns;
 use crate::dnsmasq::{self, Lease, Record, Share};
 use crate::types::{Identifier, MacAddr, NetworkUid};
 use crate::wire::{dhcpv4, dhcpv6};
+
+/// How often, and after which time, a port is tried that is not free.
+const TRIES: u32 = 100;
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// Tells the `server` of network `uid`, or there the one of a share, that a lease is given back. From `server` itself: whose
 /// address dnsmasq has no neighbour entry for, it waits for.
@@ -31,10 +37,21 @@ pub(super) async fn release(
         _ => return Err(Error::NoAddress),
     };
     let send = move || -> io::Result<()> {
-        let socket = UdpSocket::bind(SocketAddr::new(server, from))?;
+        let socket = bind(SocketAddr::new(server, from))?;
         socket.send_to(&message, SocketAddr::new(server, to)).map(drop)
     };
     netns.run(send).await?.map_err(|e| Error::Open("a line to dnsmasq", e))
+}
+
+/// Whoever asks the server whether it answers has the port of DHCPv6 for as long as that takes.
+fn bind(address: SocketAddr) -> io::Result<UdpSocket> {
+    for _ in 0..TRIES {
+        match UdpSocket::bind(address) {
+            Err(e) if e.kind() == io::ErrorKind::AddrInUse => sleep(AGAIN),
+            bound => return bound,
+        }
+    }
+    UdpSocket::bind(address)
 }
 
 /// RFC 2131 §4.4.6. Without a client identifier dnsmasq goes by the MAC address, and finds one lease of it.

@@ -120,7 +120,9 @@ impl<H: Host> Worker<H> {
         if actions.is_empty() {
             return Outcome::default();
         }
-        if !actions.iter().all(is_beside) {
+        if !actions.iter().all(is_beside) && self.naming.is_under_way() {
+            // It was decided without what the server knows then.
+            self.signal.change();
             let mut told = Some(std::mem::take(segment));
             self.naming.finish(&mut told).await;
             *segment = told.unwrap_or_default();

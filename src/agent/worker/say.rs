@@ -104,7 +104,7 @@ impl<H: Host> Worker<H> {
     }
 
     /// Whether what there is to say has waited for as long as it may.
-    fn is_late(&self) -> bool {
+    pub(super) fn is_late(&self) -> bool {
         self.unsaid_since.is_some_and(|since| since.elapsed() >= REPORT_AT_LATEST)
     }
 }

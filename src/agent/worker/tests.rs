@@ -91,10 +91,17 @@ async fn names_of_a_large_network_are_told_while_its_guests_are_served() {
 
     let directory = tempfile::tempdir().unwrap();
     let (context, mut segment) = (context(directory.path()), Some(large));
-    naming.begin(&context, UID.parse().unwrap(), "a/x".into(), names());
-    assert!(naming.is_under_way());
-    naming.finish(&mut segment).await;
-    assert!(!naming.is_under_way());
+    for comes_another in [true, false] {
+        naming.look_at(None);
+        naming.begin(&context, UID.parse().unwrap(), "a/x".into(), names());
+        assert!(naming.is_under_way());
+        if comes_another {
+            naming.look_at(None);
+        }
+        naming.finish(&mut segment).await;
+        assert!(!naming.is_under_way());
+        assert_eq!(naming.is_done(), !comes_another, "another pass may want other names");
+    }
     assert_eq!(segment.unwrap().server.unwrap().names.len(), 1, "it is known that they were told");
 }
 

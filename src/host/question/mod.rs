@@ -16,7 +16,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::{join_all, try_join_all};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -82,12 +82,26 @@ pub(super) async fn ask(
     asked: &Asked,
 ) -> Result<BTreeMap<Whom, Reply>, Error> {
     let each = asked.servers.iter().map(|server| Questions::new(uid, asked, *server).ask(netns, wire));
-    let rooms = asked.rooms().map(|(share, server)| ask_in_room(netns, uid, asked, share, server));
-    let (each, rooms) = futures::try_join!(try_join_all(each), try_join_all(rooms))?;
-    Ok(each.into_iter().chain(rooms).flatten().collect())
+    let rooms = asked.rooms().map(|(share, server)| ask_room(netns, uid, asked, share, server));
+    let (each, rooms) = futures::join!(try_join_all(each), join_all(rooms));
+    Ok(each?.into_iter().chain(rooms).flatten().collect())
 }
 
-/// The one process that is there.
+/// The one process that is there. That it cannot be asked says nothing of the others.
+async fn ask_room(
+    netns: &Netns,
+    uid: NetworkUid,
+    asked: &Asked,
+    share: Share,
+    server: IpAddr,
+) -> Vec<(Whom, Reply)> {
+    ask_in_room(netns, uid, asked, share, server).await.unwrap_or_else(|error| {
+        let error = &error as &(dyn std::error::Error + 'static);
+        tracing::warn!(network = %uid, %share, error, "cannot ask dnsmasq");
+        Vec::new()
+    })
+}
+
 async fn ask_in_room(
     netns: &Netns,
     uid: NetworkUid,
