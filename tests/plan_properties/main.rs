@@ -13,8 +13,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kube_dhcp::allocate::Ledger;
 use kube_dhcp::dnsmasq;
-use kube_dhcp::node::{Action, Segment};
+use kube_dhcp::node::{Action, Family, Segment};
 use kube_dhcp::plan::plan;
+use kube_dhcp::types::MacAddr;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use serde_json::{Value, json};
@@ -59,7 +60,7 @@ fn pass(wanted: Option<&Segment>, segment: &mut Segment) {
 
 /// What no comparison of states shows: a process hears nothing through a device that was made after it,
 /// and one that still runs would answer from a network that is half gone.
-fn assert_in_order(actions: &[Action]) {
+fn assert_in_order(actions: &[Action], wanted: Option<&Segment>) {
     let at = |kind: &str| actions.iter().position(|action| action.kind() == kind);
     let in_order = |first: &str, then: &str| at(first).zip(at(then)).is_none_or(|(a, b)| a < b);
     let servers: BTreeSet<_> = actions.iter().filter_map(|action| Some(action.of_server()?.0)).collect();
@@ -90,8 +91,22 @@ fn assert_in_order(actions: &[Action]) {
     );
     assert!(in_order("start-dnsmasq", "serve-metadata"), "{actions:?}");
     // Nobody who is not known is ever heard, and nobody who is hears nothing.
-    for server in ["prepare-dnsmasq", "start-dnsmasq", "add-hosts", "release-lease"] {
-        assert!(in_order("admit-to-dhcpv6", server) && in_order("change-neighbours", server), "{actions:?}");
+    let servers = ["prepare-dnsmasq", "start-dnsmasq", "add-hosts", "release-lease"];
+    for server in servers {
+        assert!(in_order("change-neighbours", server), "{actions:?}");
+    }
+    let is_led = |mac: &MacAddr| {
+        wanted.is_some_and(|w| w.directed(Family::V6).is_some_and(|led| led.contains_key(mac)))
+    };
+    for (at, action) in actions.iter().enumerate() {
+        let Action::AdmitToDhcpv6 { whole, add, remove } = action else { continue };
+        if *whole || !remove.is_empty() || !add.iter().all(is_led) {
+            assert!(actions[..at].iter().all(|before| !servers.contains(&before.kind())), "{actions:?}");
+            continue;
+        }
+        // By the one server, who would look for them, they are not heard either.
+        let leads = |then: &Action| matches!(then, Action::Direct { family: Family::V6, .. });
+        assert!(!actions[at..].iter().any(leads), "{actions:?}");
     }
 }
 
@@ -142,7 +157,7 @@ proptest! {
         let before = after(&steps, &mut ledger);
         let first = segment(&last, &mut ledger, &before);
         let actions = plan(first.as_ref(), &before, may_restart).actions;
-        assert_in_order(&actions);
+        assert_in_order(&actions, first.as_ref());
         for cut in 0..=actions.len() {
             let mut is = before.clone();
             actions[..cut].iter().for_each(|action| is.record(action));
