@@ -154,23 +154,17 @@ impl Ledger {
 
     /// Takes down that somebody has an address, unless somebody has it already.
     pub fn record(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) {
-        let new = || Allocation {
-            subnet_name: subnet_name.to_owned(),
-            holder: holder.clone(),
-            position,
-            released: None,
-        };
-        self.0.entry(ip).or_insert_with(|| Arc::new(new()));
+        self.enter(ip, subnet_name, holder, position, None);
     }
 
     /// Takes down that somebody had an address, unless somebody has it.
     pub fn remember(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, released: u64) {
-        let new = || Allocation {
-            subnet_name: subnet_name.to_owned(),
-            holder: holder.clone(),
-            position: 0,
-            released: Some(released),
-        };
+        self.enter(ip, subnet_name, holder, 0, Some(released));
+    }
+
+    fn enter(&mut self, ip: IpAddr, subnet: &str, holder: &Holder, position: usize, released: Option<u64>) {
+        let new =
+            || Allocation { subnet_name: subnet.to_owned(), holder: holder.clone(), position, released };
         self.0.entry(ip).or_insert_with(|| Arc::new(new()));
     }
 
@@ -181,8 +175,7 @@ impl Ledger {
 
     /// How many addresses of a subnet are in use.
     pub fn used(&self, subnet_name: &str) -> usize {
-        let used = |held: &&Arc<Allocation>| held.subnet_name == subnet_name && held.released.is_none();
-        self.0.values().filter(used).count()
+        self.iter().filter(|(_, held)| held.subnet_name == subnet_name && held.released.is_none()).count()
     }
 
     /// The claim of one who is to keep what it has and get no more.

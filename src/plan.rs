@@ -71,7 +71,8 @@ fn mend(desired: &Segment, observed: &Segment, may_restart: bool) -> Plan {
     actions.extend(devices);
     // A guest that comes is admitted before the server hears of it, and one that goes is shut out before. Who is
     // led to a share is admitted after that: the one server would look for it, for half a second each time.
-    let [admitted, led] = filter(desired, namespace.unwrap_or(&nothing));
+    let filter = desired.namespace.as_ref().map(|wanted| filter(wanted, namespace.unwrap_or(&nothing)));
+    let [admitted, led] = filter.unwrap_or_default();
     actions.extend(admitted);
     let waits = servers.postponed && !servers.steps.iter().any(leads);
     actions.append(&mut servers.steps);
@@ -107,20 +108,24 @@ fn leads(action: &Action) -> bool {
 }
 
 /// For those whom the one server hears, and for those who are led to a share.
-fn filter(desired: &Segment, observed: &Namespace) -> [Option<Action>; 2] {
-    let Some(wanted) = desired.namespace.as_ref().and_then(|namespace| namespace.known.as_ref()) else {
-        let is_closed = desired.namespace.is_some() && observed.known.is_some();
-        return [is_closed.then_some(Action::OpenDhcpv6), None];
+fn filter(desired: &Namespace, observed: &Namespace) -> [Option<Action>; 2] {
+    let Some(wanted) = &desired.known else {
+        return [observed.known.as_ref().map(|_| Action::OpenDhcpv6), None];
     };
     let nobody = BTreeSet::new();
     let known = observed.known.as_ref().unwrap_or(&nobody);
     let (whole, remove) = (observed.known.is_none(), known - wanted);
-    let is_led = |mac: &MacAddr| desired.directed(Family::V6).is_some_and(|led| led.contains_key(mac));
-    let (led, add): (BTreeSet<_>, BTreeSet<_>) =
-        (wanted - known).into_iter().partition(|mac| !whole && is_led(mac));
+    let shares = desired.directed.get(&Family::V6).filter(|_| !whole);
+    let is_led = |mac: &MacAddr| shares.is_some_and(|shares| shares.contains_key(mac));
+    let (led, add): (BTreeSet<_>, BTreeSet<_>) = (wanted - known).into_iter().partition(is_led);
     let differs = whole || !add.is_empty() || !remove.is_empty();
-    let late = Action::AdmitToDhcpv6 { whole: false, add: led.clone(), remove: BTreeSet::new() };
-    [differs.then_some(Action::AdmitToDhcpv6 { whole, add, remove }), (!led.is_empty()).then_some(late)]
+    [differs.then_some(Action::AdmitToDhcpv6 { whole, add, remove }), admit(led)]
+}
+
+/// Besides all others.
+fn admit(add: BTreeSet<MacAddr>) -> Option<Action> {
+    let remove = BTreeSet::new();
+    (!add.is_empty()).then_some(Action::AdmitToDhcpv6 { whole: false, add, remove })
 }
 
 /// Returns whether the device will be another one than dnsmasq's sockets are bound to.

@@ -101,23 +101,16 @@ impl<H: Host> Executor<'_, H> {
     }
 
     async fn sequence(&self, segment: &mut Segment, actions: &[Action], outcome: &mut Outcome) {
-        for together in actions.chunk_by(|one, next| is_told(one) && is_told(next)) {
-            let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
-            for action in together {
-                lanes.entry(action.of_server().and_then(|(share, _)| share)).or_default().push(action);
+        for lanes in side_by_side(actions) {
+            for (done, failure) in join_all(lanes.iter().map(|lane| self.lane(lane))).await {
+                for (action, applied) in done {
+                    segment.record(action);
+                    outcome.note(action, applied);
+                }
+                outcome.failure = outcome.failure.take().or(failure);
             }
-            let lanes: Vec<_> = lanes.into_values().collect();
-            for some in lanes.chunks(LANES) {
-                for (done, failure) in join_all(some.iter().map(|lane| self.lane(lane))).await {
-                    for (action, applied) in done {
-                        segment.record(action);
-                        outcome.note(action, applied);
-                    }
-                    outcome.failure = outcome.failure.take().or(failure);
-                }
-                if outcome.failure.is_some() {
-                    return;
-                }
+            if outcome.failure.is_some() {
+                return;
             }
         }
     }
@@ -179,6 +172,20 @@ impl<H: Host> Executor<'_, H> {
     }
 }
 
+/// What waits for nothing but what is before it in its own lane; all of that before what follows.
+fn side_by_side(actions: &[Action]) -> Vec<Vec<Vec<&Action>>> {
+    let mut all = Vec::new();
+    for together in actions.chunk_by(|one, next| is_told(one) && is_told(next)) {
+        let mut lanes: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for action in together {
+            lanes.entry(action.of_server().and_then(|(share, _)| share)).or_default().push(action);
+        }
+        let lanes: Vec<_> = lanes.into_values().collect();
+        all.extend(lanes.chunks(LANES).map(<[_]>::to_vec));
+    }
+    all
+}
+
 /// Whether the running server of one share is told something. That one cannot be told must leave no other stopped.
 fn is_told(action: &Action) -> bool {
     use dnsmasq::Action as Told;
@@ -218,4 +225,25 @@ pub(super) fn takes_back(segment: &Segment, actions: &[Action]) -> bool {
     added
         .into_iter()
         .any(|(_, action)| matches!(action, dnsmasq::Action::AddHosts(changes) if changes.iter().any(had)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::Family;
+
+    #[test]
+    fn servers_of_shares_are_told_side_by_side_and_none_is_stopped_before_all_are_told() {
+        let of = |share, action| Action::Share(Share::new(Family::V4, share).unwrap(), action);
+        let (hosts, options) =
+            (dnsmasq::Action::AddHosts(Vec::new()), dnsmasq::Action::AddOptions(BTreeMap::new()));
+        let told = [of(1, options.clone()), of(1, hosts.clone()), of(2, hosts)];
+        let stopped = [of(3, dnsmasq::Action::Stop), of(3, dnsmasq::Action::Start(Vec::new()))];
+        let actions = [&told[..], &stopped].concat();
+        let [first, second] = [vec![&told[0], &told[1]], vec![&told[2]]];
+        let expected = vec![vec![first, second], vec![vec![&stopped[0]]], vec![vec![&stopped[1]]]];
+        assert_eq!(side_by_side(&actions), expected);
+        let many: Vec<_> = (1..=9).map(|share| of(share, options.clone())).collect();
+        assert_eq!(side_by_side(&many).iter().map(Vec::len).collect::<Vec<_>>(), [LANES, LANES, 1]);
+    }
 }

@@ -111,16 +111,15 @@ impl Naming {
         let Some(under_way) = &mut self.under_way else { return pending().await };
         let told = (&mut under_way.task).await;
         let revision = self.under_way.take().and_then(|under_way| under_way.revision);
-        match told {
-            Ok(Ok((names, applied))) => {
-                if let Some(segment) = segment {
-                    segment.record(&names);
-                }
-                self.refused |= !applied.refused.is_empty();
-                self.named = revision;
-            }
-            Ok(Err(_)) | Err(_) => self.failed = true,
+        let Ok(Ok((names, applied))) = told else {
+            self.failed = true;
+            return;
+        };
+        if let Some(segment) = segment {
+            segment.record(&names);
         }
+        self.refused |= !applied.refused.is_empty();
+        self.named = revision;
     }
 
     /// The same, at once if nobody tells it.

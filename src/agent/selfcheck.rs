@@ -312,5 +312,9 @@ mod tests {
         assert_eq!(heard(guests(8)), (1, false, false), "it is not known to be deaf");
         assert_eq!(heard(guests(7)), (2, true, true));
         assert_eq!(heard(guests(8)), (1, true, true), "nor to answer again");
+        let mut unasked = Replies::from([((SERVER, None), Reply::Right)]);
+        check.forget_moved(&mut unasked, &guests(7));
+        check.learn(&unasked, Instant::now());
+        assert!(check.problem().is_some(), "nor one that could not be asked");
     }
 }

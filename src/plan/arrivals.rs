@@ -7,6 +7,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv6Addr;
 
+use super::admit;
 use crate::dnsmasq::{self, OptionKey, Server, Share, Shares, Spread};
 use crate::node::{Action, Family, Segment};
 use crate::types::MacAddr;
@@ -28,10 +29,7 @@ pub fn arrivals(new: Segment, spread: &Spread, observed: &Segment) -> Option<Vec
     let direct = |(family, add)| Action::Direct { family, whole: false, add, remove: Shares::new() };
     actions.extend(places.into_iter().map(direct));
     if let Some(known) = new.namespace?.known {
-        let add = &known - there.known.as_ref()?;
-        let is_news = !add.is_empty();
-        let admit = Action::AdmitToDhcpv6 { whole: false, add, remove: BTreeSet::new() };
-        actions.extend(is_news.then_some(admit));
+        actions.extend(admit(&known - there.known.as_ref()?));
     }
     Some(actions)
 }

@@ -337,8 +337,15 @@ impl Status {
 
     /// The address of a network's DHCP server in its first subnet.
     pub fn server(&self, network: &str) -> Ipv4Addr {
+        let IpAddr::V4(ip) = self.servers(network)[0] else { panic!("the first subnet is one of IPv6") };
+        ip
+    }
+
+    /// Those in all of its subnets.
+    pub fn servers(&self, network: &str) -> Vec<IpAddr> {
         let network = self.object("Network", network).expect("no such Network");
-        network["status"]["slots"][0]["addresses"][0].as_str().unwrap().parse().unwrap()
+        let all = network["status"]["slots"][0]["addresses"].as_array().unwrap();
+        all.iter().map(|ip| ip.as_str().unwrap().parse().unwrap()).collect()
     }
 
     /// What is wrong with the manifests: place and message.

@@ -46,8 +46,8 @@ pub fn mount(parts: &[&str]) -> String {
 /// Version 2: a controller is in a directory if all above have lent it.
 fn mount_unified(parts: &[&str]) -> String {
     let mut script = vec!["mount -t cgroup2 none /sys/fs/cgroup; cd /sys/fs/cgroup".to_owned()];
+    let lend = "sed 's/[^ ]*/+&/g' cgroup.controllers >cgroup.subtree_control";
     for part in parts {
-        let lend = "sed 's/[^ ]*/+&/g' cgroup.controllers >cgroup.subtree_control";
         script.push(format!("{lend}; mkdir -p {part}; cd {part}"));
     }
     script.join("\n")

@@ -82,26 +82,19 @@ pub(super) async fn ask(
     asked: &Asked,
 ) -> Result<BTreeMap<Whom, Reply>, Error> {
     let each = asked.servers.iter().map(|server| Questions::new(uid, asked, *server).ask(netns, wire));
-    let rooms = asked.rooms().map(|(share, server)| ask_room(netns, uid, asked, share, server));
+    let rooms = asked.rooms().map(async |(share, server)| {
+        ask_in_room(netns, uid, asked, share, server).await.unwrap_or_else(|error| {
+            let error = &error as &(dyn std::error::Error + 'static);
+            tracing::warn!(network = %uid, %share, error, "cannot ask dnsmasq");
+            // That says nothing of the others.
+            Vec::new()
+        })
+    });
     let (each, rooms) = futures::join!(try_join_all(each), join_all(rooms));
     Ok(each?.into_iter().chain(rooms).flatten().collect())
 }
 
-/// The one process that is there. That it cannot be asked says nothing of the others.
-async fn ask_room(
-    netns: &Netns,
-    uid: NetworkUid,
-    asked: &Asked,
-    share: Share,
-    server: IpAddr,
-) -> Vec<(Whom, Reply)> {
-    ask_in_room(netns, uid, asked, share, server).await.unwrap_or_else(|error| {
-        let error = &error as &(dyn std::error::Error + 'static);
-        tracing::warn!(network = %uid, %share, error, "cannot ask dnsmasq");
-        Vec::new()
-    })
-}
-
+/// The one process that is there.
 async fn ask_in_room(
     netns: &Netns,
     uid: NetworkUid,

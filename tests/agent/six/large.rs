@@ -1,6 +1,6 @@
 //! More ports in one network than one dnsmasq can serve well in DHCPv6.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -141,7 +141,7 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
 
     one_more_and_one_less(&large, &shared);
     site.the_end_of("v6-1", || large.renew([1]));
-    let server = server_address(&site);
+    let server = site.status().servers("lan").into_iter().find(IpAddr::is_ipv6).unwrap();
     let said = format!("dnsmasq of share v6-2 does not answer a DHCPv6 question to {server}");
     site.one_that_hangs("v6-2", &said, || large.renew([1]));
     what_is_damaged_is_mended(&large);
@@ -160,12 +160,6 @@ fn many_are_shared_out_in_dhcpv6_and_each_keeps_its_lease() {
         (site.remains(true) == ["br0"]).then_some(())
     });
     drop(agent);
-}
-
-/// Of the subnet with DHCPv6, on the network's own device.
-fn server_address(site: &Site) -> Ipv6Addr {
-    let own = site.lab.run_in(&site.namespace(), "ip -6 -o address show dev dhcp0 scope global");
-    own.split_whitespace().find_map(|word| word.strip_suffix("/64")?.parse().ok()).unwrap()
 }
 
 /// Only the process of its share is told of a port, others' guests do not wait, and a lease of who goes is given
