@@ -6,7 +6,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 
 /// A running program; dropping it kills it.
 pub struct Daemon {
@@ -43,9 +43,12 @@ impl Daemon {
         all[all.len().saturating_sub(lines)..].join("\n")
     }
 
-    /// Stops it where it is: it answers nothing, but its connections stay.
+    /// Stops it where it is: it answers nothing, but its connections stay. Returns when the last of its threads has
+    /// stopped.
     pub fn freeze(&self) {
         self.signal(Signal::STOP);
+        let stopped = WaitIdOptions::STOPPED | WaitIdOptions::EXITED | WaitIdOptions::NOWAIT;
+        waitid(WaitId::Pid(self.own()), stopped).unwrap();
     }
 
     /// Lets it go on.
@@ -54,9 +57,12 @@ impl Daemon {
     }
 
     fn signal(&self, signal: Signal) {
-        // Nobody else reaps it, so the number is still its own.
-        let pid = Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap();
-        kill_process(pid, signal).unwrap();
+        kill_process(self.own(), signal).unwrap();
+    }
+
+    /// Nobody else reaps it, so the number is still its own.
+    fn own(&self) -> Pid {
+        Pid::from_raw(i32::try_from(self.child.id()).unwrap()).unwrap()
     }
 }
 
