@@ -2,7 +2,13 @@
 //!
 //! Used by its worker. What we chose for somebody is on the disk before anybody is told.
 
+use std::future::pending;
+use std::panic::resume_unwind;
 use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::Mutex;
+use tokio::task::{JoinError, spawn_blocking};
 
 use crate::allocate::{Change, Ledger};
 use crate::desired::{Desired, Inputs, Known, NodeConfig, desired};
@@ -14,6 +20,9 @@ use crate::types::NetworkUid;
 
 use super::ledger_file::LedgerFile;
 
+/// What shall be, and the ledger as it is to be then.
+pub(super) type Decided = Result<(Desired, Ledger), Problem>;
+
 /// Who has, and had, which address.
 #[derive(Debug)]
 pub(super) struct Kept {
@@ -22,14 +31,16 @@ pub(super) struct Kept {
     ledger: Option<Ledger>,
     /// What the file does not have yet.
     unkept: Vec<Change>,
+    /// Whoever decides on a thread of its own.
+    deciding: Arc<Mutex<()>>,
     pens: Gate,
     namespace: String,
 }
 
 impl Kept {
     pub(super) fn new(state: &Path, uid: NetworkUid, pens: Gate, namespace: &str) -> Self {
-        let file = LedgerFile::new(state, uid);
-        Self { uid, file, ledger: None, unkept: Vec::new(), pens, namespace: namespace.to_owned() }
+        let (file, namespace) = (LedgerFile::new(state, uid), namespace.to_owned());
+        Self { uid, file, ledger: None, unkept: Vec::new(), deciding: Arc::default(), pens, namespace }
     }
 
     /// What shall be. An address that we chose is on the disk then; one that was asked for by name is
@@ -40,41 +51,78 @@ impl Kept {
         node: &NodeConfig,
         inputs: &Inputs,
     ) -> (Desired, Result<(), Problem>) {
-        // A controller's allocations are in the objects.
-        if inputs.server.is_some() {
-            return (desired(node, self.uid, inputs, &mut Ledger::default()), Ok(()));
+        let decided = self.before(inputs).map(|mut ledger| {
+            let desired = desired(node, self.uid, inputs, &mut ledger);
+            (desired, ledger)
+        });
+        self.accept(decided, inputs).await
+    }
+
+    /// The same on a thread of its own, for [`accept`](Self::accept). Cancel-safe: it is as if nobody had asked.
+    pub(super) async fn decide_beside(&mut self, node: NodeConfig, inputs: Arc<Inputs>) -> Decided {
+        let (uid, mut ledger) = (self.uid, self.before(&inputs)?);
+        // What nobody waits for any more comes to its end first: together they would take longer.
+        let turn = self.deciding.clone().lock_owned().await;
+        let decide = move || {
+            let desired = desired(&node, uid, &inputs, &mut ledger);
+            drop(turn);
+            (desired, ledger)
+        };
+        match spawn_blocking(decide).await.map_err(JoinError::try_into_panic) {
+            Ok(decided) => Ok(decided),
+            Err(Ok(panic)) => resume_unwind(panic),
+            // The runtime ends.
+            Err(Err(_)) => pending().await,
         }
-        let before = match self.ledger.take().map_or_else(|| self.read(), Ok) {
-            Ok(ledger) => ledger,
+    }
+
+    /// Takes what was decided.
+    pub(super) async fn accept(
+        &mut self,
+        decided: Decided,
+        inputs: &Inputs,
+    ) -> (Desired, Result<(), Problem>) {
+        match decided {
+            // A controller's allocations are in the objects.
+            Ok((desired, _)) if inputs.server.is_some() => (desired, Ok(())),
+            Ok((desired, ledger)) => (desired, self.take(ledger, inputs).await),
             Err(problem) => {
                 let desired = Desired { problem: Some(problem.clone()), ..Desired::default() };
-                return (desired, Err(problem));
+                (desired, Err(problem))
             }
+        }
+    }
+
+    /// A copy of the ledger as it is.
+    fn before(&mut self, inputs: &Inputs) -> Result<Ledger, Problem> {
+        if inputs.server.is_some() {
+            return Ok(Ledger::default());
+        }
+        let ledger = match self.ledger.take() {
+            Some(ledger) => ledger,
+            None => self.read()?,
         };
-        let mut ledger = before.clone();
-        let desired = desired(node, self.uid, inputs, &mut ledger);
-        (desired, self.take(before, ledger, inputs).await)
+        Ok(self.ledger.insert(ledger).clone())
     }
 
     /// What shall be besides for those who came to a network that was as it shall be: a segment with them as its
-    /// only guests. `None`: [`decide`](Self::decide) is to be asked.
+    /// only guests, if anybody did; and the network with them. `None`: [`decide`](Self::decide) is to be asked.
     pub(super) async fn receive(
         &mut self,
         node: &NodeConfig,
-        known: &Known,
-        inputs: &Inputs,
-    ) -> Option<Segment> {
-        if inputs.server.is_some() {
-            return known.arrivals(node, self.uid, inputs, &mut Ledger::default());
+        known: Known,
+        inputs: &Arc<Inputs>,
+    ) -> Option<(Known, Option<Segment>)> {
+        let mut ledger = self.before(inputs).ok()?;
+        let received = known.arrivals(node, self.uid, inputs, &mut ledger)?;
+        if received.1.is_some() && inputs.server.is_none() {
+            self.take(ledger, inputs).await.ok()?;
         }
-        let mut ledger = self.ledger.clone()?;
-        let segment = known.arrivals(node, self.uid, inputs, &mut ledger)?;
-        let before = self.ledger.take()?;
-        self.take(before, ledger, inputs).await.ok()?;
-        Some(segment)
+        Some(received)
     }
 
-    async fn take(&mut self, before: Ledger, now: Ledger, inputs: &Inputs) -> Result<(), Problem> {
+    async fn take(&mut self, now: Ledger, inputs: &Inputs) -> Result<(), Problem> {
+        let before = self.ledger.take().unwrap_or_default();
         let known = self.unkept.len();
         let changes = now.changes_since(&before);
         let must = changes.iter().any(|change| change.chooses(&before, |port, ip| inputs.asks_for(port, ip)));
@@ -104,7 +152,7 @@ impl Kept {
             (file, written)
         };
         // Fails only while the runtime ends.
-        let Ok((file, written)) = tokio::task::spawn_blocking(write).await else { return Ok(()) };
+        let Ok((file, written)) = spawn_blocking(write).await else { return Ok(()) };
         self.file = file;
         written.map_err(|e| Problem::new(Reason::HostFailed, super::chain(&e)))?;
         self.unkept.clear();

@@ -46,7 +46,7 @@ const REPORT_AT_LATEST: Duration = Duration::from_secs(2);
 
 /// What came of a pass, as far as something is to be said of it.
 struct Passed {
-    inputs: Option<Inputs>,
+    inputs: Option<Arc<Inputs>>,
     desired: Desired,
     failure: Option<Problem>,
     next: Next,
@@ -178,17 +178,21 @@ impl<H: Host> Worker<H> {
     }
 
     async fn reconcile(&mut self) -> Passed {
-        self.signal.begin();
-        let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
-        self.naming.look_at(ports);
-        let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
-        if let Some(inputs) = &inputs {
-            self.receive(inputs).await;
-        }
-        let (mut desired, kept) = match &inputs {
-            Some(inputs) => self.kept.decide(&self.context.node(), inputs).await,
-            None => (Desired::default(), Ok(())),
+        let began = Instant::now();
+        let (inputs, (mut desired, kept)) = loop {
+            self.signal.begin();
+            let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
+            self.naming.look_at(ports);
+            let inputs = self.name.as_ref().and_then(|name| self.context.inputs(name, self.uid));
+            let inputs = inputs.map(Arc::new);
+            if let Some(inputs) = &inputs {
+                self.receive(inputs).await;
+            }
+            if let Some(decided) = self.decide(inputs.as_ref(), began).await {
+                break (inputs, decided);
+            }
         };
+        self.known = None;
         self.senses.newcomers.welcome(desired.segment.as_mut());
         self.predecessor.watch(inputs.as_ref().and_then(|inputs| inputs.server.as_deref()));
         let bridge = desired.segment.as_ref().and_then(|segment| segment.bridge.as_ref());
@@ -200,7 +204,7 @@ impl<H: Host> Worker<H> {
             Err(problem) => self.not_kept(problem),
         };
         if let Some(inputs) = inputs.as_ref().filter(|_| failure.is_none() && next.is_never()) {
-            self.settle(inputs, &desired);
+            self.known = Known::new(inputs.clone(), &desired);
         }
         self.predecessor.ask_through(self.segment.as_ref());
         let servers = self.segment.iter().flat_map(Segment::servers);

@@ -4,7 +4,7 @@
 //! What is said here of a Port is what [`desired`](super::desired()) says of it among all the others; where that
 //! is not certain nothing is said, and it waits for that. Pure; as there, the ledger is what changes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,14 +26,15 @@ const MOST: usize = 16;
 /// A large network that was as it shall be, and what nobody who comes may have.
 #[derive(Debug)]
 pub struct Known {
-    inputs: Inputs,
+    inputs: Arc<Inputs>,
     servers: Vec<IpAddr>,
     spread: Spread,
+    taken: Taken,
 }
 
 impl Known {
     /// `None`: it is not large, or somebody who comes may be another's business.
-    pub fn new(inputs: Inputs, desired: &Desired) -> Option<Self> {
+    pub fn new(inputs: Arc<Inputs>, desired: &Desired) -> Option<Self> {
         let spread = desired.spread.clone()?;
         let is_shared = desired.segment.as_ref().is_some_and(|segment| !segment.shares.is_empty());
         let strangers = inputs.subnets.iter().any(|subnet| subnet.spec.dhcp.mode == DhcpMode::Dynamic);
@@ -43,7 +44,8 @@ impl Known {
         if !is_shared || strangers || metadata || identifiers {
             return None;
         }
-        Some(Self { servers: desired.server_addresses.clone(), spread, inputs })
+        let taken = Taken::by(&inputs);
+        Some(Self { servers: desired.server_addresses.clone(), spread, taken, inputs })
     }
 
     /// How the network's guests are shared out.
@@ -52,15 +54,32 @@ impl Known {
     }
 
     /// What the node shall hold besides, of `inputs`, which are the network's now: a segment with those who came
-    /// as its only guests. `None`: it is to be gone through all of it, and of no use what is in the ledger.
+    /// as its only guests, if anybody did; and the network as it is with them. `None`: it is to be gone through
+    /// all of it, and of no use what is in the ledger.
     pub fn arrivals(
-        &self,
+        mut self,
+        node: &NodeConfig,
+        uid: NetworkUid,
+        inputs: &Arc<Inputs>,
+        ledger: &mut Ledger,
+    ) -> Option<(Self, Option<Segment>)> {
+        let new = self.new_ports(inputs)?;
+        let segment = match new.is_empty() {
+            true => None,
+            false => Some(self.segment(node, uid, inputs, new, ledger)?),
+        };
+        self.inputs = inputs.clone();
+        Some((self, segment))
+    }
+
+    fn segment(
+        &mut self,
         node: &NodeConfig,
         uid: NetworkUid,
         inputs: &Inputs,
+        new: Vec<New<'_>>,
         ledger: &mut Ledger,
     ) -> Option<Segment> {
-        let new = self.new_ports(inputs)?;
         let shared = inputs.server.is_some();
         let asker = asker(node, uid, shared);
         let admitted = network::admit(node, inputs).ok()?;
@@ -73,9 +92,8 @@ impl Known {
             None => self.give_server(&mut subnets),
         }
         let formed = formed(inputs);
-        let mut taken = Taken::default();
-        let (mut names, mut guests) = (HashSet::new(), Vec::new());
-        for port in new {
+        let mut guests = Vec::new();
+        for New { port, waited } in new {
             let said = port.said().ok()?;
             let mac = said.mac.filter(|_| said.identifier.is_none())?;
             let mut guest = Guest::new(said, admitted.domain.as_ref(), &formed);
@@ -87,14 +105,13 @@ impl Known {
                 }
                 guest.give(Given { addresses, errors: Vec::new() });
             }
-            if [asker.mac, asker.device].contains(&mac) || !taken.take(mac, guest.addresses()) {
+            if [asker.mac, asker.device].contains(&mac) || !self.taken.take(mac, waited, guest.addresses()) {
                 return None;
             }
-            names.insert(guest.name());
             guests.push(guest);
         }
-        let mut others = self.inputs.ports.iter().filter(|port| !names.contains(name_of(port)));
-        if others.any(|port| taken.by(port)) || inputs.server_addresses().any(|ip| taken.has(ip)) {
+        let is_a_guests = |ip| guests.iter().flat_map(Guest::addresses).any(|(own, _)| *own == ip);
+        if inputs.server_addresses().any(is_a_guests) {
             return None;
         }
         if !shared {
@@ -110,7 +127,7 @@ impl Known {
     }
 
     /// Those who came; `None` where that is not all that changed.
-    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<&'a Declared>> {
+    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<New<'a>>> {
         let old = &self.inputs;
         let same = Arc::ptr_eq(&old.network, &inputs.network)
             && old.segment_holder == inputs.segment_holder
@@ -122,21 +139,23 @@ impl Known {
         }
         let (mut before, mut new) = (old.ports.iter().peekable(), Vec::new());
         for port in &inputs.ports {
+            // Nearly all, and nothing else of them is read.
+            if before.next_if(|old| Arc::ptr_eq(old, port)).is_some() {
+                continue;
+            }
             // Somebody before it is gone.
             if before.peek().is_some_and(|old| old.metadata.name < port.metadata.name) {
                 return None;
             }
             let old = before.next_if(|old| old.metadata.name == port.metadata.name);
-            if old.is_some_and(|old| Arc::ptr_eq(old, port)) {
-                continue;
-            }
             match old.map(|old| changed(old, port)) {
                 Some(Changed::Nothing) => {}
-                None | Some(Changed::HasAddresses) => new.push(&**port),
+                None => new.push(New { port, waited: false }),
+                Some(Changed::HasAddresses) => new.push(New { port, waited: true }),
                 Some(Changed::Otherwise) => return None,
             }
         }
-        (before.next().is_none() && (1..=MOST).contains(&new.len())).then_some(new)
+        (before.next().is_none() && new.len() <= MOST).then_some(new)
     }
 
     fn give_server(&self, subnets: &mut [Served]) {
@@ -146,34 +165,41 @@ impl Known {
     }
 }
 
+/// One who came.
+struct New<'a> {
+    port: &'a Declared,
+    /// It was there, without an address.
+    waited: bool,
+}
+
 /// What is to be nobody else's.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Taken {
-    macs: HashSet<MacAddr>,
+    /// With the number of those who say it is theirs.
+    macs: HashMap<MacAddr, usize>,
     /// Of what a controller allocated; without one the ledger knows.
     ips: HashSet<IpAddr>,
 }
 
 impl Taken {
-    /// Whether all of that was nobody's so far.
-    fn take(&mut self, mac: MacAddr, addresses: &[(IpAddr, String)]) -> bool {
-        self.macs.insert(mac) && addresses.iter().all(|(ip, _)| self.ips.insert(*ip))
+    fn by(inputs: &Inputs) -> Self {
+        let mut taken = Self::default();
+        for port in &inputs.ports {
+            let mac = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
+            mac.into_iter().for_each(|mac| *taken.macs.entry(mac).or_default() += 1);
+            if inputs.server.is_some() {
+                taken.ips.extend(recorded::addresses(port).map(|(_, ip, _)| ip));
+            }
+        }
+        taken
     }
 
-    fn has(&self, ip: IpAddr) -> bool {
-        self.ips.contains(&ip)
+    /// Whether all of that was nobody else's so far.
+    fn take(&mut self, mac: MacAddr, waited: bool, addresses: &[(IpAddr, String)]) -> bool {
+        let claims = self.macs.entry(mac).or_default();
+        *claims += usize::from(!waited);
+        *claims == 1 && addresses.iter().all(|(ip, _)| self.ips.insert(*ip))
     }
-
-    /// Whether a Port has any of it.
-    fn by(&self, port: &Declared) -> bool {
-        let mac: Option<MacAddr> = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-        mac.is_some_and(|mac| self.macs.contains(&mac))
-            || (!self.ips.is_empty() && recorded::addresses(port).any(|(_, ip, _)| self.has(ip)))
-    }
-}
-
-fn name_of(port: &Declared) -> &str {
-    port.metadata.name.as_deref().unwrap_or_default()
 }
 
 fn recorded_ips(port: &Declared) -> impl Iterator<Item = (IpAddr, String)> + '_ {

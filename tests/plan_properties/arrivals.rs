@@ -1,6 +1,7 @@
 //! Who comes to a large network is served at once as it is served when all of the network is gone through.
 
 use std::cell::Cell;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -15,7 +16,10 @@ use proptest::prelude::*;
 use proptest::test_runner::TestRunner;
 use serde_json::{Value, json};
 
-use super::world::{World, crowd, declared, inputs, node, uid};
+use super::world::{World, crowd, declared, inputs, node, port, uid};
+
+/// Who comes: the name and the spec of a port.
+type Come<'a> = (&'a str, &'a Value);
 
 /// A network that is as it shall be: what is known of it, its ledger, and the node.
 fn settled(inputs: &Inputs) -> (Option<Known>, Ledger, Segment) {
@@ -23,7 +27,7 @@ fn settled(inputs: &Inputs) -> (Option<Known>, Ledger, Segment) {
     let mut all = desired(&node(), uid(), inputs, &mut ledger);
     all.share_out(&is);
     plan(all.segment.as_ref(), &is, true).actions.iter().for_each(|action| is.record(action));
-    (Known::new(inputs.clone(), &all), ledger, is)
+    (Known::new(Arc::new(inputs.clone()), &all), ledger, is)
 }
 
 /// With one port more, wherever its name is among the others.
@@ -35,11 +39,11 @@ fn with(inputs: &Inputs, name: &str, one: &Value) -> Inputs {
 }
 
 /// The same where a controller has allocated what the agent would; of those who `wait` nothing yet.
-fn recorded(inputs: &Inputs, ledger: &Ledger, wait: Option<&str>) -> Inputs {
+fn recorded(inputs: &Inputs, ledger: &Ledger, wait: &[Come<'_>]) -> Inputs {
     let found = desired(&node(), uid(), inputs, &mut ledger.clone());
     let port = |port: &Arc<Declared>| {
         let (mut object, name) = (Port::clone(port.object()), port.metadata.name.as_deref().unwrap());
-        let addresses = found.ports[name].addresses.iter().filter(|_| wait != Some(name));
+        let addresses = found.ports[name].addresses.iter().filter(|_| wait.iter().all(|(of, _)| *of != name));
         let address = |(ip, subnet): &(IpAddr, String)| json!({"ip": ip.to_string(), "subnetName": subnet});
         let status = json!({"addresses": addresses.map(address).collect::<Vec<_>>()});
         object.status = Some(serde_json::from_value(status).unwrap());
@@ -57,59 +61,79 @@ fn recorded(inputs: &Inputs, ledger: &Ledger, wait: Option<&str>) -> Inputs {
     Inputs { ports: inputs.ports.iter().map(port).collect(), server, ..inputs.clone() }
 }
 
-/// Whether the port is served at once, however its address is found.
-fn is_served_at_once(world: &World, name: &str, one: &Value) -> bool {
+/// How many of those who come are served at once, one after the other, however their addresses are found.
+fn served_at_once(world: &World, come: &[Come<'_>]) -> usize {
     let before = inputs(world).unwrap();
     let (known, ledger, is) = settled(&before);
-    let now = with(&before, name, one);
-    let own = served_at_once(known, ledger.clone(), is, &now);
-    let of_controller = |before: &Inputs| {
+    let (mut steps, mut ledgers) = (vec![before], vec![ledger.clone()]);
+    for (i, (name, one)) in come.iter().enumerate() {
+        let (now, mut ledger) = (with(&steps[i], name, one), ledgers[i].clone());
+        desired(&node(), uid(), &now, &mut ledger);
+        steps.push(now);
+        ledgers.push(ledger);
+    }
+    let own = in_a_row(known, ledger, is, &steps[1..]);
+    let of_controller = |before: &Inputs, then: &[Inputs]| {
         let (known, _, is) = settled(before);
-        let now = recorded(&now, &ledger, None);
-        let server = before.server.clone();
-        served_at_once(known, Ledger::default(), is, &Inputs { server, ..now })
+        let server = |now: &Inputs| Inputs { server: before.server.clone(), ..now.clone() };
+        in_a_row(known, Ledger::default(), is, &then.iter().map(server).collect::<Vec<_>>())
     };
-    let fresh = of_controller(&recorded(&before, &ledger, None));
-    let waited = of_controller(&recorded(&now, &ledger, Some(name)));
-    assert!(fresh == waited, "{fresh} if it comes with its addresses, {waited} if it waited for them");
+    let with_addresses: Vec<_> = steps.iter().zip(&ledgers).map(|(now, l)| recorded(now, l, &[])).collect();
+    let fresh = of_controller(&with_addresses[0], &with_addresses[1..]);
+    let (all, ledger) = steps.iter().zip(&ledgers).next_back().unwrap();
+    let waiting: Vec<_> = (0..steps.len()).map(|i| recorded(all, ledger, &come[i..])).collect();
+    let waited = of_controller(&waiting[0], &waiting[1..]);
+    // One that waits is there, for all that is known by the same.
+    let macs: BTreeSet<_> = come.iter().map(|(_, one)| one["macAddress"].as_str()).collect();
+    let is_same = if macs.len() == come.len() { waited == fresh } else { waited <= fresh };
+    assert!(is_same, "{fresh} if they come with addresses, {waited} if they waited for them");
     own
 }
 
-/// If so, then nothing of it is left to do but to answer for its names.
-fn served_at_once(known: Option<Known>, mut ledger: Ledger, mut is: Segment, now: &Inputs) -> bool {
-    let whole_ledger = &mut ledger.clone();
-    let whole = desired(&node(), uid(), now, whole_ledger);
-    let at_once = known.and_then(|known| {
-        let new = known.arrivals(&node(), uid(), now, &mut ledger)?;
-        arrivals(new, known.spread(), &is)
-    });
-    let Some(actions) = at_once else { return false };
-    assert_eq!(&ledger, whole_ledger);
-    for action in &actions {
-        is.record(action);
+/// How many of the steps are: each adds a port, of which nothing is left to do then but to answer for its names.
+fn in_a_row(mut known: Option<Known>, mut ledger: Ledger, mut is: Segment, steps: &[Inputs]) -> usize {
+    for (served, now) in steps.iter().enumerate() {
+        let mut whole_ledger = ledger.clone();
+        let whole = desired(&node(), uid(), now, &mut whole_ledger);
+        let at_once = known.take().and_then(|known| {
+            let now = Arc::new(now.clone());
+            let (known, new) = known.arrivals(&node(), uid(), &now, &mut ledger)?;
+            let actions = arrivals(new?, known.spread(), &is)?;
+            Some((known, actions))
+        });
+        let Some((with_it, actions)) = at_once else { return served };
+        known = Some(with_it);
+        assert_eq!(ledger, whole_ledger);
+        for action in &actions {
+            is.record(action);
+        }
+        let mut then = desired(&node(), uid(), now, &mut ledger);
+        assert_eq!(then, whole);
+        then.share_out(&is);
+        let left = plan(then.segment.as_ref(), &is, true);
+        let is_of_names = |action: &Action| matches!(action, Action::Server(dnsmasq::Action::WriteNames(_)));
+        assert!(
+            left.actions.iter().all(is_of_names) && !left.postponed,
+            "step {served}: {actions:?}, and then {left:?}"
+        );
     }
-    let mut then = desired(&node(), uid(), now, &mut ledger);
-    assert_eq!(then, whole);
-    then.share_out(&is);
-    let left = plan(then.segment.as_ref(), &is, true);
-    let is_of_names = |action: &Action| matches!(action, Action::Server(dnsmasq::Action::WriteNames(_)));
-    assert!(left.actions.iter().all(is_of_names) && !left.postponed, "{actions:?}, and then {left:?}");
-    true
+    steps.len()
 }
 
 #[test]
 fn who_comes_is_served_at_once_as_among_all_others() {
     const CASES: u32 = 1_000;
-    let names = prop::sample::select(vec!["p", "p3x", "p9"]);
-    let served = Cell::new(0);
+    let names = prop::sample::subsequence(vec!["p", "p3x", "p9"], 2).prop_shuffle();
+    let served = [const { Cell::new(0) }; 3];
     let mut runner =
         TestRunner::new(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(CASES) });
-    let result = runner.run(&(crowd(), names), |((world, one), name)| {
-        served.set(served.get() + u32::from(is_served_at_once(&world, name, &one)));
+    let result = runner.run(&(crowd(), port(), names), |((world, one), two, names)| {
+        let of = &served[served_at_once(&world, &[(names[0], &one), (names[1], &two)])];
+        of.set(of.get() + 1);
         Ok(())
     });
     result.unwrap();
-    assert!(served.get() > CASES / 20, "{} of {CASES}: the others show nothing", served.get());
+    assert!(served.iter().all(|of| of.get() > CASES / 100), "{served:?} of {CASES}: they show nothing");
 }
 
 #[allow(clippy::unnecessary_wraps, reason = "a world may have no network")]
@@ -146,13 +170,13 @@ fn who_comes_again_gets_none_of_what_one_of_its_name_had() {
         for action in plan(all.segment.as_ref(), is, false).actions {
             is.record(&action);
         }
-        (Known::new(now.clone(), &all).unwrap(), ledger.clone())
+        (Known::new(Arc::new(now.clone()), &all).unwrap(), ledger.clone())
     };
     pass(&with(&before, "p9", &one("02:00:00:00:00:20", &ntp)), &mut is);
     let (known, mut ledger) = pass(&before, &mut is);
-    let now = with(&before, "p9", &one("02:00:00:00:00:21", &json!({})));
-    let new = known.arrivals(&node(), uid(), &now, &mut ledger).unwrap();
-    assert_eq!(arrivals(new, known.spread(), &is), None, "a fresh process is needed");
+    let now = Arc::new(with(&before, "p9", &one("02:00:00:00:00:21", &json!({}))));
+    let (known, new) = known.arrivals(&node(), uid(), &now, &mut ledger).unwrap();
+    assert_eq!(arrivals(new.unwrap(), known.spread(), &is), None, "a fresh process is needed");
 }
 
 #[test]
@@ -164,13 +188,18 @@ fn a_plain_port_is_and_whoever_is_somebody_elses_business_is_not() {
         spec
     };
     let new = |more| one("02:00:00:00:00:20", more);
-    assert!(is_served_at_once(&world, "p9", &new(json!({}))));
+    let is_served = |name, spec: Value| served_at_once(&world, &[(name, &spec)]) == 1;
+    assert!(is_served("p9", new(json!({}))));
     let ntp = json!({"options": [{"name": "ntp-server", "values": ["192.0.2.1"]}]});
-    assert!(is_served_at_once(&world, "p", &new(ntp)));
-    assert!(is_served_at_once(&world, "p2x", &new(json!({"addresses": [{"ip": "10.0.0.77"}]}))));
-    assert!(!is_served_at_once(&world, "p9", &new(json!({"addresses": [{"ip": "10.0.0.2"}]}))), "anothers");
-    assert!(!is_served_at_once(&world, "p9", &one("02:00:00:00:00:11", json!({}))), "known by the same");
+    assert!(is_served("p", new(ntp)));
+    assert!(is_served("p2x", new(json!({"addresses": [{"ip": "10.0.0.77"}]}))));
+    assert!(!is_served("p9", new(json!({"addresses": [{"ip": "10.0.0.2"}]}))), "anothers");
+    assert!(!is_served("p9", one("02:00:00:00:00:11", json!({}))), "known by the same");
     let duid = json!({"identity": {"type": "DUID", "duid": "00:04:01"}});
-    assert!(!is_served_at_once(&world, "p9", &new(duid)));
-    assert!(!is_served_at_once(&ports(1, &json!({})), "p9", &new(json!({}))), "it is small");
+    assert!(!is_served("p9", new(duid)));
+    let small = ports(1, &json!({}));
+    assert_eq!(served_at_once(&small, &[("p9", &new(json!({})))]), 0, "it is small");
+    let all = [("p9", new(json!({}))), ("p8", one("02:00:00:00:00:21", json!({}))), ("p", new(json!({})))];
+    let all: Vec<_> = all.iter().map(|(name, one)| (*name, one)).collect();
+    assert_eq!(served_at_once(&world, &all), 2, "the third is known by the same as the first");
 }

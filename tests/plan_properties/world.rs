@@ -128,7 +128,7 @@ fn address((subnet, host): (u8, u8)) -> Value {
 }
 
 /// MACs and addresses are few, so that ports swap, share and take over.
-fn port() -> impl Strategy<Value = Value> {
+pub fn port() -> impl Strategy<Value = Value> {
     let addresses = prop::collection::vec((0..4u8, 20..23u8), 1..4);
     let parts = (
         0..4u8,

@@ -2,19 +2,32 @@
 //!
 //! The first part of a worker's pass; the rest of it finds them there.
 
-use super::Worker;
-use crate::desired::{Desired, Inputs, Known};
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use super::{REPORT_AT_LATEST, Worker};
+use crate::desired::{Desired, Inputs};
 use crate::host::Host;
 use crate::plan;
+use crate::reason::Problem;
 
 impl<H: Host> Worker<H> {
-    /// Serves those who came since the network was last as it shall be, if that is all that changed.
-    pub(super) async fn receive(&mut self, inputs: &Inputs) {
+    /// Serves those who came since the network was last as it shall be. It stays known if they are all that
+    /// changed.
+    pub(super) async fn receive(&mut self, inputs: &Arc<Inputs>) {
         let Some(known) = self.known.take().filter(|_| !self.signal.is_to_observe()) else { return };
-        let Some(new) = self.kept.receive(&self.context.node(), &known, inputs).await else { return };
+        let received = self.kept.receive(&self.context.node(), known, inputs).await;
+        let Some((known, new)) = received else { return };
+        let Some(new) = new else {
+            self.known = Some(known);
+            return;
+        };
         let Some(mut segment) = self.segment.take() else { return };
         if let Some(actions) = plan::arrivals(new, known.spread(), &segment) {
             let outcome = self.act(&mut segment, actions).await;
+            let is_taken = outcome.failure.is_none() && outcome.refused.is_empty();
+            self.known = Some(known).filter(|_| is_taken && outcome.distrusted.is_empty());
             self.distrusted.extend(&outcome.distrusted);
             // What became of it is said when all of it was gone through.
             self.judge(outcome, false);
@@ -22,8 +35,23 @@ impl<H: Host> Worker<H> {
         self.segment = Some(segment);
     }
 
-    /// The network is as it shall be: from now on others may come.
-    pub(super) fn settle(&mut self, inputs: &Inputs, desired: &Desired) {
-        self.known = Known::new(inputs.clone(), desired);
+    /// Goes through all of the network. `None`: while that is only to say that it is as it shall be, somebody
+    /// came who may be served first.
+    pub(super) async fn decide(
+        &mut self,
+        inputs: Option<&Arc<Inputs>>,
+        began: Instant,
+    ) -> Option<(Desired, Result<(), Problem>)> {
+        let Some(inputs) = inputs else { return Some((Desired::default(), Ok(()))) };
+        let node = self.context.node();
+        if self.known.is_none() {
+            return Some(self.kept.decide(&node, inputs).await);
+        }
+        let can_wait = !self.is_late() && began.elapsed() < REPORT_AT_LATEST;
+        let decided = tokio::select! {
+            decided = self.kept.decide_beside(node, inputs.clone()) => decided,
+            () = self.signal.woken(), if can_wait => return None,
+        };
+        Some(self.kept.accept(decided, inputs).await)
     }
 }

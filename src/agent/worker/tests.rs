@@ -5,7 +5,7 @@ use serde_json::json;
 use super::super::context::Config;
 use super::*;
 use crate::desired::NodeConfig;
-use crate::dnsmasq;
+use crate::dnsmasq::{self, Limit, Limits};
 use crate::host::DryRun;
 use crate::metrics::Metrics;
 use crate::node::Action;
@@ -14,8 +14,14 @@ use crate::source::{Event, Kind, Object};
 const UID: &str = "3f0c9a1b-0000-4000-8000-000000000001";
 
 fn context(state: &std::path::Path) -> Arc<Context<DryRun>> {
+    context_with(state, 1)
+}
+
+/// Of a network with so many ports; from four on it is a large one.
+fn context_with(state: &std::path::Path, ports: u8) -> Arc<Context<DryRun>> {
     let attachments = [("p".to_owned(), "bridge:br0".parse().unwrap())].into();
-    let node = NodeConfig { attachments, state: state.to_owned(), ..NodeConfig::default() };
+    let limits = Limits { four: Limit { alone: 3, share: 3 }, ..Limits::default() };
+    let node = NodeConfig { attachments, state: state.to_owned(), limits, ..NodeConfig::default() };
     let config = Config {
         node,
         node_name: "n1".into(),
@@ -31,15 +37,25 @@ fn context(state: &std::path::Path) -> Arc<Context<DryRun>> {
         "metadata": {"name": "x", "namespace": "a", "uid": UID, "generation": 1},
         "spec": {"physicalNetworkRef": {"name": "p"}},
     });
-    let port = json!({
-        "apiVersion": crate::api::API_VERSION, "kind": "Port",
-        "metadata": {"name": "p1", "namespace": "a", "uid": UID, "generation": 1},
-        "spec": {"networkRef": {"name": "x"}, "macAddress": "02:00:00:00:00:01"},
+    let subnet = json!({
+        "apiVersion": crate::api::API_VERSION, "kind": "Subnet",
+        "metadata": {"name": "s", "namespace": "a", "uid": UID, "generation": 1},
+        "spec": {"networkRef": {"name": "x"}, "cidr": "10.0.0.0/24"},
     });
-    let all = [(Kind::Network, network), (Kind::Port, port)];
+    let all = [(Kind::Network, network), (Kind::Subnet, subnet)];
     let all = all.map(|(kind, object)| Event::Apply(Object::from_value(kind, &object).unwrap()));
     context.store().apply(all.into());
+    (1..=ports).for_each(|n| come(&context, n));
     Arc::new(context)
+}
+
+fn come(context: &Context<DryRun>, n: u8) {
+    let port = json!({
+        "apiVersion": crate::api::API_VERSION, "kind": "Port",
+        "metadata": {"name": format!("p{n}"), "namespace": "a", "uid": UID, "generation": 1},
+        "spec": {"networkRef": {"name": "x"}, "macAddress": format!("02:00:00:00:00:{n:02x}")},
+    });
+    context.store().apply(vec![Event::Apply(Object::from_value(Kind::Port, &port).unwrap())]);
 }
 
 fn passes(metrics: &Metrics) -> u64 {
@@ -121,4 +137,37 @@ async fn a_report_waits_for_changes_but_not_for_ever() {
         worker.speak(passed).await;
         assert_eq!((worker.said.is_some(), worker.unsaid_since.is_none()), (is_late, is_late));
     }
+}
+
+#[tokio::test]
+async fn who_comes_to_a_large_network_interrupts_that_it_is_gone_through_but_not_for_ever() {
+    let directory = tempfile::tempdir().unwrap();
+    let (context, signal) = (context_with(directory.path(), 5), Arc::new(Signal::default()));
+    let (name, cancel) = (ObjectName::new("a", "x"), CancellationToken::new());
+    let uid = UID.parse().unwrap();
+    let mut worker = Worker::new(context.clone(), uid, Some(name.clone()), signal.clone(), cancel);
+    let ports = |passed: Passed| passed.desired.ports.len();
+    signal.observe();
+    assert_eq!(ports(worker.reconcile().await), 5);
+    assert!(worker.known.is_some(), "it is large, and as it shall be");
+
+    come(&context, 6);
+    let inputs = Arc::new(context.inputs(&name, uid).unwrap());
+    worker.receive(&inputs).await;
+    assert!(worker.known.is_some(), "it is known with who came");
+    signal.change();
+    let (now, long_ago) = (Instant::now(), Instant::now().checked_sub(REPORT_AT_LATEST).unwrap());
+    assert!(worker.decide(Some(&inputs), now).await.is_none());
+    signal.change();
+    let decided = worker.decide(Some(&inputs), long_ago).await;
+    assert_eq!(decided.map(|(desired, kept)| (desired.ports.len(), kept)), Some((6, Ok(()))));
+
+    come(&context, 7);
+    assert_eq!(ports(worker.reconcile().await), 7);
+    assert!(worker.known.is_some());
+    signal.observe();
+    worker.receive(&inputs).await;
+    assert!(worker.known.is_none(), "something may have happened on the node");
+    signal.change();
+    assert!(worker.decide(Some(&inputs), now).await.is_some(), "it is not only to be said of it");
 }
