@@ -5,6 +5,7 @@
 
 mod announce;
 mod beacon;
+mod beside;
 mod context;
 mod crashes;
 mod declined;
@@ -26,6 +27,7 @@ mod progress;
 mod publish;
 mod reborn;
 mod repeat;
+mod reported;
 mod selfcheck;
 mod senses;
 mod signal;

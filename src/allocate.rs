@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use crate::node::Family;
 use crate::types::is_reserved;
 
-pub use change::Change;
+pub use change::{Added, Change};
 pub use held::Held;
 pub use holder::Holder;
 pub use pool::Pool;
@@ -137,14 +137,19 @@ impl Ledger {
         rounds.into_iter().map(|round| self.given(round)).collect()
     }
 
-    /// What some who have nothing get, besides all that others have. `None`: not everybody all of it; the ledger
-    /// is of no use then.
-    pub fn add(&mut self, pools: &[Pool], claims: &[Claim<'_>]) -> Option<Vec<Given>> {
+    /// What some who have nothing get, besides all that others have. `None`: not everybody all of it, and nobody
+    /// anything.
+    pub fn add(&mut self, pools: &[Pool], claims: &[Claim<'_>]) -> Option<(Vec<Given>, Added)> {
         let mut rounds: Vec<_> =
             claims.iter().map(|claim| Round { met: vec![None; claim.wishes.len()] }).collect();
-        self.meet_all(pools, claims, &mut rounds);
+        let before = self.meet_all(pools, claims, &mut rounds);
         let given: Vec<_> = rounds.into_iter().map(|round| self.given(round)).collect();
-        given.iter().all(|given| given.errors.is_empty()).then_some(given)
+        let added = Added { changes: before.iter().map(|change| self.now(change)).collect(), before };
+        if given.iter().all(|given| given.errors.is_empty()) {
+            return Some((given, added));
+        }
+        self.undo(added);
+        None
     }
 
     /// All allocations, by address.
@@ -262,7 +267,8 @@ impl Ledger {
         }
     }
 
-    fn meet_all(&mut self, pools: &[Pool], claims: &[Claim<'_>], rounds: &mut [Round]) {
+    /// Returns what the addresses that it gave were before.
+    fn meet_all(&mut self, pools: &[Pool], claims: &[Claim<'_>], rounds: &mut [Round]) -> Vec<Change> {
         let mut search = Search::new(self, pools);
         // What is asked for by name goes before what is taken where there is room.
         for exact in [true, false] {
@@ -270,13 +276,14 @@ impl Ledger {
                 self.meet(&mut search, claim, round, exact);
             }
         }
+        search.before
     }
 
     fn meet(&mut self, search: &mut Search<'_>, claim: &Claim<'_>, round: &mut Round, exact: bool) {
         for (position, (wish, met)) in claim.wishes.iter().zip(&mut round.met).enumerate() {
             if met.is_none() && wish.names().is_some() == exact {
                 *met = Some(self.find(search, &claim.holder, wish).map(|(ip, pool)| {
-                    self.give(ip, &pool.subnet_name, &claim.holder, position);
+                    search.before.push(self.give(ip, &pool.subnet_name, &claim.holder, position));
                     ip
                 }));
             } else if let Some(Ok(ip)) = met
@@ -285,15 +292,17 @@ impl Ledger {
                 // Most of them are as they were.
                 if kept.position != position || kept.released.is_some() || kept.holder != *claim.holder {
                     let subnet_name = kept.subnet_name.clone();
-                    self.give(*ip, &subnet_name, &claim.holder, position);
+                    search.before.push(self.give(*ip, &subnet_name, &claim.holder, position));
                 }
             }
         }
     }
 
-    fn give(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) {
+    /// Returns what the address was before.
+    fn give(&mut self, ip: IpAddr, subnet_name: &str, holder: &Holder, position: usize) -> Change {
         let (subnet_name, holder) = (subnet_name.to_owned(), holder.clone());
-        self.0.insert(ip, Arc::new(Allocation { subnet_name, holder, position, released: None }));
+        let now = Arc::new(Allocation { subnet_name, holder, position, released: None });
+        Change::new(ip, self.0.insert(ip, now))
     }
 
     fn find<'p>(

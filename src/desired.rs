@@ -38,7 +38,7 @@ use crate::service::{Asker, Service};
 use crate::types::{MacAddr, NetworkUid, ObjectName, TxtRecord};
 
 pub use accept::{Accepted, accept, lost};
-pub use arrivals::Known;
+pub use arrivals::{Arrivals, Known};
 pub use attachment::Attachment;
 pub use claimed::identifier_of;
 pub use declared::Declared;

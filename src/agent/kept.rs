@@ -2,22 +2,20 @@
 //!
 //! Used by its worker. What we chose for somebody is on the disk before anybody is told.
 
-use std::future::pending;
-use std::panic::resume_unwind;
 use std::path::Path;
 use std::sync::Arc;
 
 use tokio::sync::Mutex;
-use tokio::task::{JoinError, spawn_blocking};
+use tokio::task::spawn_blocking;
 
 use crate::allocate::{Change, Ledger};
-use crate::desired::{Desired, Inputs, Known, NodeConfig, desired};
+use crate::desired::{Arrivals, Desired, Inputs, Known, NodeConfig, desired};
 use crate::durable;
 use crate::fair::Gate;
-use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::types::NetworkUid;
 
+use super::beside::beside;
 use super::ledger_file::LedgerFile;
 
 /// What shall be, and the ledger as it is to be then.
@@ -68,12 +66,7 @@ impl Kept {
             drop(turn);
             (desired, ledger)
         };
-        match spawn_blocking(decide).await.map_err(JoinError::try_into_panic) {
-            Ok(decided) => Ok(decided),
-            Err(Ok(panic)) => resume_unwind(panic),
-            // The runtime ends.
-            Err(Err(_)) => pending().await,
-        }
+        Ok(beside(decide).await)
     }
 
     /// Takes what was decided.
@@ -105,35 +98,46 @@ impl Kept {
         Ok(self.ledger.insert(ledger).clone())
     }
 
-    /// What shall be besides for those who came to a network that was as it shall be: a segment with them as its
-    /// only guests, if anybody did; and the network with them. `None`: [`decide`](Self::decide) is to be asked.
+    /// What becomes of a network by those who came to it. `None`: [`decide`](Self::decide) is to be asked.
     pub(super) async fn receive(
         &mut self,
         node: &NodeConfig,
         known: Known,
         inputs: &Arc<Inputs>,
-    ) -> Option<(Known, Option<Segment>)> {
-        let mut ledger = self.before(inputs).ok()?;
-        let received = known.arrivals(node, self.uid, inputs, &mut ledger)?;
-        if received.1.is_some() && inputs.server.is_none() {
-            self.take(ledger, inputs).await.ok()?;
+    ) -> Option<Arrivals> {
+        let of_controller = &mut Ledger::default();
+        let ledger = if inputs.server.is_some() { of_controller } else { self.ledger.as_mut()? };
+        let mut arrivals = known.arrivals(node, self.uid, inputs, ledger)?;
+        if let Some(added) = arrivals.added.take()
+            && self.note(added.changes.clone(), &Ledger::default(), inputs).await.is_err()
+        {
+            self.ledger.as_mut()?.undo(added);
+            return None;
         }
-        Some(received)
+        Some(arrivals)
     }
 
     async fn take(&mut self, now: Ledger, inputs: &Inputs) -> Result<(), Problem> {
-        let before = self.ledger.take().unwrap_or_default();
-        let known = self.unkept.len();
-        let changes = now.changes_since(&before);
-        let must = changes.iter().any(|change| change.chooses(&before, |port, ip| inputs.asks_for(port, ip)));
-        self.unkept.extend(changes);
-        self.ledger = Some(now);
-        if must && let Err(problem) = self.keep().await {
+        let before = self.ledger.replace(now).unwrap_or_default();
+        let changes = self.ledger.iter().flat_map(|now| now.changes_since(&before)).collect();
+        let noted = self.note(changes, &before, inputs).await;
+        if noted.is_err() {
             self.ledger = Some(before);
-            self.unkept.truncate(known);
-            return Err(problem);
         }
-        Ok(())
+        noted
+    }
+
+    /// Takes down what the ledger has anew; on the disk where nobody could find it again. With a problem that is
+    /// to be taken back. `before`: what those who have anything now had.
+    async fn note(&mut self, changes: Vec<Change>, before: &Ledger, inputs: &Inputs) -> Result<(), Problem> {
+        let known = self.unkept.len();
+        let must = changes.iter().any(|change| change.chooses(before, |port, ip| inputs.asks_for(port, ip)));
+        self.unkept.extend(changes);
+        let kept = if must { self.keep().await } else { Ok(()) };
+        if kept.is_err() {
+            self.unkept.truncate(known);
+        }
+        kept
     }
 
     fn read(&self) -> Result<Ledger, Problem> {

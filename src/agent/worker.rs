@@ -25,16 +25,15 @@ use super::naming::Naming;
 use super::next::{Failures, Next};
 use super::predecessor::Predecessor;
 use super::progress::Refusals;
+use super::reported::Reported;
 use super::senses::Senses;
 use super::signal::Signal;
 use super::sums::Sums;
 use crate::desired::{Desired, Inputs, Known};
 use crate::dnsmasq::Share;
-use crate::durable;
 use crate::host::Host;
 use crate::node::Segment;
 use crate::reason::{Problem, Reason};
-use crate::report::{self, NetworkReport};
 use crate::types::{NetworkUid, ObjectName};
 
 /// A network that failed so often in a row holds nobody's start up any more.
@@ -80,7 +79,7 @@ pub(super) struct Worker<H> {
     unsaid_since: Option<Instant>,
     /// What there is to say when the server knows the names that it is being told.
     unsaid: Option<Passed>,
-    said: Option<NetworkReport>,
+    said: Reported,
     sums: Sums,
 }
 
@@ -94,6 +93,7 @@ impl<H: Host> Worker<H> {
     ) -> Self {
         let now = Instant::now();
         let namespace = name.as_ref().map_or("", |name| &name.namespace);
+        let said = Reported::new(&context.config.node.state, uid);
         let kept = Kept::new(&context.config.node.state, uid, context.pens.clone(), namespace);
         Self {
             context,
@@ -118,16 +118,15 @@ impl<H: Host> Worker<H> {
             spoke: None,
             unsaid_since: None,
             unsaid: None,
-            said: None,
+            said,
             sums: Sums::default(),
         }
     }
 
     /// Works until nothing of the network is wanted or there, or the agent stops.
     pub(super) async fn run(mut self) -> NetworkUid {
-        let path = report::network_path(&self.context.config.node.state, self.uid);
-        self.said = durable::read(&path).unwrap_or_default();
-        self.senses.newcomers.remember(self.said.iter().flat_map(|report| &report.newcomers));
+        self.said.resume();
+        self.senses.newcomers.remember(self.said.last().iter().flat_map(|report| &report.newcomers));
         let mut next = Next::Never;
         while !matches!(next, Next::End) {
             // Cancel-safe: a wake-up that is not taken stays, and so does an answer.
@@ -238,7 +237,7 @@ impl<H: Host> Worker<H> {
         let attempted = !ours || self.failures.0 > ATTEMPTS;
         match &inputs {
             Some(inputs) => {
-                let Some(again) = self.say(inputs, &desired, failure.as_ref()) else {
+                let Some(again) = self.say(inputs, &desired, failure.as_ref()).await else {
                     // As much as was said of it costs the next pass no time.
                     self.spoke = self.spoke.map(|(_, took)| (Instant::now(), took));
                     return next;
@@ -246,7 +245,7 @@ impl<H: Host> Worker<H> {
                 next = next.no_later(again);
             }
             None if self.is_gone() => {
-                self.forget();
+                self.forget().await;
                 next = Next::End;
             }
             None => self.tell_stuck(failure.as_ref()),
@@ -283,10 +282,9 @@ impl<H: Host> Worker<H> {
 
     /// The network is no more: nothing of ours speaks of it. Its addresses stay in use when all is only
     /// taken down for now.
-    fn forget(&mut self) {
-        let report = report::network_path(&self.context.config.node.state, self.uid);
+    async fn forget(&mut self) {
         let released = if self.context.is_taking_down() { Ok(()) } else { self.kept.release() };
-        for done in [durable::remove(&report), released] {
+        for done in [self.said.remove().await, released] {
             if let Err(e) = done {
                 warn!(error = &e as &(dyn std::error::Error + 'static), "cannot forget the network");
             }

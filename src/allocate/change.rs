@@ -11,7 +11,20 @@ use super::{Allocation, Holder, Ledger};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change(IpAddr, Option<Arc<Allocation>>);
 
+/// Who got something besides all that others have.
+#[derive(Debug)]
+pub struct Added {
+    /// What changed.
+    pub changes: Vec<Change>,
+    /// What that was before, in the order in which it was changed.
+    pub(super) before: Vec<Change>,
+}
+
 impl Change {
+    pub(super) fn new(ip: IpAddr, allocation: Option<Arc<Allocation>>) -> Self {
+        Self(ip, allocation)
+    }
+
     /// Whether somebody has an address now, and had not `before`, that `asked` does not know: one that
     /// nobody could find again if the ledger were lost.
     pub fn chooses(&self, before: &Ledger, asked: impl Fn(&str, IpAddr) -> bool) -> bool {
@@ -42,6 +55,16 @@ impl Ledger {
         }
         changes.extend(old.map(|(gone, _)| forgotten(gone)));
         changes
+    }
+
+    /// The address of a change as it is now.
+    pub(super) fn now(&self, Change(ip, _): &Change) -> Change {
+        Change(*ip, self.0.get(ip).cloned())
+    }
+
+    /// Takes back what was added last.
+    pub fn undo(&mut self, added: Added) {
+        added.before.into_iter().rev().for_each(|change| self.apply(change));
     }
 
     /// Makes the change.

@@ -14,7 +14,7 @@ use super::{
     Declared, Desired, Inputs, NodeConfig, Settled, asker, is_same_decision, network, recorded, segment,
     service, subnet,
 };
-use crate::allocate::{Claim, Given, Ledger};
+use crate::allocate::{Added, Claim, Given, Ledger};
 use crate::api::{DHCPServer, DhcpMode, Identity, MetadataServiceType};
 use crate::dnsmasq::Spread;
 use crate::node::Segment;
@@ -30,6 +30,17 @@ pub struct Known {
     servers: Vec<IpAddr>,
     spread: Spread,
     taken: Taken,
+}
+
+/// What becomes of a network by those who came.
+#[derive(Debug)]
+pub struct Arrivals {
+    /// The network as it is with them.
+    pub known: Known,
+    /// With them as its only guests; `None`: nobody came.
+    pub segment: Option<Segment>,
+    /// What they got; of what a controller allocated nothing.
+    pub added: Option<Added>,
 }
 
 impl Known {
@@ -53,23 +64,23 @@ impl Known {
         &self.spread
     }
 
-    /// What the node shall hold besides, of `inputs`, which are the network's now: a segment with those who came
-    /// as its only guests, if anybody did; and the network as it is with them. `None`: it is to be gone through
-    /// all of it, and of no use what is in the ledger.
+    /// What the node shall hold besides, of `inputs`, which are the network's now. `None`: it is to be gone
+    /// through all of it, and the ledger is as it was.
     pub fn arrivals(
         mut self,
         node: &NodeConfig,
         uid: NetworkUid,
         inputs: &Arc<Inputs>,
         ledger: &mut Ledger,
-    ) -> Option<(Self, Option<Segment>)> {
+    ) -> Option<Arrivals> {
         let new = self.new_ports(inputs)?;
-        let segment = match new.is_empty() {
-            true => None,
-            false => Some(self.segment(node, uid, inputs, new, ledger)?),
-        };
+        let (mut segment, mut added) = (None, None);
+        if !new.is_empty() {
+            let with_them = self.segment(node, uid, inputs, new, ledger)?;
+            (segment, added) = (Some(with_them.0), with_them.1);
+        }
         self.inputs = inputs.clone();
-        Some((self, segment))
+        Some(Arrivals { known: self, segment, added })
     }
 
     fn segment(
@@ -79,7 +90,7 @@ impl Known {
         inputs: &Inputs,
         new: Vec<New<'_>>,
         ledger: &mut Ledger,
-    ) -> Option<Segment> {
+    ) -> Option<(Segment, Option<Added>)> {
         let shared = inputs.server.is_some();
         let asker = asker(node, uid, shared);
         let admitted = network::admit(node, inputs).ok()?;
@@ -114,16 +125,18 @@ impl Known {
         if inputs.server_addresses().any(is_a_guests) {
             return None;
         }
+        let mut changed = None;
         if !shared {
             let pools: Vec<_> = subnets.iter().map(|subnet| subnet.pool.clone()).collect();
             let claims: Vec<Claim> = guests.iter().map(Guest::claim).collect();
-            let given = ledger.add(&pools, &claims)?;
+            let (given, added) = ledger.add(&pools, &claims)?;
             guests.iter_mut().zip(given).for_each(|(guest, given)| guest.give(given));
+            changed = Some(added);
         }
         let ports = Ports { guests, views: BTreeMap::new(), holding: Vec::new() };
         let settled = Settled { subnets, subnet_views, ports };
         let service = service(uid, asker, inputs, &admitted, &settled);
-        Some(segment::segment(node, uid, (asker, shared), &admitted, &settled, service))
+        Some((segment::segment(node, uid, (asker, shared), &admitted, &settled, service), changed))
     }
 
     /// Those who came; `None` where that is not all that changed.
@@ -186,7 +199,9 @@ impl Taken {
         let mut taken = Self::default();
         for port in &inputs.ports {
             let mac = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-            mac.into_iter().for_each(|mac| *taken.macs.entry(mac).or_default() += 1);
+            if let Some(mac) = mac {
+                *taken.macs.entry(mac).or_default() += 1;
+            }
             if inputs.server.is_some() {
                 taken.ips.extend(recorded::addresses(port).map(|(_, ip, _)| ip));
             }

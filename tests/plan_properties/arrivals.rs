@@ -8,7 +8,7 @@ use std::sync::Arc;
 use ipnet::IpNet;
 use kube_dhcp::allocate::Ledger;
 use kube_dhcp::api::{DHCPServer, DHCPServerSpec, Port, ServerAddress, Subnet};
-use kube_dhcp::desired::{Declared, Inputs, Known, desired};
+use kube_dhcp::desired::{Arrivals, Declared, Inputs, Known, desired};
 use kube_dhcp::dnsmasq;
 use kube_dhcp::node::{Action, Segment};
 use kube_dhcp::plan::{arrivals, plan};
@@ -90,15 +90,30 @@ fn served_at_once(world: &World, come: &[Come<'_>]) -> usize {
     own
 }
 
+/// What becomes of it by those who came; the ledger changes just by what is said of that, or not at all.
+fn received(known: Known, now: &Inputs, ledger: &mut Ledger) -> Option<Arrivals> {
+    let (before, now) = (ledger.clone(), Arc::new(now.clone()));
+    let Some(mut arrived) = known.arrivals(&node(), uid(), &now, ledger) else {
+        assert_eq!(ledger, &before);
+        return None;
+    };
+    if let Some(added) = arrived.added.take() {
+        let (mut then, mut undone) = (before.clone(), ledger.clone());
+        added.changes.iter().for_each(|change| then.apply(change.clone()));
+        undone.undo(added);
+        assert_eq!((&then, undone), (&*ledger, before));
+    }
+    Some(arrived)
+}
+
 /// How many of the steps are: each adds a port, of which nothing is left to do then but to answer for its names.
 fn in_a_row(mut known: Option<Known>, mut ledger: Ledger, mut is: Segment, steps: &[Inputs]) -> usize {
     for (served, now) in steps.iter().enumerate() {
         let mut whole_ledger = ledger.clone();
         let whole = desired(&node(), uid(), now, &mut whole_ledger);
-        let at_once = known.take().and_then(|known| {
-            let now = Arc::new(now.clone());
-            let (known, new) = known.arrivals(&node(), uid(), &now, &mut ledger)?;
-            let actions = arrivals(new?, known.spread(), &is)?;
+        let arrived = known.take().and_then(|known| received(known, now, &mut ledger));
+        let at_once = arrived.and_then(|Arrivals { known, segment, .. }| {
+            let actions = arrivals(segment?, known.spread(), &is)?;
             Some((known, actions))
         });
         let Some((with_it, actions)) = at_once else { return served };
@@ -175,8 +190,8 @@ fn who_comes_again_gets_none_of_what_one_of_its_name_had() {
     pass(&with(&before, "p9", &one("02:00:00:00:00:20", &ntp)), &mut is);
     let (known, mut ledger) = pass(&before, &mut is);
     let now = Arc::new(with(&before, "p9", &one("02:00:00:00:00:21", &json!({}))));
-    let (known, new) = known.arrivals(&node(), uid(), &now, &mut ledger).unwrap();
-    assert_eq!(arrivals(new.unwrap(), known.spread(), &is), None, "a fresh process is needed");
+    let Arrivals { known, segment, .. } = known.arrivals(&node(), uid(), &now, &mut ledger).unwrap();
+    assert_eq!(arrivals(segment.unwrap(), known.spread(), &is), None, "a fresh process is needed");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::{REPORT_AT_LATEST, Worker};
-use crate::desired::{Desired, Inputs};
+use crate::desired::{Arrivals, Desired, Inputs};
 use crate::host::Host;
 use crate::plan;
 use crate::reason::Problem;
@@ -18,7 +18,7 @@ impl<H: Host> Worker<H> {
     pub(super) async fn receive(&mut self, inputs: &Arc<Inputs>) {
         let Some(known) = self.known.take().filter(|_| !self.signal.is_to_observe()) else { return };
         let received = self.kept.receive(&self.context.node(), known, inputs).await;
-        let Some((known, new)) = received else { return };
+        let Some(Arrivals { known, segment: new, .. }) = received else { return };
         let Some(new) = new else {
             self.known = Some(known);
             return;

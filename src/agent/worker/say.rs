@@ -16,10 +16,8 @@ use super::super::voice::Voice;
 use super::super::words::Words;
 use super::{REPORT_AT_LATEST, Worker};
 use crate::desired::{Desired, Inputs};
-use crate::durable::{self, Survives};
 use crate::host::Host;
 use crate::reason::Problem;
-use crate::report;
 use crate::store::PortsRevision;
 
 /// Reports of one network are at least this far apart.
@@ -66,7 +64,7 @@ impl<H: Host> Worker<H> {
 
     /// Reports, if there is something new to say; else, or if it is too soon, when to do so. `None`: there are
     /// changes to make, and it can wait.
-    pub(super) fn say(
+    pub(super) async fn say(
         &mut self,
         inputs: &Inputs,
         desired: &Desired,
@@ -82,24 +80,32 @@ impl<H: Host> Worker<H> {
             uid: self.uid,
             node: &self.context.config.node_name,
             reached,
-            said: self.said.as_ref(),
+            said: self.said.last(),
             now: Timestamp::now(),
             newcomers: self.senses.newcomers.list(),
         };
         let report = voice.report(inputs, || can_wait && self.signal.is_woken())?;
         self.sums.count(&self.context.metrics, sums::of(&report, self.leased.counts));
-        if self.said.as_ref() == Some(&report) {
+        if self.said.is(&report) {
             return Some(Next::Never);
         }
-        let path = report::network_path(&self.context.config.node.state, self.uid);
-        if let Err(e) = durable::write(&path, &report, Survives::Crash) {
+        let writing = self.said.write(report, self.known.is_some());
+        let written = tokio::select! {
+            biased;
+            written = writing => written,
+            // It comes to its end all the same.
+            () = self.signal.woken(), if can_wait => {
+                self.signal.change();
+                Ok(())
+            }
+        };
+        if let Err(e) = written {
             self.context.metrics.failed("report");
             warn!(error = &e as &(dyn std::error::Error + 'static), "cannot report");
             return Some(Next::At(now + RETRY.last));
         }
         debug!("reported");
         self.may_report_at = now + REPORT_EVERY;
-        self.said = Some(report);
         Some(Next::Never)
     }
 
