@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use crate::node::Family;
@@ -176,6 +177,12 @@ impl Ledger {
     /// What each holder has.
     pub fn held(&self) -> Held<'_> {
         Held::new(self)
+    }
+
+    /// Those in use in there, by address.
+    pub fn within(&self, cidr: IpNet) -> impl Iterator<Item = &Allocation> {
+        let all = self.0.range(cidr.network()..=cidr.broadcast()).map(|(_, allocation)| &**allocation);
+        all.filter(|allocation| allocation.released.is_none())
     }
 
     /// How many addresses of a subnet are in use.

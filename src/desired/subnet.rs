@@ -55,10 +55,7 @@ pub(super) fn admit(
     ledger: &Ledger,
 ) -> (Vec<Served>, BTreeMap<String, SubnetView>) {
     let known = |name: &str, subnet: &Subnet| {
-        let cidr: Option<IpNet> = subnet.spec.cidr.parse().ok();
-        let inside = |ip: &IpAddr| cidr.is_some_and(|cidr| cidr.contains(ip));
-        let mut held = ledger.iter().filter(|(_, held)| held.released.is_none());
-        held.any(|(ip, held)| held.subnet_name == name && inside(ip))
+        subnet.spec.cidr.parse().is_ok_and(|cidr| ledger.within(cidr).any(|held| held.subnet_name == name))
     };
     let mut order: Vec<_> = inputs.subnets.iter().map(|subnet| (name_of(subnet), subnet)).collect();
     order.sort_by_cached_key(|(name, subnet)| (!known(name, subnet), name.clone()));
