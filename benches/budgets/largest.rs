@@ -8,15 +8,19 @@ use crate::one_more::{Guests, OneMore};
 use crate::probe::Probe;
 use crate::table::Table;
 
-pub const ROWS: [&str; 2] =
-    ["port added to 10,000 leased → answered", "10,000 leased, one added: longest wait of others"];
+pub const ROWS: [&str; 4] = [
+    "port added to 10,000 leased → answered",
+    "10,000 leased, one added: longest wait of others",
+    "port added to 10,000 leased → answered, in a flood",
+    "10,000 leased, one added: longest wait of others, in a flood",
+];
 
 const NETWORK: &str = "largest";
 
 pub fn all_leased(table: &mut Table) {
     let largest = OneMore {
         network: NETWORK,
-        rows: ROWS,
+        rows: [[ROWS[0], ROWS[1]], [ROWS[2], ROWS[3]]],
         manifests: network(NETWORK, "lan", None, "10.0.0.0/16"),
         ports: |nics| ports(NETWORK, nics),
         leases,

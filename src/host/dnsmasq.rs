@@ -154,8 +154,9 @@ impl Driver {
         let layout = self.layout(whose);
         let netns = netns::open(whose)?;
         let log = length(&layout.log());
-        blocking(write).await?;
-        Line::open(&netns).await?.barrier(&process).await?;
+        let (written, line) = tokio::join!(blocking(write), Line::open(&netns));
+        written?;
+        line?.barrier(&process).await?;
         blocking(move || refused(&layout, log)).await
     }
 
