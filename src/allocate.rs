@@ -8,11 +8,11 @@ mod change;
 mod held;
 mod holder;
 mod pool;
+mod round;
 mod search;
-mod turn;
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -26,8 +26,8 @@ pub use change::{Added, Change};
 pub use held::Held;
 pub use holder::Holder;
 pub use pool::Pool;
+use round::Round;
 use search::Search;
-use turn::Turn;
 
 /// An address in use or given back: an IPAllocation's spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -199,52 +199,6 @@ impl Ledger {
         Claim::new(own.first().map_or(holder, |(_, a)| a.holder.clone()), wishes)
     }
 
-    /// Which wishes are met already.
-    fn keep(&self, pools: &[Pool], waiting: &[String], claims: &[Claim<'_>]) -> Vec<Round> {
-        let mut held: HashMap<_, Vec<IpAddr>> = HashMap::with_capacity(claims.len());
-        for (ip, allocation) in self.0.iter().filter(|(_, a)| a.released.is_none()) {
-            let is_its = |pool: &&Pool| pool.subnet_name == allocation.subnet_name && pool.cidr.contains(ip);
-            let server =
-                matches!(allocation.holder, Holder::ServerSlot { .. } | Holder::TemporaryServer { .. });
-            // A gateway that was set after a server took its address is the router's.
-            let stays = pools.iter().find(is_its).is_some_and(|pool| !(server && pool.is_barred(*ip)));
-            if stays || waiting.contains(&allocation.subnet_name) {
-                held.entry(allocation.holder.identity()).or_default().push(*ip);
-            }
-        }
-        for ips in held.values_mut() {
-            ips.sort_unstable_by_key(|ip| self.0.get(ip).map(|allocation| allocation.position));
-        }
-        let of = |claim: &Claim| held.get(&claim.holder.identity()).cloned().unwrap_or_default();
-        claims.iter().map(|claim| self.round(pools, claim, of(claim))).collect()
-    }
-
-    /// An address goes to the wish that names it, else stays with the wish that had it, else goes to
-    /// one that it fits: so that what did not change does not move.
-    fn round(&self, pools: &[Pool], claim: &Claim<'_>, mut held: Vec<IpAddr>) -> Round {
-        let mut met = vec![None; claim.wishes.len()];
-        let formed = |name: &str| pools.iter().any(|pool| pool.formed && pool.subnet_name == name);
-        let fits = |wish: &Wish, ip: &IpAddr| match (wish, self.0.get(ip)) {
-            (Wish::Exactly(wanted) | Wish::Formed(wanted, _), _) => wanted == ip,
-            (Wish::In(subnet), Some(held)) => held.subnet_name == *subnet,
-            (Wish::Any(family), Some(held)) => Family::of(*ip) == *family && !formed(&held.subnet_name),
-            (_, None) => false,
-        };
-        for turn in [Turn::Exact, Turn::Same, Turn::Subnet, Turn::Any] {
-            for (position, (wish, met)) in claim.wishes.iter().zip(&mut met).enumerate() {
-                let same = |ip: &IpAddr| self.0.get(ip).is_some_and(|held| held.position == position);
-                let suits = |ip: &IpAddr| fits(wish, ip) && (turn != Turn::Same || same(ip));
-                if met.is_none()
-                    && turn.has(wish)
-                    && let Some(at) = held.iter().position(suits)
-                {
-                    *met = Some(Ok(held.remove(at)));
-                }
-            }
-        }
-        Round { met }
-    }
-
     /// Everybody gives back; whether anybody had anything.
     pub fn release_all(&mut self) -> bool {
         let in_use = self.0.values().any(|allocation| allocation.released.is_none());
@@ -276,21 +230,28 @@ impl Ledger {
 
     /// Returns what the addresses that it gave were before.
     fn meet_all(&mut self, pools: &[Pool], claims: &[Claim<'_>], rounds: &mut [Round]) -> Vec<Change> {
-        let mut search = Search::new(self, pools);
+        let (mut search, mut before) = (Search::new(self, pools), Vec::new());
         // What is asked for by name goes before what is taken where there is room.
         for exact in [true, false] {
             for (claim, round) in claims.iter().zip(&mut *rounds) {
-                self.meet(&mut search, claim, round, exact);
+                self.meet(&mut search, claim, round, exact, &mut before);
             }
         }
-        search.before
+        before
     }
 
-    fn meet(&mut self, search: &mut Search<'_>, claim: &Claim<'_>, round: &mut Round, exact: bool) {
+    fn meet(
+        &mut self,
+        search: &mut Search<'_>,
+        claim: &Claim<'_>,
+        round: &mut Round,
+        exact: bool,
+        before: &mut Vec<Change>,
+    ) {
         for (position, (wish, met)) in claim.wishes.iter().zip(&mut round.met).enumerate() {
             if met.is_none() && wish.names().is_some() == exact {
                 *met = Some(self.find(search, &claim.holder, wish).map(|(ip, pool)| {
-                    search.before.push(self.give(ip, &pool.subnet_name, &claim.holder, position));
+                    before.push(self.give(ip, &pool.subnet_name, &claim.holder, position));
                     ip
                 }));
             } else if let Some(Ok(ip)) = met
@@ -299,7 +260,7 @@ impl Ledger {
                 // Most of them are as they were.
                 if kept.position != position || kept.released.is_some() || kept.holder != *claim.holder {
                     let subnet_name = kept.subnet_name.clone();
-                    search.before.push(self.give(*ip, &subnet_name, &claim.holder, position));
+                    before.push(self.give(*ip, &subnet_name, &claim.holder, position));
                 }
             }
         }
@@ -390,17 +351,6 @@ impl Ledger {
             given.errors.retain(says_more);
         }
         given
-    }
-}
-
-/// One claim while it is worked on: what became of each wish so far.
-struct Round {
-    met: Vec<Option<Result<IpAddr, AllocateError>>>,
-}
-
-impl Round {
-    fn addresses(&self) -> impl Iterator<Item = IpAddr> + '_ {
-        self.met.iter().filter_map(|met| met.as_ref()?.as_ref().ok().copied())
     }
 }
 

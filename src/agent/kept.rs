@@ -12,6 +12,7 @@ use crate::allocate::{Change, Ledger};
 use crate::desired::{Arrivals, Desired, Inputs, Known, NodeConfig, desired};
 use crate::durable;
 use crate::fair::Gate;
+use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::types::NetworkUid;
 
@@ -98,23 +99,26 @@ impl Kept {
         Ok(self.ledger.insert(ledger).clone())
     }
 
-    /// What becomes of a network by those who came to it. `None`: [`decide`](Self::decide) is to be asked.
+    /// What becomes of a network by those who came to it, and a segment with them as its only guests, if anybody
+    /// came. `None`: [`decide`](Self::decide) is to be asked.
     pub(super) async fn receive(
         &mut self,
         node: &NodeConfig,
         known: Known,
         inputs: &Arc<Inputs>,
-    ) -> Option<Arrivals> {
+    ) -> Option<(Known, Option<Segment>)> {
         let of_controller = &mut Ledger::default();
         let ledger = if inputs.server.is_some() { of_controller } else { self.ledger.as_mut()? };
-        let mut arrivals = known.arrivals(node, self.uid, inputs, ledger)?;
-        if let Some(added) = arrivals.added.take()
-            && self.note(added.changes.clone(), &Ledger::default(), inputs).await.is_err()
+        let Arrivals { known, segment, added } = known.arrivals(node, self.uid, inputs, ledger)?;
+        // Who came had nothing.
+        let before = Ledger::default();
+        if let Some(added) = added
+            && self.note(added.changes.clone(), &before, inputs).await.is_err()
         {
             self.ledger.as_mut()?.undo(added);
             return None;
         }
-        Some(arrivals)
+        Some((known, segment))
     }
 
     async fn take(&mut self, now: Ledger, inputs: &Inputs) -> Result<(), Problem> {
@@ -148,7 +152,9 @@ impl Kept {
 
     /// Writes what the file does not have. Not on a thread that others need.
     pub(super) async fn keep(&mut self) -> Result<(), Problem> {
-        let Some(ledger) = self.ledger.clone().filter(|_| !self.unkept.is_empty()) else { return Ok(()) };
+        let Some(ledger) = self.ledger.as_ref().filter(|_| !self.unkept.is_empty()).cloned() else {
+            return Ok(());
+        };
         let (mut file, changes) = (self.file.clone(), self.unkept.clone());
         let _pen = self.pens.enter(&self.namespace).await;
         let write = move || {

@@ -75,6 +75,8 @@ pub(super) struct Worker<H> {
     may_report_at: Instant,
     /// When it had said what there was to say last, and how long that took.
     spoke: Option<(Instant, Duration)>,
+    /// The pass is not for what changed of the objects alone.
+    is_urgent: bool,
     /// Since when there is something to say.
     unsaid_since: Option<Instant>,
     /// What there is to say when the server knows the names that it is being told.
@@ -116,6 +118,7 @@ impl<H: Host> Worker<H> {
             may_restart_at: now,
             may_report_at: now,
             spoke: None,
+            is_urgent: false,
             unsaid_since: None,
             unsaid: None,
             said,
@@ -130,19 +133,20 @@ impl<H: Host> Worker<H> {
         let mut next = Next::Never;
         while !matches!(next, Next::End) {
             // Cancel-safe: a wake-up that is not taken stays, and so does an answer.
-            let named = tokio::select! {
+            let (named, is_urgent) = tokio::select! {
                 () = self.cancel.cancelled() => break,
-                () = self.signal.woken() => false,
-                () = next.due() => false,
-                () = self.predecessor.told(&self.context, self.uid) => false,
-                () = self.senses.told(&self.context, self.uid, &self.signal) => false,
+                () = self.signal.woken() => (false, false),
+                () = next.due() => (false, true),
+                () = self.predecessor.told(&self.context, self.uid) => (false, true),
+                () = self.senses.told(&self.context, self.uid, &self.signal) => (false, true),
                 () = self.naming.told(&mut self.segment) => {
                     if self.naming.has_failed() {
                         self.signal.observe_again();
                     }
-                    self.naming.is_done()
+                    (self.naming.is_done(), false)
                 }
             };
+            self.is_urgent = is_urgent;
             let unsaid = self.unsaid.take().filter(|_| named);
             next = self.counted(unsaid).await;
         }
@@ -163,11 +167,11 @@ impl<H: Host> Worker<H> {
     /// `unsaid`: all but to say what came of the pass before.
     async fn pass(&mut self, unsaid: Option<Passed>) -> Next {
         let unsaid = unsaid.filter(|_| !self.signal.is_woken() && !self.signal.is_to_observe());
+        self.unsaid_since.get_or_insert_with(Instant::now);
         let passed = match unsaid {
             Some(passed) => passed,
             None => self.reconcile().await,
         };
-        self.unsaid_since.get_or_insert_with(Instant::now);
         if passed.inputs.is_none() || passed.failure.is_some() || !self.may_speak_later() {
             return self.speak(passed).await;
         }
@@ -177,7 +181,6 @@ impl<H: Host> Worker<H> {
     }
 
     async fn reconcile(&mut self) -> Passed {
-        let began = Instant::now();
         let (inputs, (mut desired, kept)) = loop {
             self.signal.begin();
             let ports = self.name.as_ref().and_then(|name| self.context.store().ports_revision(name));
@@ -187,7 +190,7 @@ impl<H: Host> Worker<H> {
             if let Some(inputs) = &inputs {
                 self.receive(inputs).await;
             }
-            if let Some(decided) = self.decide(inputs.as_ref(), began).await {
+            if let Some(decided) = self.decide(inputs.as_ref()).await {
                 break (inputs, decided);
             }
         };

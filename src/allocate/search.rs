@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{AllocateError, Change, Holder, Ledger, Pool};
+use super::{AllocateError, Holder, Ledger, Pool};
 use crate::types::next_address;
 
 /// The search for free addresses during one run: what was passed once is not passed again.
@@ -11,8 +11,6 @@ pub(super) struct Search<'p> {
     pub(super) pools: &'p [Pool],
     had: BTreeMap<Holder, Vec<IpAddr>>,
     passed: BTreeMap<IpAddr, IpAddr>,
-    /// What the addresses that were given were before, in that order.
-    pub(super) before: Vec<Change>,
 }
 
 impl<'p> Search<'p> {
@@ -23,7 +21,7 @@ impl<'p> Search<'p> {
         for (ip, allocation) in released {
             had.entry(allocation.holder.clone()).or_default().push(*ip);
         }
-        Self { pools, had, passed: BTreeMap::new(), before: Vec::new() }
+        Self { pools, had, passed: BTreeMap::new() }
     }
 
     /// What this very holder had, else never used, else released longest ago, else leaving for longest;

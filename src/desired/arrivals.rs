@@ -11,11 +11,10 @@ use std::sync::Arc;
 use super::port::{Guest, Ports};
 use super::subnet::{Served, formed};
 use super::{
-    Declared, Desired, Inputs, NodeConfig, Settled, asker, is_same_decision, network, recorded, segment,
-    service, subnet,
+    Declared, Desired, Inputs, NodeConfig, Settled, asker, network, recorded, segment, service, subnet,
 };
 use crate::allocate::{Added, Claim, Given, Ledger};
-use crate::api::{DHCPServer, DhcpMode, Identity, MetadataServiceType};
+use crate::api::{DHCPServer, DHCPServerSpec, DhcpMode, Identity, MetadataServiceType};
 use crate::dnsmasq::Spread;
 use crate::node::Segment;
 use crate::types::{MacAddr, NetworkUid};
@@ -73,7 +72,10 @@ impl Known {
         inputs: &Arc<Inputs>,
         ledger: &mut Ledger,
     ) -> Option<Arrivals> {
-        let new = self.new_ports(inputs)?;
+        let (new, waiting) = self.new_ports(inputs)?;
+        for port in waiting {
+            self.taken.expect(port);
+        }
         let (mut segment, mut added) = (None, None);
         if !new.is_empty() {
             let with_them = self.segment(node, uid, inputs, new, ledger)?;
@@ -111,7 +113,7 @@ impl Known {
             if shared {
                 let addresses: Vec<_> = recorded_ips(port).collect();
                 let is_served = |own| recorded::is_served(&subnets, own);
-                if addresses.is_empty() || !addresses.iter().all(is_served) {
+                if !addresses.iter().all(is_served) {
                     return None;
                 }
                 guest.give(Given { addresses, errors: Vec::new() });
@@ -139,8 +141,9 @@ impl Known {
         Some((segment::segment(node, uid, (asker, shared), &admitted, &settled, service), changed))
     }
 
-    /// Those who came; `None` where that is not all that changed.
-    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<Vec<New<'a>>> {
+    /// Those who came, and those who wait for a controller to give them addresses; `None` where that is not all that
+    /// changed.
+    fn new_ports<'a>(&self, inputs: &'a Inputs) -> Option<(Vec<New<'a>>, Vec<&'a Declared>)> {
         let old = &self.inputs;
         let same = Arc::ptr_eq(&old.network, &inputs.network)
             && old.segment_holder == inputs.segment_holder
@@ -150,7 +153,7 @@ impl Known {
         if !same {
             return None;
         }
-        let (mut before, mut new) = (old.ports.iter().peekable(), Vec::new());
+        let (mut before, mut new, mut waiting) = (old.ports.iter().peekable(), Vec::new(), Vec::new());
         for port in &inputs.ports {
             // Nearly all, and nothing else of them is read.
             if before.next_if(|old| Arc::ptr_eq(old, port)).is_some() {
@@ -163,12 +166,17 @@ impl Known {
             let old = before.next_if(|old| old.metadata.name == port.metadata.name);
             match old.map(|old| changed(old, port)) {
                 Some(Changed::Nothing) => {}
+                None if inputs.server.is_some() && recorded_ips(port).next().is_none() => {
+                    // What it is known by by default may be another's.
+                    (port.spec.identity == Identity::default()).then_some(())?;
+                    waiting.push(&**port);
+                }
                 None => new.push(New { port, waited: false }),
                 Some(Changed::HasAddresses) => new.push(New { port, waited: true }),
                 Some(Changed::Otherwise) => return None,
             }
         }
-        (before.next().is_none() && new.len() <= MOST).then_some(new)
+        (before.next().is_none() && new.len() <= MOST).then_some((new, waiting))
     }
 
     fn give_server(&self, subnets: &mut [Served]) {
@@ -198,15 +206,19 @@ impl Taken {
     fn by(inputs: &Inputs) -> Self {
         let mut taken = Self::default();
         for port in &inputs.ports {
-            let mac = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok());
-            if let Some(mac) = mac {
-                *taken.macs.entry(mac).or_default() += 1;
-            }
+            taken.expect(port);
             if inputs.server.is_some() {
                 taken.ips.extend(recorded::addresses(port).map(|(_, ip, _)| ip));
             }
         }
         taken
+    }
+
+    /// It says what is its MAC address.
+    fn expect(&mut self, port: &Declared) {
+        if let Some(mac) = port.spec.mac_address.as_deref().and_then(|mac| mac.parse().ok()) {
+            *self.macs.entry(mac).or_default() += 1;
+        }
     }
 
     /// Whether all of that was nobody else's so far.
@@ -225,11 +237,14 @@ fn are_same<T>(old: &[Arc<T>], new: &[Arc<T>]) -> bool {
     old.len() == new.len() && old.iter().zip(new).all(|(old, new)| Arc::ptr_eq(old, new))
 }
 
+/// Nothing of it changed that makes a difference to guests.
 fn is_same_server(old: Option<&DHCPServer>, new: Option<&DHCPServer>) -> bool {
-    match (old, new) {
-        (Some(old), Some(new)) => is_same_decision(old, new),
-        (old, new) => old.is_none() && new.is_none(),
-    }
+    // It is asked to say how far it has come whenever a Port gets its addresses.
+    let decided = |server: &DHCPServer| {
+        let spec = DHCPServerSpec { awaited_revision: None, ..server.spec.clone() };
+        (server.metadata.uid.clone(), spec)
+    };
+    old.map(decided) == new.map(decided)
 }
 
 enum Changed {

@@ -83,6 +83,19 @@ fn served_at_once(world: &World, come: &[Come<'_>]) -> usize {
     let (all, ledger) = steps.iter().zip(&ledgers).next_back().unwrap();
     let waiting: Vec<_> = (0..steps.len()).map(|i| recorded(all, ledger, &come[i..])).collect();
     let waited = of_controller(&waiting[0], &waiting[1..]);
+    // As they really come: first they wait, and the server is asked how far it has come.
+    let (known, _, is) = settled(&with_addresses[0]);
+    let server = with_addresses[0].server.as_deref().map(|server| {
+        let mut server = server.clone();
+        server.metadata.generation = Some(2);
+        server.spec.awaited_revision = Some("7".to_owned());
+        Arc::new(server)
+    });
+    let now = |step: &Inputs| Inputs { server: server.clone(), ..step.clone() };
+    let come_waiting = known.and_then(|known| received(known, &now(&waiting[0]), &mut Ledger::default()));
+    let then: Vec<_> = waiting[1..].iter().map(now).collect();
+    let really = in_a_row(come_waiting.map(|all| all.known), Ledger::default(), is, &then);
+    assert_eq!(really, waited);
     // One that waits is there, for all that is known by the same.
     let macs: BTreeSet<_> = come.iter().map(|(_, one)| one["macAddress"].as_str()).collect();
     let is_same = if macs.len() == come.len() { waited == fresh } else { waited <= fresh };

@@ -4,10 +4,8 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use super::{REPORT_AT_LATEST, Worker};
-use crate::desired::{Arrivals, Desired, Inputs};
+use super::Worker;
+use crate::desired::{Desired, Inputs};
 use crate::host::Host;
 use crate::plan;
 use crate::reason::Problem;
@@ -17,8 +15,7 @@ impl<H: Host> Worker<H> {
     /// changed.
     pub(super) async fn receive(&mut self, inputs: &Arc<Inputs>) {
         let Some(known) = self.known.take().filter(|_| !self.signal.is_to_observe()) else { return };
-        let received = self.kept.receive(&self.context.node(), known, inputs).await;
-        let Some(Arrivals { known, segment: new, .. }) = received else { return };
+        let Some((known, new)) = self.kept.receive(&self.context.node(), known, inputs).await else { return };
         let Some(new) = new else {
             self.known = Some(known);
             return;
@@ -35,22 +32,21 @@ impl<H: Host> Worker<H> {
         self.segment = Some(segment);
     }
 
-    /// Goes through all of the network. `None`: while that is only to say that it is as it shall be, somebody
-    /// came who may be served first.
+    /// Goes through all of the network. `None`: while that could wait, there was news.
     pub(super) async fn decide(
         &mut self,
         inputs: Option<&Arc<Inputs>>,
-        began: Instant,
     ) -> Option<(Desired, Result<(), Problem>)> {
         let Some(inputs) = inputs else { return Some((Desired::default(), Ok(()))) };
         let node = self.context.node();
-        if self.known.is_none() {
+        if self.known.is_none() || self.is_urgent || self.is_late() || self.cancel.is_cancelled() {
             return Some(self.kept.decide(&node, inputs).await);
         }
-        let can_wait = !self.is_late() && began.elapsed() < REPORT_AT_LATEST;
         let decided = tokio::select! {
+            biased;
+            () = self.signal.woken() => return None,
+            () = self.cancel.cancelled() => return None,
             decided = self.kept.decide_beside(node, inputs.clone()) => decided,
-            () = self.signal.woken(), if can_wait => return None,
         };
         Some(self.kept.accept(decided, inputs).await)
     }

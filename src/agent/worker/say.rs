@@ -74,7 +74,8 @@ impl<H: Host> Worker<H> {
         if now < self.may_report_at {
             return Some(Next::At(self.may_report_at));
         }
-        let can_wait = failure.is_none() && self.spoke.is_some() && !self.is_late();
+        let is_first = self.spoke.is_none();
+        let can_wait = failure.is_none() && !is_first && !self.is_late() && !self.cancel.is_cancelled();
         let reached = self.reached(desired, failure);
         let voice = Voice {
             uid: self.uid,
@@ -89,14 +90,15 @@ impl<H: Host> Worker<H> {
         if self.said.is(&report) {
             return Some(Next::Never);
         }
-        let writing = self.said.write(report, self.known.is_some());
+        let is_large = self.segment.as_ref().is_some_and(|segment| !segment.shares.is_empty());
+        let writing = self.said.write(report, is_large && can_wait);
         let written = tokio::select! {
             biased;
             written = writing => written,
-            // It comes to its end all the same.
+            // It may come to its end all the same.
             () = self.signal.woken(), if can_wait => {
                 self.signal.change();
-                Ok(())
+                return None;
             }
         };
         if let Err(e) = written {

@@ -155,19 +155,29 @@ async fn who_comes_to_a_large_network_interrupts_that_it_is_gone_through_but_not
     let inputs = Arc::new(context.inputs(&name, uid).unwrap());
     worker.receive(&inputs).await;
     assert!(worker.known.is_some(), "it is known with who came");
-    signal.change();
-    let (now, long_ago) = (Instant::now(), Instant::now().checked_sub(REPORT_AT_LATEST).unwrap());
-    assert!(worker.decide(Some(&inputs), now).await.is_none());
-    signal.change();
-    let decided = worker.decide(Some(&inputs), long_ago).await;
-    assert_eq!(decided.map(|(desired, kept)| (desired.ports.len(), kept)), Some((6, Ok(()))));
+    let now = Instant::now();
+    let cases = [
+        (now, false, false),
+        // For others than those who change objects it goes on.
+        (now, true, true),
+        (now.checked_sub(REPORT_AT_LATEST).unwrap(), false, true),
+    ];
+    for (since, is_urgent, goes_on) in cases {
+        signal.change();
+        (worker.unsaid_since, worker.is_urgent) = (Some(since), is_urgent);
+        let decided = worker.decide(Some(&inputs)).await;
+        let decided = decided.map(|(desired, kept)| (desired.ports.len(), kept));
+        assert_eq!(decided, goes_on.then_some((6, Ok(()))));
+    }
 
+    (worker.unsaid_since, worker.is_urgent) = (None, false);
     come(&context, 7);
     assert_eq!(ports(worker.reconcile().await), 7);
     assert!(worker.known.is_some());
     signal.observe();
     worker.receive(&inputs).await;
     assert!(worker.known.is_none(), "something may have happened on the node");
-    signal.change();
-    assert!(worker.decide(Some(&inputs), now).await.is_some(), "it is not only to be said of it");
+    assert!(worker.decide(Some(&inputs)).await.is_some(), "it cannot wait");
+    worker.cancel.cancel();
+    assert!(worker.reconcile().await.inputs.is_some(), "the agent ends");
 }
