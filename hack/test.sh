@@ -32,8 +32,8 @@ step "units" "$cargo" test --locked --quiet --lib --bins
 for suite in tests/*/main.rs tests/*.rs; do
     suite=${suite#tests/} suite=${suite%/main.rs} suite=${suite%.rs}
     threads=$(nproc)
-    # Much of the time its tests wait for what happens at intervals.
-    [ "$suite" != agent ] || threads=$((threads + threads / 2))
+    # Much of the time their tests wait for what happens at intervals.
+    case $suite in agent | cluster) threads=$((2 * threads)) ;; esac
     RUST_TEST_THREADS=${RUST_TEST_THREADS:-$threads} step "$suite" "$cargo" test --locked --test "$suite"
 done
 # As it is shipped: where a number that overflows wraps.

@@ -283,7 +283,10 @@ impl ControlPlane {
     }
 
     fn program(&self, name: &str) -> Command {
-        Command::new(self.binaries.join(name))
+        let mut command = Command::new(self.binaries.join(name));
+        // There is more memory than time.
+        command.env("GOGC", "400");
+        command
     }
 
     fn start_etcd(&mut self) {
