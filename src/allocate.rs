@@ -143,9 +143,8 @@ impl Ledger {
     pub fn add(&mut self, pools: &[Pool], claims: &[Claim<'_>]) -> Option<(Vec<Given>, Added)> {
         let mut rounds: Vec<_> =
             claims.iter().map(|claim| Round { met: vec![None; claim.wishes.len()] }).collect();
-        let before = self.meet_all(pools, claims, &mut rounds);
+        let added = Added(self.meet_all(pools, claims, &mut rounds));
         let given: Vec<_> = rounds.into_iter().map(|round| self.given(round)).collect();
-        let added = Added { changes: before.iter().map(|change| self.now(change)).collect(), before };
         if given.iter().all(|given| given.errors.is_empty()) {
             return Some((given, added));
         }

@@ -20,7 +20,7 @@ const NETWORK: &str = "largest";
 pub fn all_leased(table: &mut Table) {
     let largest = OneMore {
         network: NETWORK,
-        rows: [[ROWS[0], ROWS[1]], [ROWS[2], ROWS[3]]],
+        rows: ROWS,
         manifests: network(NETWORK, "lan", None, "10.0.0.0/16"),
         ports: |nics| ports(NETWORK, nics),
         leases,

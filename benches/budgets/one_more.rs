@@ -37,8 +37,8 @@ pub trait Guests {
 pub struct OneMore {
     /// Its name.
     pub network: &'static str,
-    /// What it is called how soon the one is answered, and how long the others wait; with each pause.
-    pub rows: [[&'static str; 2]; 2],
+    /// What it is called how soon the one is answered, and how long the others wait; the two for each pause.
+    pub rows: [&'static str; 4],
     /// The manifests of all but the ports.
     pub manifests: String,
     /// Those of ports.
@@ -65,7 +65,7 @@ impl OneMore {
         agent.wait_for("ports_ready", u64::from(PORTS));
         let guests = guests(&lab, "br0");
         let mut names = (PORTS + 1..).map(nic);
-        for (rows, pause) in self.rows.into_iter().zip(PAUSES) {
+        for (rows, pause) in self.rows.chunks(2).zip(PAUSES) {
             let (mut own, mut others) = (Vec::new(), Vec::new());
             for one in names.by_ref().take(ROUNDS) {
                 settle();
@@ -79,7 +79,7 @@ impl OneMore {
                 withdraw(&lab, "one.yaml");
                 std::thread::sleep(WATCHED);
             }
-            for (row, times) in rows.into_iter().zip([&mut own, &mut others]) {
+            for (row, times) in rows.iter().zip([&mut own, &mut others]) {
                 let ours = *times.iter().max().unwrap();
                 let note =
                     format!("most of {ROUNDS}, median {:?} {}", median(&mut times.clone()), spread(times));

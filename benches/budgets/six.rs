@@ -58,13 +58,7 @@ fn held(nics: &[Nic]) -> String {
 
 pub fn all_leased(table: &mut Table) {
     let manifests = network(NETWORK, "lan", None, "10.0.0.0/16") + &subnet();
-    let six = OneMore {
-        network: NETWORK,
-        rows: [[ROWS[0], ROWS[1]], [ROWS[2], ROWS[3]]],
-        manifests,
-        ports,
-        leases: held,
-    };
+    let six = OneMore { network: NETWORK, rows: ROWS, manifests, ports, leases: held };
     six.measure(table, Solicitors::new);
 }
 

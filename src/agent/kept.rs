@@ -5,7 +5,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::allocate::{Change, Ledger};
@@ -16,7 +15,7 @@ use crate::node::Segment;
 use crate::reason::{Problem, Reason};
 use crate::types::NetworkUid;
 
-use super::beside::beside;
+use super::beside::Beside;
 use super::ledger_file::LedgerFile;
 
 /// What shall be, and the ledger as it is to be then.
@@ -30,8 +29,7 @@ pub(super) struct Kept {
     ledger: Option<Ledger>,
     /// What the file does not have yet.
     unkept: Vec<Change>,
-    /// Whoever decides on a thread of its own.
-    deciding: Arc<Mutex<()>>,
+    deciding: Beside,
     pens: Gate,
     namespace: String,
 }
@@ -39,7 +37,7 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn new(state: &Path, uid: NetworkUid, pens: Gate, namespace: &str) -> Self {
         let (file, namespace) = (LedgerFile::new(state, uid), namespace.to_owned());
-        Self { uid, file, ledger: None, unkept: Vec::new(), deciding: Arc::default(), pens, namespace }
+        Self { uid, file, ledger: None, unkept: Vec::new(), deciding: Beside::default(), pens, namespace }
     }
 
     /// What shall be. An address that we chose is on the disk then; one that was asked for by name is
@@ -60,14 +58,11 @@ impl Kept {
     /// The same on a thread of its own, for [`accept`](Self::accept). Cancel-safe: it is as if nobody had asked.
     pub(super) async fn decide_beside(&mut self, node: NodeConfig, inputs: Arc<Inputs>) -> Decided {
         let (uid, mut ledger) = (self.uid, self.before(&inputs)?);
-        // What nobody waits for any more comes to its end first: together they would take longer.
-        let turn = self.deciding.clone().lock_owned().await;
         let decide = move || {
             let desired = desired(&node, uid, &inputs, &mut ledger);
-            drop(turn);
             (desired, ledger)
         };
-        Ok(beside(decide).await)
+        Ok(self.deciding.run(decide).await)
     }
 
     /// Takes what was decided.
@@ -110,13 +105,13 @@ impl Kept {
         let of_controller = &mut Ledger::default();
         let ledger = if inputs.server.is_some() { of_controller } else { self.ledger.as_mut()? };
         let Arrivals { known, segment, added } = known.arrivals(node, self.uid, inputs, ledger)?;
-        // Who came had nothing.
-        let before = Ledger::default();
-        if let Some(added) = added
-            && self.note(added.changes.clone(), &before, inputs).await.is_err()
-        {
-            self.ledger.as_mut()?.undo(added);
-            return None;
+        if let Some(added) = added {
+            let changes = ledger.changes_of(&added);
+            // Who came had nothing.
+            if self.note(changes, &Ledger::default(), inputs).await.is_err() {
+                self.ledger.as_mut()?.undo(added);
+                return None;
+            }
         }
         Some((known, segment))
     }

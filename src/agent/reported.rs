@@ -7,9 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::Mutex;
-
-use super::beside::beside;
+use super::beside::Beside;
 use crate::durable::{self, Survives};
 use crate::report::{self, NetworkReport};
 use crate::types::NetworkUid;
@@ -22,14 +20,13 @@ pub(super) struct Reported {
     count: u64,
     /// Which of them is on the disk.
     written: Arc<AtomicU64>,
-    /// Whoever writes.
-    writing: Arc<Mutex<()>>,
+    writing: Beside,
 }
 
 impl Reported {
     pub(super) fn new(state: &Path, uid: NetworkUid) -> Self {
         let path = report::network_path(state, uid);
-        Self { path, last: None, count: 0, written: Arc::default(), writing: Arc::default() }
+        Self { path, last: None, count: 0, written: Arc::default(), writing: Beside::default() }
     }
 
     /// Takes up what an agent before this one said.
@@ -48,33 +45,29 @@ impl Reported {
 
     /// Writes it, of a large network `aside`. One that nobody waits for is written all the same, unless another
     /// is being written: then [`is`](Self::is) says so.
-    pub(super) fn write(
-        &mut self,
-        report: NetworkReport,
-        aside: bool,
-    ) -> impl Future<Output = Result<(), durable::Error>> + use<> {
+    pub(super) async fn write(&mut self, report: NetworkReport, aside: bool) -> Result<(), durable::Error> {
         self.count += 1;
         let report = Arc::new(report);
         let old = self.last.replace(report.clone());
-        let (path, count) = (self.path.clone(), self.count);
-        let (written, writing) = (self.written.clone(), self.writing.clone());
-        async move {
-            let turn = writing.lock_owned().await;
-            let write = move || {
-                let done = durable::write(&path, &*report, Survives::Crash);
-                if done.is_ok() {
-                    written.store(count, Ordering::Release);
-                }
-                drop((turn, old));
-                done
-            };
-            if aside { beside(write).await } else { write() }
+        let (path, count, written) = (self.path.clone(), self.count, self.written.clone());
+        let write = move || {
+            let done = durable::write(&path, &*report, Survives::Crash);
+            if done.is_ok() {
+                written.store(count, Ordering::Release);
+            }
+            drop(old);
+            done
+        };
+        if aside {
+            return self.writing.run(write).await;
         }
+        self.writing.idle().await;
+        write()
     }
 
     /// Nothing is said of it any more.
     pub(super) async fn remove(&mut self) -> Result<(), durable::Error> {
-        let _turn = self.writing.lock().await;
+        self.writing.idle().await;
         durable::remove(&self.path)
     }
 }
@@ -108,9 +101,11 @@ mod tests {
             assert!(reported.is(&report(name)) && !reported.is(&report("other")));
             assert_eq!(other(), Some(report(name)));
         }
-        let writing = reported.writing.clone().lock_owned().await;
+        let (goes_on, may_go_on) = std::sync::mpsc::channel::<()>();
+        assert!(reported.writing.run(move || may_go_on.recv().unwrap()).now_or_never().is_none());
         assert!(reported.write(report("d"), true).now_or_never().is_none(), "another is being written");
-        drop(writing);
+        goes_on.send(()).unwrap();
+        reported.writing.idle().await;
         assert_eq!((reported.last(), other()), (Some(&report("d")), Some(report("c"))));
         assert!(!reported.is(&report("d")), "it is to be said again");
 

@@ -11,14 +11,9 @@ use super::{Allocation, Holder, Ledger};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change(IpAddr, Option<Arc<Allocation>>);
 
-/// Who got something besides all that others have.
+/// Of what some got besides all that others have: what it was before, in the order in which it was changed.
 #[derive(Debug)]
-pub struct Added {
-    /// What changed.
-    pub changes: Vec<Change>,
-    /// What that was before, in the order in which it was changed.
-    pub(super) before: Vec<Change>,
-}
+pub struct Added(pub(super) Vec<Change>);
 
 impl Change {
     pub(super) fn new(ip: IpAddr, allocation: Option<Arc<Allocation>>) -> Self {
@@ -57,14 +52,14 @@ impl Ledger {
         changes
     }
 
-    /// The address of a change as it is now.
-    pub(super) fn now(&self, Change(ip, _): &Change) -> Change {
-        Change(*ip, self.0.get(ip).cloned())
+    /// What was added last.
+    pub fn changes_of(&self, Added(before): &Added) -> Vec<Change> {
+        before.iter().map(|Change(ip, _)| Change(*ip, self.0.get(ip).cloned())).collect()
     }
 
     /// Takes back what was added last.
-    pub fn undo(&mut self, added: Added) {
-        added.before.into_iter().rev().for_each(|change| self.apply(change));
+    pub fn undo(&mut self, Added(before): Added) {
+        before.into_iter().rev().for_each(|change| self.apply(change));
     }
 
     /// Makes the change.

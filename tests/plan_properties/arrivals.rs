@@ -112,7 +112,7 @@ fn received(known: Known, now: &Inputs, ledger: &mut Ledger) -> Option<Arrivals>
     };
     if let Some(added) = arrived.added.take() {
         let (mut then, mut undone) = (before.clone(), ledger.clone());
-        added.changes.iter().for_each(|change| then.apply(change.clone()));
+        ledger.changes_of(&added).into_iter().for_each(|change| then.apply(change));
         undone.undo(added);
         assert_eq!((&then, undone), (&*ledger, before));
     }

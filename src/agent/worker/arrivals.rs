@@ -39,7 +39,7 @@ impl<H: Host> Worker<H> {
     ) -> Option<(Desired, Result<(), Problem>)> {
         let Some(inputs) = inputs else { return Some((Desired::default(), Ok(()))) };
         let node = self.context.node();
-        if self.known.is_none() || self.is_urgent || self.is_late() || self.cancel.is_cancelled() {
+        if self.known.is_none() || self.is_urgent || !self.may_wait() {
             return Some(self.kept.decide(&node, inputs).await);
         }
         let decided = tokio::select! {

@@ -74,8 +74,7 @@ impl<H: Host> Worker<H> {
         if now < self.may_report_at {
             return Some(Next::At(self.may_report_at));
         }
-        let is_first = self.spoke.is_none();
-        let can_wait = failure.is_none() && !is_first && !self.is_late() && !self.cancel.is_cancelled();
+        let can_wait = failure.is_none() && self.spoke.is_some() && self.may_wait();
         let reached = self.reached(desired, failure);
         let voice = Voice {
             uid: self.uid,
@@ -109,6 +108,11 @@ impl<H: Host> Worker<H> {
         debug!("reported");
         self.may_report_at = now + REPORT_EVERY;
         Some(Next::Never)
+    }
+
+    /// Whether what is only to be said may wait for who comes.
+    pub(super) fn may_wait(&self) -> bool {
+        !self.is_late() && !self.cancel.is_cancelled()
     }
 
     /// Whether what there is to say has waited for as long as it may.
