@@ -125,7 +125,7 @@ pub struct Given {
 
 impl Ledger {
     /// Released allocations that are remembered; beyond, the oldest count as never used.
-    const REMEMBERED: usize = 4_096;
+    pub const REMEMBERED: usize = 4_096;
 
     /// Makes the ledger agree with `claims` and says what each of them got, in their order. Who claims
     /// nothing any more, or less, gives back, and so does everybody in a Subnet that is gone; in one

@@ -58,6 +58,8 @@ pub enum Reason {
     AddressReserved,
     /// No address is free.
     PoolExhausted,
+    /// The API server does not take an object that is needed.
+    RefusedByAPIServer,
     /// A name that is not below the Network's domain.
     NameOutsideDomain,
     /// The bridge is not there.
@@ -110,7 +112,7 @@ pub enum Reason {
 
 impl Reason {
     /// All of them.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::Ready,
         Self::Progressing,
         Self::Reserved,
@@ -135,6 +137,7 @@ impl Reason {
         Self::AddressOutsideSubnet,
         Self::AddressReserved,
         Self::PoolExhausted,
+        Self::RefusedByAPIServer,
         Self::NameOutsideDomain,
         Self::BridgeNotFound,
         Self::InterfaceNotFound,

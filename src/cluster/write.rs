@@ -39,6 +39,11 @@ impl Error {
         self.code() == Some(409)
     }
 
+    /// The API server heard it and said no.
+    pub fn is_refused(&self) -> bool {
+        matches!(self, Self::Api(kube::Error::Api(status)) if (400..500).contains(&status.code) && status.code != 429)
+    }
+
     fn code(&self) -> Option<u16> {
         match self {
             Self::Api(kube::Error::Api(status)) => Some(status.code),

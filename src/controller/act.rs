@@ -3,7 +3,7 @@
 //! Called by the controller's loop. Before each write it asks whether this process still leads; every
 //! answer goes back into the world.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -21,13 +21,22 @@ use super::world::{Kind, Object, name_of};
 use crate::api::{DHCPServer, DHCPServerSpec, IPAllocation, Released, ServerState};
 use crate::cluster::leader::Guard;
 use crate::cluster::write::{
-    CONTROLLER, Error, Writer, apply_object, apply_status, apply_status_unchanged, leading, limited,
+    CONTROLLER, Error, Writer, apply_object, apply_status, apply_status_unchanged, describe, leading, limited,
 };
 use crate::conditions::whole_seconds;
 use crate::types::{ObjectName, Revision};
 
 /// Writes of one network at the same time.
 const AT_ONCE: usize = 8;
+
+/// What of a turn could not be done.
+#[derive(Debug, Default)]
+pub(super) struct Undone {
+    /// Addresses without allocation: another one has it, or the API server refused it for this reason.
+    pub(super) addresses: BTreeMap<IpAddr, Option<String>>,
+    /// Why the API server refused a server.
+    pub(super) server: Option<String>,
+}
 
 /// Takes what a write answered.
 pub(super) trait Learn: Sync {
@@ -46,27 +55,32 @@ pub(super) struct Actor<'a, L> {
 }
 
 impl<L: Learn> Actor<'_, L> {
-    /// Makes, marks and removes allocations. Returns the addresses that could not be had.
-    pub(super) async fn allocations(&self, entries: Entries) -> Result<BTreeSet<IpAddr>, Error> {
+    /// Makes, marks and removes allocations.
+    pub(super) async fn allocations(&self, entries: Entries, undone: &mut Undone) -> Result<(), Error> {
         let free = entries.free.into_iter().map(|allocation| self.free(allocation));
-        every(free).await?;
+        let mut outcome = every(free).await;
         let release = entries.release.into_iter().map(|(allocation, at)| self.release(allocation, at));
-        every(release).await?;
-        let create = entries.create.into_iter().map(|(allocation, old)| self.create(allocation, old));
+        outcome = outcome.and(every(release).await);
+        let create = entries.create.into_iter().map(async |(allocation, old)| {
+            let ip: Option<IpAddr> = allocation.spec.ip.parse().ok();
+            (ip, self.create(allocation, old).await)
+        });
         let made: Vec<_> = stream::iter(create).buffer_unordered(AT_ONCE).collect().await;
-        let mut unmade = BTreeSet::new();
-        for made in made {
-            unmade.extend(made?);
+        for (ip, made) in made {
+            match made {
+                Ok(true) => {}
+                Ok(false) => undone.addresses.extend(ip.map(|ip| (ip, None))),
+                Err(e) => {
+                    undone.addresses.extend(ip.map(|ip| (ip, Some(describe(&e)))));
+                    outcome = outcome.and(Err(e));
+                }
+            }
         }
-        Ok(unmade)
+        outcome
     }
 
-    /// Returns the address if another one has it.
-    async fn create(
-        &self,
-        allocation: IPAllocation,
-        old: Option<Arc<IPAllocation>>,
-    ) -> Result<Option<IpAddr>, Error> {
+    /// Whether it was made; otherwise another one has the address.
+    async fn create(&self, allocation: IPAllocation, old: Option<Arc<IPAllocation>>) -> Result<bool, Error> {
         if let Some(old) = old {
             self.free(old).await?;
         }
@@ -74,16 +88,14 @@ impl<L: Learn> Actor<'_, L> {
         match self.write(api.create(&PostParams::default(), &allocation)).await {
             Ok(made) => {
                 self.world.learn(Object::Allocation(Arc::new(made)));
-                Ok(None)
+                Ok(true)
             }
-            // Whoever made it, it is the truth.
+            // Whoever made it, it is the truth. Where nobody did, it is a quota that many write at once.
             Err(e) if e.is_conflict() => {
-                let there = limited(api.get_opt(&allocation.name_any())).await?;
+                let there = limited(api.get_opt(&allocation.name_any())).await?.ok_or(e)?;
                 info!(network = %self.network, ip = allocation.spec.ip, "somebody has this address already");
-                if let Some(there) = there {
-                    self.world.learn(Object::Allocation(Arc::new(there)));
-                }
-                Ok(allocation.spec.ip.parse().ok())
+                self.world.learn(Object::Allocation(Arc::new(there)));
+                Ok(false)
             }
             Err(e) => Err(e),
         }
@@ -121,20 +133,39 @@ impl<L: Learn> Actor<'_, L> {
         Ok(())
     }
 
-    /// Makes, changes, withdraws and deletes servers.
-    pub(super) async fn servers(&self, steps: Vec<ServerStep>) -> Result<(), Error> {
+    /// Makes, changes, withdraws and deletes servers. Where one cannot be told to stop, none is told to answer
+    /// more than it does.
+    pub(super) async fn servers(&self, steps: Vec<ServerStep>, undone: &mut Undone) -> Result<(), Error> {
+        let (mut outcome, mut blocked) = (Ok(()), false);
         for step in steps {
-            match step {
-                ServerStep::Apply(name, old, spec) => self.apply_server(&name, old.as_deref(), &spec).await?,
-                ServerStep::Withdraw(server, why) => {
-                    info!(network = %self.network, node = server.spec.node_name, "withdrawing a server: {why}");
-                    let spec = DHCPServerSpec { state: ServerState::Withdrawn, ..server.spec.clone() };
-                    self.apply_server(&server.name_any(), Some(&*server), &spec).await?;
-                }
-                ServerStep::Delete(server) => self.delete_server(&server).await?,
+            if blocked && adds(&step) {
+                continue;
+            }
+            let is_new = matches!(step, ServerStep::Apply(_, None, _));
+            let done = self.server(step).await;
+            if let Err(e) = &done {
+                undone.server.get_or_insert_with(|| describe(e));
+                blocked |= !is_new;
+            }
+            let goes_on = done.as_ref().err().is_none_or(Error::is_refused);
+            outcome = outcome.and(done);
+            if !goes_on {
+                break;
             }
         }
-        Ok(())
+        outcome
+    }
+
+    async fn server(&self, step: ServerStep) -> Result<(), Error> {
+        match step {
+            ServerStep::Apply(name, old, spec) => self.apply_server(&name, old.as_deref(), &spec).await,
+            ServerStep::Withdraw(server, why) => {
+                info!(network = %self.network, node = server.spec.node_name, "withdrawing a server: {why}");
+                let spec = DHCPServerSpec { state: ServerState::Withdrawn, ..server.spec.clone() };
+                self.apply_server(&server.name_any(), Some(&*server), &spec).await
+            }
+            ServerStep::Delete(server) => self.delete_server(&server).await,
+        }
     }
 
     /// With `old` only that very one: none that was deleted meanwhile comes back.
@@ -245,6 +276,17 @@ impl<L: Learn> Actor<'_, L> {
         K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
     {
         Api::namespaced(self.client.clone(), &self.network.namespace)
+    }
+}
+
+/// Whether it makes a server answer what it did not: where another one was to stop first, two would.
+fn adds(step: &ServerStep) -> bool {
+    match step {
+        ServerStep::Apply(_, Some(old), spec) => {
+            old.spec.addresses != spec.addresses || (spec.dynamic && !old.spec.dynamic)
+        }
+        ServerStep::Apply(..) => true,
+        ServerStep::Withdraw(..) | ServerStep::Delete(_) => false,
     }
 }
 

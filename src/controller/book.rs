@@ -3,6 +3,8 @@
 //! Called by `judge`. Pure. An address whose holder wants it no more is nobody's until every server has
 //! forgotten that holder.
 
+mod leaving;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -12,8 +14,7 @@ use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
 use super::holder::is_known_as;
-use super::nodes::elapsed;
-use super::world::{Snapshot, revision};
+use super::world::Snapshot;
 use crate::allocate::{Claim, Holder, Ledger, Wish};
 use crate::api::{
     AllocationHolder, Conditioned, DHCPServer, HolderType, IPAllocation, IPAllocationSpec, Port, ServerState,
@@ -117,28 +118,6 @@ impl<'a> Book<'a> {
         }
     }
 
-    /// Who waits to be forgotten, and by whom. What only dead agents have not confirmed may be taken
-    /// when nothing else is free.
-    fn leaving(&self, allocation: &IPAllocation) -> Holder {
-        let name = described(&allocation.spec.holder);
-        let Some(at) = released_at(allocation) else { return Holder::Leaving { name, since: None } };
-        let silent = self.unconfirmed(allocation, at);
-        let is_dead = |node: &&str| {
-            let standing = self.snapshot.agents.get(*node);
-            standing.is_none_or(|standing| standing.dead_for.is_some())
-        };
-        let since = silent.iter().all(is_dead).then_some(at.0);
-        let name = if silent.is_empty() { name } else { format!("{name}; {}", waited_for(&silent)) };
-        Holder::Leaving { name, since }
-    }
-
-    /// Nodes whose servers may still give the address to its old holder.
-    fn unconfirmed(&self, allocation: &IPAllocation, at: Revision) -> Vec<&str> {
-        let servers = self.snapshot.servers.iter();
-        let silent = servers.filter(|server| !self.has_forgotten(server, &allocation.spec, at));
-        silent.map(|server| server.spec.node_name.as_str()).collect()
-    }
-
     /// That an address is given again before all servers have forgotten its old holder.
     fn taken(&self, old: &IPAllocation, holder: &Holder) -> Option<Taken> {
         let Holder::Port { name: port, .. } = holder else { return None };
@@ -189,58 +168,6 @@ impl<'a> Book<'a> {
         entries
     }
 
-    fn leave(
-        &self,
-        allocation: &Arc<IPAllocation>,
-        quarantine: Duration,
-        now: Timestamp,
-        entries: &mut Entries,
-    ) {
-        let spec = &allocation.spec;
-        *entries.releasing.entry(spec.subnet_name.clone()).or_default() += 1;
-        let Some(released) = &spec.released else {
-            entries.release.extend(self.given_up(allocation).map(|at| (allocation.clone(), at)));
-            return;
-        };
-        let at: Revision = released.ports_revision.parse().unwrap_or_default();
-        let age = released.time.parse().map_or(Duration::ZERO, |time| elapsed(time, now));
-        let forgotten = |server: &&Arc<DHCPServer>| self.has_forgotten(server, spec, at) || age >= quarantine;
-        if self.snapshot.servers.iter().all(|server| forgotten(&server)) {
-            entries.free.push(allocation.clone());
-            return;
-        }
-        entries.waiting += 1;
-        if age >= PATIENCE && spec.holder.r#type == HolderType::Port {
-            entries.awaited = entries.awaited.max(Some(at));
-        }
-    }
-
-    /// From which revision of the Ports on nobody has an address that its holder is not to have.
-    fn given_up(&self, allocation: &IPAllocation) -> Option<Revision> {
-        let holder = &allocation.spec.holder;
-        let uid = holder.uid.as_deref().unwrap_or_default();
-        let port = holder.name.as_deref().and_then(|name| self.ports.get(name));
-        if let Some(port) = port.filter(|port| port.metadata.uid.as_deref() == Some(uid)) {
-            // First its status must say that it has it no more: agents serve that.
-            return (!has(port, &allocation.spec.ip)).then(|| revision(&***port));
-        }
-        let seen = self.snapshot.deletions.get(uid).copied();
-        Some(seen.unwrap_or(self.snapshot.ports_revision))
-    }
-
-    /// Whether a server, or what is left of it, gives the address to nobody any more.
-    fn has_forgotten(&self, server: &DHCPServer, spec: &IPAllocationSpec, at: Revision) -> bool {
-        let standing = self.snapshot.agents.get(&server.spec.node_name);
-        if is_torn_down(server) || standing.is_some_and(|standing| standing.fenced) {
-            return true;
-        }
-        if spec.holder.r#type == HolderType::ServerSlot {
-            let has = server.spec.addresses.iter().any(|address| is_same(&address.ip, &spec.ip));
-            return !has && (server.spec.state == ServerState::Withdrawn || is_current(server));
-        }
-        reached(server).is_some_and(|reached| reached >= at)
-    }
-
     /// Who is to have it, by what the allocation and the objects say; `None`: nobody.
     fn holder(&self, allocation: &IPAllocation) -> Option<Holder> {
         let (spec, holder) = (&allocation.spec, &allocation.spec.holder);
@@ -264,7 +191,7 @@ impl<'a> Book<'a> {
             HolderType::ServerSlot => true,
             HolderType::Port => {
                 let port = holder.name.as_deref().and_then(|name| self.ports.get(name));
-                port.is_some_and(|port| port.metadata.uid == holder.uid)
+                port.is_some_and(|port| port.metadata.uid == holder.uid && is_known_as(port, holder))
             }
         };
         is_same && allocation.spec.released.is_none() && allocation.spec.network_uid == self.uid

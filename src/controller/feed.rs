@@ -28,7 +28,7 @@ use crate::types::{ObjectName, Revision};
 /// What the watches say.
 pub(super) enum Feed {
     /// All objects of a kind.
-    Listed(Kind, Vec<Object>, Vec<ObjectName>, Revision),
+    Listed(Kind, Vec<Object>, Vec<Unread>, Revision),
     Applied(Kind, Object, Revision),
     Deleted(Kind, ObjectName, Option<String>, Revision),
     Reached(Kind, Revision),
@@ -42,6 +42,9 @@ pub(super) enum Feed {
     },
     LeasesBroken,
 }
+
+/// An object that cannot be read, and its network, if that can be.
+type Unread = (ObjectName, Option<String>);
 
 /// One that is not renewed within this time by anybody, not even by us, is not seen to be.
 const SILENCE: Duration = Duration::from_secs(6);
@@ -98,7 +101,7 @@ impl Feeds {
         match seen {
             Feed::Listed(kind, objects, unreadable, revision) => {
                 self.mend(kind);
-                let touched = list(&mut shared.world(), kind, objects, &unreadable, revision);
+                let touched = list(&mut shared.world(), kind, objects, unreadable, revision);
                 shared.touch(touched);
                 tell(self.known.all_of(kind), shared);
             }
@@ -214,11 +217,13 @@ fn list(
     world: &mut World,
     kind: Kind,
     objects: Vec<Object>,
-    unreadable: &[ObjectName],
+    unreadable: Vec<Unread>,
     revision: Revision,
 ) -> super::world::Dirty {
     let mut gone = world.names(kind);
-    gone.retain(|name| !unreadable.contains(name));
+    for (name, _) in &unreadable {
+        gone.remove(name);
+    }
     let mut touched = super::world::Dirty::new();
     for object in objects {
         gone.remove(&object.name());
@@ -227,6 +232,7 @@ fn list(
     for name in gone {
         touched.extend(world.remove(kind, &name, revision));
     }
+    world.unreadable(kind, unreadable);
     reached(world, kind, revision);
     touched
 }
@@ -268,7 +274,8 @@ impl Opener {
             let feed = match seen {
                 Seen::Listed(objects, unreadable, at) => {
                     unreadable.iter().for_each(warn_of::<K>);
-                    let names = unreadable.iter().map(|u| ObjectName::new(&u.namespace, &u.name)).collect();
+                    let unread = |u: Unreadable| (ObjectName::new(u.namespace, u.name), u.network);
+                    let names = unreadable.into_iter().map(unread).collect();
                     Feed::Listed(kind, objects.into_iter().map(object).collect(), names, at)
                 }
                 Seen::Applied(o, at) => Feed::Applied(kind, object(o), at),
@@ -313,7 +320,7 @@ impl Opener {
 }
 
 fn warn_of<K: Watched>(unreadable: &Unreadable) {
-    let (what, Unreadable { namespace, name, why }) = (K::kind(&()), unreadable);
+    let (what, Unreadable { namespace, name, why, .. }) = (K::kind(&()), unreadable);
     warn!("{what} {namespace}/{name} cannot be read by this version, what was known stays: {why}");
 }
 

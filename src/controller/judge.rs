@@ -66,6 +66,9 @@ pub(super) fn judge(
     settings: Settings,
     now: Timestamp,
 ) -> Judged {
+    if snapshot.hidden {
+        return Judged::default();
+    }
     let Some(inputs) = &snapshot.inputs else { return without_network(snapshot, settings, now) };
     let uid = inputs.network.metadata.uid.clone().unwrap_or_default();
     let slots = if snapshot.one_server_only { 1 } else { inputs.network.spec.dhcp.servers };

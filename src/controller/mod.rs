@@ -123,7 +123,7 @@ impl Learn for Shared {
     fn forget(&self, kind: Kind, name: &ObjectName) {
         let mut world = self.world();
         let revision = world.ports_revision;
-        let touched = world.remove(kind, name, revision);
+        let touched = world.forget(kind, name, revision);
         drop(world);
         self.touch(touched);
     }
@@ -233,6 +233,7 @@ impl Controller {
                 self.guard = Some(guard);
                 self.shared.metrics.leading.set(1);
                 self.liveness.sighted(feed::now());
+                self.shared.world().contest_all();
                 self.everything();
             }
             Err(e) => {

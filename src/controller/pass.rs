@@ -2,6 +2,7 @@
 //!
 //! Spawned by the loop; of one network there is one at a time.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 use tracing::{Instrument, debug_span};
 
 use super::Shared;
-use super::act::Actor;
+use super::act::{Actor, Undone};
 use super::judge::{Judged, judge};
 use super::statuses::{Statuses, statuses};
 use super::world::Snapshot;
@@ -68,22 +69,26 @@ impl Turn {
         let (snapshot, judged) = self.judge(now);
         outcome.decided = began.elapsed();
         outcome.look_again = judged.look_again;
-        outcome.is_gone = snapshot.inputs.is_none();
+        outcome.is_gone = snapshot.inputs.is_none() && !snapshot.hidden;
         let (client, world) = (&self.shared.client, &*self.shared);
         let actor = Actor { client, guard: &self.guard, network: &self.network, world };
-        let unmade = actor.allocations(judged.entries.clone()).await?;
+        // What the API server refuses is said, and keeps nothing else.
+        let mut undone = Undone::default();
+        let mut done = unless_refused(actor.allocations(judged.entries.clone(), &mut undone).await)?;
         // Without its addresses a server would be another one's double.
-        if unmade.is_empty() {
-            actor.servers(judged.servers.clone()).await?;
+        let mut own = judged.accepted.slots.iter().flatten().filter_map(|address| address.ip.parse().ok());
+        if !own.any(|ip: IpAddr| undone.addresses.contains_key(&ip)) {
+            let told = actor.servers(judged.servers.clone(), &mut undone).await;
+            done = done.and(unless_refused(told)?);
         }
         let began = Instant::now();
-        let statuses = statuses(&snapshot, &judged, &unmade, now);
+        let statuses = statuses(&snapshot, &judged, &undone, now);
         outcome.decided += began.elapsed();
         self.shared.metrics.decisions.observe(outcome.decided.as_secs_f64());
         outcome.owes_slow = self.owed(&statuses);
         outcome.wrote_slow = statuses.has_slow() && outcome.owes_slow.is_none();
         self.shared.recorder.record(&snapshot, &judged, &statuses, outcome.wrote_slow);
-        actor.statuses(statuses, outcome.wrote_slow).await
+        done.and(actor.statuses(statuses, outcome.wrote_slow).await)
     }
 
     /// After what time the statuses of Network and Subnets are to be written, if not now.
@@ -109,5 +114,13 @@ impl Turn {
         }
         drop(world);
         (snapshot, judged)
+    }
+}
+
+/// An error that says nothing about the next write, or else at once.
+fn unless_refused(done: Result<(), Error>) -> Result<Result<(), Error>, Error> {
+    match done {
+        Err(e) if !e.is_refused() => Err(e),
+        done => Ok(done),
     }
 }

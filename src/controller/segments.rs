@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use crate::api::{Conditioned, Network};
+use crate::api::Network;
 use crate::desired::SegmentId;
 use crate::types::ObjectName;
 
@@ -22,12 +22,11 @@ impl Segments {
     pub(super) fn contest(
         &mut self,
         segment: &SegmentId,
-        contenders: Vec<(ObjectName, Arc<Network>)>,
+        contenders: Vec<Contender>,
     ) -> BTreeSet<ObjectName> {
         let before = self.0.get(segment).cloned();
-        let stays = before.clone().filter(|holder| contenders.iter().any(|(name, _)| name == holder));
-        let first = || contenders.iter().min_by_key(|(name, network)| rank(name, network));
-        let now = stays.or_else(|| first().map(|(name, _)| name.clone()));
+        let stays = before.clone().filter(|holder| contenders.iter().any(|c| c.name == *holder));
+        let now = stays.or_else(|| contenders.iter().min_by_key(|c| c.rank()).map(|c| c.name.clone()));
         match &now {
             Some(holder) => self.0.insert(segment.clone(), holder.clone()),
             None => self.0.remove(segment),
@@ -35,13 +34,27 @@ impl Segments {
         if before == now {
             return BTreeSet::new();
         }
-        contenders.into_iter().map(|(name, _)| name).chain(before).collect()
+        contenders.into_iter().map(|c| c.name).chain(before).collect()
     }
 }
 
-/// Who was accepted before this controller started, then the oldest.
-fn rank<'a>(name: &'a ObjectName, network: &'a Network) -> (bool, Option<jiff::Timestamp>, &'a ObjectName) {
-    (!network.is("Accepted"), network.metadata.creation_timestamp.as_ref().map(|time| time.0), name)
+/// A Network that may have a segment.
+#[derive(Debug, Clone)]
+pub(super) struct Contender {
+    pub(super) name: ObjectName,
+    pub(super) network: Arc<Network>,
+    /// As its status says.
+    pub(super) is_accepted: bool,
+    /// Its addresses say so: it was accepted once.
+    pub(super) had_it: bool,
+}
+
+impl Contender {
+    /// Who was accepted before this controller started, or ever, then the oldest.
+    fn rank(&self) -> (bool, bool, Option<jiff::Timestamp>, &ObjectName) {
+        let created = self.network.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (!self.is_accepted, !self.had_it, created, &self.name)
+    }
 }
 
 #[cfg(test)]
@@ -49,34 +62,35 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn network(name: &str, created: &str, accepted: bool) -> (ObjectName, Arc<Network>) {
-        let status = if accepted { "True" } else { "False" };
+    fn contender(name: &str, created: &str, is_accepted: bool, had_it: bool) -> Contender {
         let network = serde_json::from_value(json!({
             "apiVersion": "kube-dhcp.io/v1alpha1", "kind": "Network",
             "metadata": {"name": name, "namespace": "a", "creationTimestamp": created},
             "spec": {"physicalNetworkRef": {"name": "p"}},
-            "status": {"observedGeneration": 1, "conditions": [{"type": "Accepted", "status": status,
-                "reason": "Ready", "message": "", "lastTransitionTime": created}]},
         }));
-        (ObjectName::new("a", name), Arc::new(network.unwrap()))
+        let network = Arc::new(network.unwrap());
+        Contender { name: ObjectName::new("a", name), network, is_accepted, had_it }
     }
 
     #[test]
     fn the_one_that_was_accepted_goes_first_then_the_oldest_and_it_stays() {
         let segment = ("p".to_owned(), None);
-        let (old, new) =
-            (network("old", "2026-01-01T00:00:00Z", false), network("new", "2026-02-01T00:00:00Z", true));
+        let old = contender("old", "2026-01-01T00:00:00Z", false, false);
+        let new = contender("new", "2026-02-01T00:00:00Z", true, true);
+        let young = contender("young", "2026-03-01T00:00:00Z", false, true);
+        let first = |contenders: &[&Contender]| {
+            let mut segments = Segments::default();
+            segments.contest(&segment, contenders.iter().map(|c| (*c).clone()).collect());
+            segments.holder(&segment).unwrap().name.clone()
+        };
+        assert_eq!([first(&[&old, &new, &young]), first(&[&old, &young])], ["new", "young"]);
         let mut segments = Segments::default();
-        assert_eq!(segments.contest(&segment, vec![old.clone(), new.clone()]).len(), 2);
-        assert_eq!(segments.holder(&segment), Some(&new.0));
-        let mut segments = Segments::default();
-        let young = network("young", "2026-03-01T00:00:00Z", false);
-        segments.contest(&segment, vec![young.clone()]);
-        segments.contest(&segment, vec![old.clone(), young.clone()]);
-        assert_eq!(segments.holder(&segment), Some(&young.0));
-        assert_eq!(segments.contest(&segment, vec![old.clone()]).len(), 2);
-        assert_eq!(segments.holder(&segment), Some(&old.0));
-        assert!(segments.contest(&segment, vec![]).contains(&old.0));
+        assert_eq!(segments.contest(&segment, vec![old.clone()]).len(), 1);
+        segments.contest(&segment, vec![old.clone(), new.clone()]);
+        assert_eq!(segments.holder(&segment), Some(&old.name));
+        assert_eq!(segments.contest(&segment, vec![new.clone()]).len(), 2);
+        assert_eq!(segments.holder(&segment), Some(&new.name));
+        assert!(segments.contest(&segment, vec![]).contains(&new.name));
         assert_eq!(segments.holder(&segment), None);
     }
 }

@@ -3,31 +3,32 @@
 //! Called by the controller's loop after the allocations are made. Pure. Only what differs from what the
 //! API server has is given.
 
+mod servers;
 mod shortcomings;
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
-use super::book::{is_current, reached};
+use super::act::Undone;
+use super::book::reached;
 use super::conflict::conflict;
 use super::foreign::foreign;
-use super::judge::{Judged, active, serves};
+use super::judge::{Judged, active};
 use super::lacking::{self, Lacking};
 use super::world::{Snapshot, revision};
 use crate::api::{
-    AGENT_CONDITIONS, Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts,
-    PortStatus, ServerCounts, ServerState, Slot, Subnet, SubnetStatus, is_true,
+    Conditioned, DHCPServer, DHCPServerStatus, Network, NetworkStatus, Port, PortCounts, PortStatus,
+    ServerCounts, Slot, Subnet, SubnetStatus, is_true,
 };
-use crate::conditions::{self, AllDone, Placed, Progress, count, ready_only};
+use crate::conditions::{self, AllDone, Placed, Progress, count};
 use crate::desired::{PortView, lost};
 use crate::place::Feature;
 use crate::reason::{Problem, Reason};
-use shortcomings::{displaced, shortcoming};
+use servers::{answers, lives, servers, unplaced, why};
+use shortcomings::shortcoming;
 
 /// What is to be written.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -63,22 +64,20 @@ impl Statuses {
     }
 }
 
-/// The statuses of a network's objects. Addresses of which `unmade` has no allocation are nobody's yet.
-pub(super) fn statuses(
-    snapshot: &Snapshot,
-    judged: &Judged,
-    unmade: &BTreeSet<IpAddr>,
-    now: Timestamp,
-) -> Statuses {
-    let reports = Reports::new(snapshot, judged);
+/// The statuses of a network's objects. Addresses of which there is no allocation are nobody's yet.
+pub(super) fn statuses(snapshot: &Snapshot, judged: &Judged, undone: &Undone, now: Timestamp) -> Statuses {
+    if snapshot.hidden {
+        return Statuses::default();
+    }
+    let reports = Reports::new(snapshot, judged, undone);
     let servers = servers(snapshot, now);
     match &snapshot.inputs {
         None => Statuses { servers, ..orphans(snapshot, now) },
         Some(inputs) => {
             let ports: Vec<_> = (snapshot.ports.iter())
-                .map(|port| (port.clone(), port_status(port, judged, unmade, &reports, now)))
+                .map(|port| (port.clone(), port_status(port, judged, undone, &reports, now)))
                 .collect();
-            let network = reports.network_status(&inputs.network, snapshot, judged, &ports, now);
+            let network = reports.network_status(&inputs.network, judged, &ports, now);
             Statuses {
                 ports: ports
                     .into_iter()
@@ -119,6 +118,8 @@ struct Reports<'a> {
     ready: Vec<&'a Arc<DHCPServer>>,
     /// Those of the active ones whose agents are alive.
     heard: Vec<&'a Arc<DHCPServer>>,
+    /// Why not all servers are placed.
+    unplaced: Option<Problem>,
     /// What all that is not ready waits for.
     why: Problem,
     ports: &'a [Arc<Port>],
@@ -128,16 +129,17 @@ struct Reports<'a> {
 }
 
 impl<'a> Reports<'a> {
-    fn new(snapshot: &'a Snapshot, judged: &'a Judged) -> Self {
+    fn new(snapshot: &'a Snapshot, judged: &'a Judged, undone: &Undone) -> Self {
         let uid = snapshot.inputs.as_ref().and_then(|inputs| inputs.network.metadata.uid.as_deref());
         let active: Vec<_> = uid.into_iter().flat_map(|uid| active(snapshot, uid)).collect();
         let ready: Vec<_> =
             active.iter().copied().filter(|server| answers(snapshot, server).is_ok()).collect();
         let heard = active.iter().copied().filter(|server| lives(snapshot, server)).collect();
-        let why = why(snapshot, judged, &active);
+        let unplaced = unplaced(judged, undone);
+        let why = why(snapshot, unplaced.as_ref(), &active);
         let (ports, subnets) = (&snapshot.ports[..], &snapshot.subnets[..]);
         let (lacking, needed) = (&judged.lacking, !judged.accepted.families.is_empty());
-        Self { active, ready, heard, why, ports, subnets, lacking, needed }
+        Self { active, ready, heard, unplaced, why, ports, subnets, lacking, needed }
     }
 
     fn subnets(
@@ -159,7 +161,6 @@ impl<'a> Reports<'a> {
     fn network_status(
         &self,
         network: &Network,
-        snapshot: &Snapshot,
         judged: &Judged,
         ports: &[(Arc<Port>, PortStatus)],
         now: Timestamp,
@@ -168,15 +169,14 @@ impl<'a> Reports<'a> {
         let (generation, before) = facts(network);
         let wanted = if self.needed { count(judged.accepted.slots.len()) } else { 0 };
         let accepted = judged.accepted.problem.clone().map_or(Ok(()), Err);
-        let missing = judged.missing.as_ref().map(|m| Problem::new(Reason::NoAgent, m.to_string()));
         let placed = Placed {
             ready: accepted.clone().and_then(|()| self.network_state(network, wanted)),
-            scheduled: accepted.clone().and(missing.map_or(Ok(()), Err)),
+            scheduled: accepted.clone().and(self.unplaced.clone().map_or(Ok(()), Err)),
             accepted,
             foreign: foreign(&self.heard),
             servers: ServerCounts { desired: wanted, ready: count(self.ready.len()) },
             slots: self.slots(judged),
-            subnets: count(snapshot.subnets.len()),
+            subnets: count(self.subnets.len()),
             ports: PortCounts { total: count(ports.len()), ready: count(ready) },
         };
         conditions::placed_network(placed, generation, now, before)
@@ -207,22 +207,6 @@ impl<'a> Reports<'a> {
         };
         judged.accepted.slots.iter().enumerate().map(of).collect()
     }
-}
-
-/// The controller's part of the servers' statuses.
-fn servers(snapshot: &Snapshot, now: Timestamp) -> Vec<(Arc<DHCPServer>, DHCPServerStatus)> {
-    let of = |server: &Arc<DHCPServer>| {
-        let has = server.status.clone().unwrap_or_default();
-        let generation = server.metadata.generation.unwrap_or(0);
-        let state = server_state(snapshot, server);
-        let conditions = ready_only(&state, generation, now, &has.conditions);
-        let ours = has.conditions.iter().filter(|c| !AGENT_CONDITIONS.contains(&c.type_.as_str()));
-        let same = has.observed_generation == generation && ours.eq(conditions.iter());
-        let status =
-            DHCPServerStatus { observed_generation: generation, conditions, ..DHCPServerStatus::default() };
-        (!same).then(|| (server.clone(), status))
-    };
-    snapshot.servers.iter().filter_map(of).collect()
 }
 
 impl Progress for Reports<'_> {
@@ -294,12 +278,17 @@ fn was_ready(port: &Port) -> bool {
 fn port_status(
     port: &Port,
     judged: &Judged,
-    unmade: &BTreeSet<IpAddr>,
+    undone: &Undone,
     reports: &Reports<'_>,
     now: Timestamp,
 ) -> PortStatus {
     let mut view = judged.accepted.ports.get(name(port)).cloned().unwrap_or_default();
-    view.addresses.retain(|(ip, _)| !unmade.contains(ip));
+    let refused = view.addresses.iter().find_map(|(ip, _)| Some((ip, undone.addresses.get(ip)?.as_ref()?)));
+    if let Some((ip, why)) = refused {
+        let message = format!("the IPAllocation of {ip} is refused: {why}");
+        view.unallocated.get_or_insert(Problem::new(Reason::RefusedByAPIServer, message));
+    }
+    view.addresses.retain(|(ip, _)| !undone.addresses.contains_key(ip));
     let (generation, before) = facts(port);
     let moved = has_moved(port, &view);
     let status = conditions::port(name(port), &view, &Settled { reports, moved }, generation, now, before);
@@ -331,58 +320,6 @@ impl Progress for Settled<'_> {
     fn conflict(&self, name: &str) -> Option<Problem> {
         conflict(&self.reports.active, &self.reports.heard, name)
     }
-}
-
-/// Whether a server answers guests: it serves, and its agent is alive. Also while a change of it is on
-/// its way.
-fn answers(snapshot: &Snapshot, server: &DHCPServer) -> Result<(), Problem> {
-    if server.spec.state == ServerState::Withdrawn {
-        return Err(Problem::new(Reason::Withdrawn, "it is to be taken down"));
-    }
-    if !lives(snapshot, server) {
-        let message = format!("the agent of node {} does not renew its Lease", server.spec.node_name);
-        return Err(Problem::new(Reason::LeaseExpired, message));
-    }
-    if serves(server) {
-        return Ok(());
-    }
-    let not = server.condition("Serving").filter(|serving| serving.status == "False");
-    let message = not.map_or_else(|| "its agent has not reported yet".to_owned(), |c| c.message.clone());
-    Err(Problem::new(Reason::Progressing, message))
-}
-
-/// Whether its agent is alive.
-fn lives(snapshot: &Snapshot, server: &DHCPServer) -> bool {
-    snapshot.agents.get(&server.spec.node_name).is_some_and(|agent| agent.dead_for.is_none())
-}
-
-/// Whether a server is ready: it answers guests, and is as it is to be.
-fn server_state(snapshot: &Snapshot, server: &DHCPServer) -> Result<Option<Problem>, Problem> {
-    answers(snapshot, server)?;
-    if is_current(server) {
-        return Ok(displaced(server));
-    }
-    Err(Problem::new(Reason::Progressing, "its agent has not yet done what is new"))
-}
-
-fn why(snapshot: &Snapshot, judged: &Judged, active: &[&Arc<DHCPServer>]) -> Problem {
-    if active.is_empty() {
-        let message =
-            judged.missing.as_ref().map_or_else(|| "no server is placed yet".to_owned(), ToString::to_string);
-        let reason = if judged.missing.is_some() { Reason::NoAgent } else { Reason::Progressing };
-        return Problem::new(reason, message);
-    }
-    let states = active.iter().filter_map(|server| {
-        let problem = answers(snapshot, server).err()?;
-        Some(format!("node {}: {problem}", server.spec.node_name))
-    });
-    let message = states.collect::<Vec<_>>().join("; ");
-    let starts = |server: &&Arc<DHCPServer>| {
-        let state = server_state(snapshot, server).err().map(|problem| problem.reason);
-        state == Some(Reason::Progressing) && server.condition("Serving").is_none()
-    };
-    let reason = if active.iter().any(starts) { Reason::Progressing } else { Reason::NoServerReady };
-    Problem::new(reason, format!("no server is ready: {message}"))
 }
 
 fn facts<K: Resource + Conditioned>(object: &K) -> (i64, &[Condition]) {

@@ -3,82 +3,39 @@
 //! Filled by the controller's loop from its watches and from the answers to its own writes; read one
 //! network at a time. Pure. What is older than what is known changes nothing.
 
+mod freed;
+mod gone;
+mod object;
 mod room;
+mod unread;
 mod view;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use kube::core::ObjectMeta;
 use kube::{Resource, ResourceExt};
 
+use freed::Memory;
+use gone::Gone;
 use room::Room;
+use unread::Unread;
 
-use super::holder;
 use super::nodes::{Agent, NodeFacts};
-use super::segments::Segments;
-use crate::allocate::Holder;
-use crate::api::{DHCPAgent, DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, ServerState, Subnet};
-use crate::desired::{Declared, SegmentId, may_have_segment, segment_id};
+use super::segments::{Contender, Segments};
+use crate::api::{Conditioned, DHCPServer, IPAllocation, Network, PhysicalNetwork, ServerState, Subnet};
+use crate::desired::{Declared, SegmentId, is_faultless, may_use, segment_id};
 use crate::members::Members;
-use crate::types::{NetworkUid, ObjectName, Revision};
+use crate::types::{ObjectName, Revision};
 
+pub(super) use freed::Freed;
+pub(super) use object::{Kind, Object, name_of};
+use object::{belongs, ns};
 pub(super) use view::Snapshot;
 
 /// Networks with something to do.
 pub(super) type Dirty = BTreeSet<ObjectName>;
-
-/// An object that the controller looks at.
-#[derive(Debug, Clone)]
-pub(super) enum Object {
-    Network(Arc<Network>),
-    Subnet(Arc<Subnet>),
-    Port(Arc<Port>),
-    Server(Arc<DHCPServer>),
-    Allocation(Arc<IPAllocation>),
-    Physical(Arc<PhysicalNetwork>),
-    Agent(Arc<DHCPAgent>),
-    Node(String, Arc<NodeFacts>),
-    Namespace(String, Arc<BTreeMap<String, String>>),
-}
-
-/// Which object is meant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Network,
-    Subnet,
-    Port,
-    Server,
-    Allocation,
-    Physical,
-    Agent,
-    Node,
-    Namespace,
-}
-
-impl Object {
-    /// Namespace and name.
-    pub(super) fn name(&self) -> ObjectName {
-        match self {
-            Self::Network(o) => name_of(&**o),
-            Self::Subnet(o) => name_of(&**o),
-            Self::Port(o) => name_of(&**o),
-            Self::Server(o) => name_of(&**o),
-            Self::Allocation(o) => name_of(&**o),
-            Self::Physical(o) => name_of(&**o),
-            Self::Agent(o) => name_of(&**o),
-            Self::Node(name, _) | Self::Namespace(name, _) => ObjectName::new("", name),
-        }
-    }
-}
-
-/// An address that was given back: the memory that lets it rest.
-#[derive(Debug, Clone)]
-pub(super) struct Freed {
-    pub subnet_name: String,
-    pub holder: Holder,
-    pub order: u64,
-}
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -100,10 +57,11 @@ pub(super) struct World {
     port_deletions: BTreeMap<String, Revision>,
     /// Up to which the Ports are known.
     pub ports_revision: Revision,
-    freed: BTreeMap<NetworkUid, BTreeMap<std::net::IpAddr, Freed>>,
-    frees: u64,
+    freed: Memory,
     /// Agents whose Lease expired, and for how long.
     dead: BTreeMap<String, Duration>,
+    gone: Gone,
+    unread: Unread,
 }
 
 impl World {
@@ -119,6 +77,14 @@ impl World {
     }
 
     fn take(&mut self, object: Object, backwards: bool) -> Dirty {
+        let (kind, uid) = object.identity();
+        if let Some(uid) = uid.filter(|uid| self.gone.contains(uid)) {
+            if !backwards {
+                return Dirty::new();
+            }
+            self.gone.remove(uid);
+        }
+        self.unread.read(kind, &object.name());
         match object {
             Object::Network(network) => self.apply_network(network, backwards),
             Object::Subnet(subnet) => {
@@ -179,31 +145,44 @@ impl World {
         uid: Option<&str>,
         revision: Revision,
     ) -> Dirty {
-        if let (Kind::Port, Some(uid)) = (kind, uid) {
-            self.port_deletions.insert(uid.to_owned(), revision);
+        if let Some(uid) = uid {
+            self.gone.insert(uid);
+            if kind == Kind::Port {
+                self.port_deletions.insert(uid.to_owned(), revision);
+            }
         }
-        if self.revision_of(kind, name) > Some(revision) {
+        if self.metadata_of(kind, name).map(read_revision) > Some(revision) {
             return Dirty::new();
         }
         self.remove(kind, name, revision)
     }
 
-    /// The resource version of what is known; of nodes and namespaces none is kept.
-    fn revision_of(&self, kind: Kind, name: &ObjectName) -> Option<Revision> {
+    /// Of what is known; of nodes and namespaces none is kept.
+    fn metadata_of(&self, kind: Kind, name: &ObjectName) -> Option<&ObjectMeta> {
         match kind {
-            Kind::Network => self.networks.get(name).map(|o| revision(&**o)),
-            Kind::Subnet => self.subnets.get(name).map(|o| revision(&**o)),
-            Kind::Port => self.ports.get(name).map(|o| revision(&**o.object())),
-            Kind::Server => self.servers.get(name).map(|o| revision(&**o)),
-            Kind::Allocation => self.allocations.get(name).map(|o| revision(&**o)),
-            Kind::Physical => self.physical.get(&name.name).map(|o| revision(&**o)),
-            Kind::Agent => self.agents.get(&name.name).map(|agent| revision(&*agent.object)),
+            Kind::Network => self.networks.get(name).map(|o| &o.metadata),
+            Kind::Subnet => self.subnets.get(name).map(|o| &o.metadata),
+            Kind::Port => self.ports.get(name).map(|o| &o.object().metadata),
+            Kind::Server => self.servers.get(name).map(|o| &o.metadata),
+            Kind::Allocation => self.allocations.get(name).map(|o| &o.metadata),
+            Kind::Physical => self.physical.get(&name.name).map(|o| &o.metadata),
+            Kind::Agent => self.agents.get(&name.name).map(|agent| &agent.object.metadata),
             Kind::Node | Kind::Namespace => None,
         }
     }
 
-    /// What is known of an object is gone, since this revision.
+    /// What is known of an object is gone, since this revision, and does not come back.
     pub(super) fn remove(&mut self, kind: Kind, name: &ObjectName, revision: Revision) -> Dirty {
+        if let Some(uid) = self.metadata_of(kind, name).and_then(|metadata| metadata.uid.clone()) {
+            self.gone.insert(&uid);
+        }
+        let mut dirty = self.unread.read(kind, name);
+        dirty.extend(self.forget(kind, name, revision));
+        dirty
+    }
+
+    /// What is known of an object is gone, as we think: we deleted it, and somebody may hold it back.
+    pub(super) fn forget(&mut self, kind: Kind, name: &ObjectName, revision: Revision) -> Dirty {
         match kind {
             Kind::Network => self.remove_network(name),
             Kind::Subnet => self.subnets.remove(name).into_iter().collect(),
@@ -248,8 +227,33 @@ impl World {
         if same { Dirty::new() } else { self.networks.keys().cloned().collect() }
     }
 
-    /// Forgets when Ports went that held nothing.
+    /// These of a list, or the one of a change, cannot be read, each with its network, if that can be.
+    pub(super) fn unreadable(
+        &mut self,
+        kind: Kind,
+        objects: impl IntoIterator<Item = (ObjectName, Option<String>)>,
+    ) {
+        for (name, network) in objects {
+            // What was known stays.
+            if self.metadata_of(kind, &name).is_none() {
+                self.unread.insert(kind, name, network);
+            }
+        }
+    }
+
+    /// Who has which segment, by what the objects say: what one heard one after the other, and in which
+    /// order, is no reason.
+    pub(super) fn contest_all(&mut self) {
+        self.segments = Segments::default();
+        let all: BTreeSet<_> = self.networks.values().map(|network| segment_id(network)).collect();
+        for segment in all {
+            self.contest(&segment);
+        }
+    }
+
+    /// Forgets when Ports went that held nothing, and other deletions of long ago.
     pub(super) fn prune(&mut self) {
+        self.gone.age();
         let asked: BTreeSet<_> =
             self.allocations.iter().filter_map(|allocation| allocation.spec.holder.uid.clone()).collect();
         self.port_deletions.retain(|uid, _| asked.contains(uid));
@@ -262,25 +266,29 @@ impl World {
         }
         let physical = network.spec.physical_network_ref.name.clone();
         let segment = segment_id(&network);
+        let old = self.networks.insert(name.clone(), network);
+        // One of its name that is another one, of which we did not hear that it went.
+        let old = old.filter(|old| segment_id(old) != segment);
+        let mut dirty = old.map(|old| self.leave_segment(&name, &old)).unwrap_or_default();
         self.on_physical.entry(physical).or_default().insert(name.clone());
-        self.networks.insert(name.clone(), network);
-        let mut dirty = self.contest(&segment);
+        dirty.extend(self.contest(&segment));
         dirty.insert(name);
         dirty
+    }
+
+    fn leave_segment(&mut self, name: &ObjectName, network: &Network) -> Dirty {
+        if let Some(networks) = self.on_physical.get_mut(&network.spec.physical_network_ref.name) {
+            networks.remove(name);
+        }
+        self.contest(&segment_id(network))
     }
 
     fn remove_network(&mut self, name: &ObjectName) -> Dirty {
         let mut dirty = Dirty::from([name.clone()]);
         self.room.forget(name);
         if let Some(network) = self.networks.remove(name) {
-            let physical = &network.spec.physical_network_ref.name;
-            if let Some(networks) = self.on_physical.get_mut(physical) {
-                networks.remove(name);
-            }
-            if let Some(uid) = network.metadata.uid.as_deref().and_then(|uid| uid.parse().ok()) {
-                self.freed.remove::<NetworkUid>(&uid);
-            }
-            dirty.extend(self.contest(&segment_id(&network)));
+            self.freed.forget(network.metadata.uid.as_deref().unwrap_or_default());
+            dirty.extend(self.leave_segment(name, &network));
         }
         dirty
     }
@@ -310,15 +318,18 @@ impl World {
             if let Some(uid) = &gone.spec.holder.uid {
                 self.port_deletions.remove(uid);
             }
-            let (network, ip) = (gone.spec.network_uid.parse(), gone.spec.ip.parse());
-            if let (Ok(network), Ok(ip), Some(name)) = (network, ip, &gone.spec.holder.name) {
-                self.frees += 1;
-                let holder = holder::as_written(name, &gone.spec.holder);
-                let freed = Freed { subnet_name: gone.spec.subnet_name.clone(), holder, order: self.frees };
-                self.freed.entry(network).or_default().insert(ip, freed);
+            if self.is_network(&gone) {
+                self.freed.remember(&gone.spec);
             }
         }
         self.allocations.remove(name).into_iter().collect()
+    }
+
+    /// Whether the Network of an allocation is there.
+    fn is_network(&self, allocation: &IPAllocation) -> bool {
+        let name = ObjectName::new(ns(allocation), &allocation.spec.network_name);
+        let network = self.networks.get(&name);
+        network.is_some_and(|n| n.metadata.uid.as_deref() == Some(&allocation.spec.network_uid))
     }
 
     fn on(&mut self, physical: &str) -> Dirty {
@@ -345,30 +356,27 @@ impl World {
     /// Who has a segment now; the networks for which that changed something.
     fn contest(&mut self, segment: &SegmentId) -> Dirty {
         let on = self.on_physical.get(&segment.0).cloned().unwrap_or_default();
-        let physical = self.physical.get(&segment.0).cloned();
+        let Some(physical) = self.physical.get(&segment.0) else {
+            return self.segments.contest(segment, Vec::new());
+        };
         let none = Arc::default();
         let contender = |name: &ObjectName| {
-            let network = self.networks.get(name)?;
+            let network = self.networks.get(name).filter(|network| segment_id(network) == *segment)?;
             let labels = self.namespaces.get(&name.namespace).unwrap_or(&none);
-            let may = physical.is_some() && may_have_segment(network, physical.as_deref(), labels);
-            (segment_id(network) == *segment && may).then(|| (name.clone(), network.clone()))
+            if !may_use(network, physical, labels) {
+                return None;
+            }
+            let uid = network.metadata.uid.as_deref();
+            let had = || self.allocations.any_of(name, |a| Some(a.spec.network_uid.as_str()) == uid);
+            let (is_accepted, holds) = (network.is("Accepted"), self.segments.holder(segment) == Some(name));
+            let had_it = is_accepted || holds || had();
+            // Whoever is refused anyway keeps nobody from it; but a mistake costs nobody what is its own.
+            let may = had_it || is_faultless(network);
+            may.then(|| Contender { name: name.clone(), network: network.clone(), is_accepted, had_it })
         };
         let contenders: Vec<_> = on.iter().filter_map(contender).collect();
         self.segments.contest(segment, contenders)
     }
-}
-
-fn ns(object: &impl ResourceExt) -> String {
-    object.namespace().unwrap_or_default()
-}
-
-/// Namespace and name.
-pub(super) fn name_of(object: &impl ResourceExt) -> ObjectName {
-    ObjectName::new(ns(object), object.name_any())
-}
-
-fn belongs(object: &impl ResourceExt, network: &str) -> (ObjectName, ObjectName) {
-    (name_of(object), ObjectName::new(ns(object), network))
 }
 
 /// Whether an object is no newer than the one that is known.
@@ -379,5 +387,9 @@ fn is_stale<K: Resource>(object: &K, known: Option<&Arc<K>>, backwards: bool) ->
 
 /// The resource version of an object.
 pub(super) fn revision(object: &impl Resource) -> Revision {
-    Revision::read(object.meta().resource_version.as_deref()).unwrap_or_default()
+    read_revision(object.meta())
+}
+
+fn read_revision(metadata: &ObjectMeta) -> Revision {
+    Revision::read(metadata.resource_version.as_deref()).unwrap_or_default()
 }

@@ -25,14 +25,18 @@ pub fn segment_id(network: &Network) -> SegmentId {
     (spec.physical_network_ref.name.clone(), spec.segmentation.vlan.map(|vlan| vlan.id))
 }
 
-/// Whether a network may compete for its segment: whoever is refused anyway keeps nobody from it.
-pub fn may_have_segment(
+/// Whether a network may use its segment.
+pub fn may_use(
     network: &Network,
-    physical: Option<&PhysicalNetwork>,
+    physical: &PhysicalNetwork,
     namespace_labels: &BTreeMap<String, String>,
 ) -> bool {
+    granted(network, physical, namespace_labels).is_ok()
+}
+
+/// Whether nothing is wrong with what a network says.
+pub fn is_faultless(network: &Network) -> bool {
     validate::network(network).is_empty()
-        && physical.is_none_or(|physical| granted(network, physical, namespace_labels).is_ok())
 }
 
 /// A network that may be served.

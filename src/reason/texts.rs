@@ -108,6 +108,12 @@ impl Reason {
                 "ask for an address of one of the Network's Subnets",
             ),
             Self::AddressReserved => ("AddressReserved", "Stalled", "Port", "ask for another address"),
+            Self::RefusedByAPIServer => (
+                "RefusedByAPIServer",
+                "Reconciling",
+                "Network, Port",
+                "see to what the message says: a quota of the namespace or an admission policy may refuse IPAllocations and DHCPServers",
+            ),
             Self::PoolExhausted => (
                 "PoolExhausted",
                 "Reconciling",

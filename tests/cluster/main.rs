@@ -43,6 +43,7 @@ mod orders;
 mod outage;
 mod policy;
 mod rbac;
+mod refused;
 mod release;
 mod serve;
 mod single;

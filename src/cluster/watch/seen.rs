@@ -67,6 +67,8 @@ pub struct Unreadable {
     pub namespace: String,
     /// Its name.
     pub name: String,
+    /// The Network that it says to belong to.
+    pub network: Option<String>,
     /// What is wrong with it.
     pub why: String,
 }
@@ -84,5 +86,7 @@ fn typed<K: Watched>(mut object: DynamicObject) -> Result<K, Unreadable> {
     // Nobody here asks who wrote which field, and it is half of an object.
     object.metadata.managed_fields = None;
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
-    object.try_parse().map_err(|e| Unreadable { namespace, name, why: e.to_string() })
+    let network = object.data.pointer("/spec/networkRef/name").and_then(|name| name.as_str());
+    let network = network.map(str::to_owned);
+    object.try_parse().map_err(|e| Unreadable { namespace, name, network, why: e.to_string() })
 }

@@ -1,5 +1,6 @@
 //! The controller's judgement, turn by turn, on a cluster in memory.
 
+mod knowledge;
 mod lacking;
 mod orders;
 mod properties;

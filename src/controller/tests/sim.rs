@@ -14,6 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::ResourceExt;
 use serde_json::{Value, json};
 
+use super::super::act::Undone;
 use super::super::judge::{Judged, ServerStep, Settings, judge};
 use super::super::statuses::{Statuses, statuses};
 use super::super::world::{Kind, Object, World};
@@ -65,11 +66,15 @@ impl Sim {
         let mut sim = Self { now: "2026-01-01T00:00:00Z".parse().unwrap(), ..Self::default() };
         sim.grant(true);
         for number in 1..=nodes {
-            let node = format!("n{number}");
-            sim.world.apply(Object::Node(node.clone(), Arc::default()));
-            sim.agent_object(&node, &["IPv4", "SeveralServers"]);
+            sim.node(&format!("n{number}"));
         }
         sim
+    }
+
+    /// One more node.
+    pub(super) fn node(&mut self, node: &str) {
+        self.world.apply(Object::Node(node.to_owned(), Arc::default()));
+        self.agent_object(node, &["IPv4", "SeveralServers"]);
     }
 
     fn agent_object(&mut self, node: &str, features: &[&str]) {
@@ -119,6 +124,16 @@ impl Sim {
         let old = self.networks.get(name).cloned();
         self.stamp(&mut network.metadata, old.as_ref().map(|old| &old.metadata));
         network.status = old.and_then(|old| old.status);
+        self.networks.insert(name.to_owned(), network.clone());
+        self.world.apply(Object::Network(Arc::new(network)));
+    }
+
+    /// Changes what a network tells its guests.
+    pub(super) fn options(&mut self, name: &str, options: Vec<crate::api::DhcpOption>) {
+        let mut network = self.networks[name].clone();
+        let old = network.metadata.clone();
+        network.spec.options = options;
+        self.stamp(&mut network.metadata, Some(&old));
         self.networks.insert(name.to_owned(), network.clone());
         self.world.apply(Object::Network(Arc::new(network)));
     }
@@ -188,7 +203,7 @@ impl Sim {
         let holders = self.world.holders(&snapshot, self.now);
         let all = || self.world.candidates(&name(network), self.now);
         let judged = judge(&snapshot, &holders, all, SETTINGS, self.now);
-        let statuses = statuses(&snapshot, &judged, &BTreeSet::new(), self.now);
+        let statuses = statuses(&snapshot, &judged, &Undone::default(), self.now);
         (judged, statuses)
     }
 

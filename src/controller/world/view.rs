@@ -11,7 +11,7 @@ use crate::api::{DHCPServer, IPAllocation, Network, PhysicalNetwork, Port, Subne
 use crate::controller::nodes::{Agent, NodeFacts};
 use crate::desired::{Inputs, segment_id};
 use crate::place::Feature;
-use crate::types::{NetworkUid, ObjectName, Revision};
+use crate::types::{ObjectName, Revision};
 
 /// What is known of one network.
 #[derive(Debug, Clone)]
@@ -31,6 +31,10 @@ pub(in crate::controller) struct Snapshot {
     pub agents: BTreeMap<String, Standing>,
     /// Of all agents that are mapped to its physical network none can serve it beside others.
     pub one_server_only: bool,
+    /// There is more of it than can be read: nothing can be decided.
+    pub hidden: bool,
+    /// Ports of its namespace that cannot be read.
+    pub unread_ports: BTreeSet<String>,
 }
 
 /// The agent of a node, as far as its servers are concerned.
@@ -46,7 +50,7 @@ impl World {
     /// The names of all objects of a kind: what a new list lacks is gone.
     pub(in crate::controller) fn names(&self, kind: Kind) -> BTreeSet<ObjectName> {
         let cluster = |name: &String| ObjectName::new("", name);
-        match kind {
+        let mut names: BTreeSet<_> = match kind {
             Kind::Network => self.networks.keys().cloned().collect(),
             Kind::Subnet => self.subnets.iter().map(|o| name_of(&**o)).collect(),
             Kind::Port => self.ports.iter().map(|o| name_of(&**o.object())).collect(),
@@ -56,7 +60,21 @@ impl World {
             Kind::Agent => self.agents.keys().map(cluster).collect(),
             Kind::Node => self.nodes.keys().map(cluster).collect(),
             Kind::Namespace => self.namespaces.keys().map(cluster).collect(),
-        }
+        };
+        names.extend(self.unread.names(kind).cloned());
+        names
+    }
+
+    /// How many addresses that were given back are remembered.
+    #[cfg(test)]
+    pub(in crate::controller) fn remembered(&self) -> usize {
+        self.freed.len()
+    }
+
+    /// As after a start, when a Port is gone of which nobody heard that it went.
+    #[cfg(test)]
+    pub(in crate::controller) fn forget_deletion(&mut self, uid: &str) {
+        self.port_deletions.remove(uid);
     }
 
     /// All networks, and all names that something else takes for a network's.
@@ -91,7 +109,7 @@ impl World {
     /// What is known of one network.
     pub(in crate::controller) fn snapshot(&self, name: &ObjectName) -> Snapshot {
         let network = self.networks.get(name).cloned();
-        let uid: Option<NetworkUid> = network.as_ref().and_then(|n| n.metadata.uid.as_deref()?.parse().ok());
+        let uid = network.as_ref().and_then(|n| n.metadata.uid.clone());
         let (subnets, ports) = (self.subnets.of(name), self.ports.of(name));
         let physical = network.as_ref().map(|network| &*network.spec.physical_network_ref.name);
         let one_server_only = physical.is_some_and(|physical| self.one_server_only(physical));
@@ -115,9 +133,11 @@ impl World {
             ports: ports.iter().map(|port| port.object().clone()).collect(),
             deletions,
             ports_revision: self.ports_revision,
-            freed: uid.and_then(|uid| self.freed.get(&uid)).cloned().unwrap_or_default(),
+            freed: uid.map(|uid| self.freed.of(&uid)).unwrap_or_default(),
             agents: agents.collect(),
             one_server_only,
+            hidden: self.unread.hides(name),
+            unread_ports: self.unread.ports(&name.namespace),
             servers,
             allocations,
         }
