@@ -30,6 +30,11 @@ impl AllCrashes {
         self.0.entry(share).or_default().started = Some(now);
     }
 
+    /// It could not be started: no life, and no short one.
+    pub(super) fn not_started(&mut self, share: Option<Share>) {
+        self.0.remove(&share);
+    }
+
     /// Leaves out what is to be done for servers that have to wait; until when, if there is one.
     pub(super) fn hold_back(&mut self, actions: &mut Vec<Action>) -> Option<Instant> {
         let mut due: Option<Instant> = None;

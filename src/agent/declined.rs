@@ -16,6 +16,7 @@ use tracing::{info, warn};
 
 use super::context::Context;
 use super::next::until;
+use super::repeat::Bucket;
 use crate::api::{DeclinedAddress, MOST_LISTED};
 use crate::backoff::Backoff;
 use crate::desired::Desired;
@@ -49,6 +50,7 @@ pub(super) struct Declined {
     reopens: bool,
     not_before: Option<Instant>,
     reopened: u32,
+    said: Bucket,
 }
 
 #[derive(Debug)]
@@ -85,7 +87,9 @@ impl Declined {
         let rights = server.rights();
         let owned = declined.iter().filter_map(|(ip, by)| Some((*ip, rights.owner(*ip)?.clone(), *by)));
         for (ip, owner, device) in owned.collect::<Vec<_>>() {
-            warn!(%ip, guest = %owner, "an address was declined by its guest");
+            if let Some(withheld) = self.said.take(now) {
+                warn!(%ip, guest = %owner, withheld, "an address was declined by its guest");
+            }
             server.leases.remove(&ip);
             let device = owner.mac().or(device);
             let holder = self.all.get(&ip).map_or(Holder::NotAsked, |address| address.holder);

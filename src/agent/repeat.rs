@@ -17,7 +17,7 @@ const EVERY: Duration = Duration::from_secs(3);
 
 /// How much there may be.
 #[derive(Debug)]
-struct Bucket {
+pub(super) struct Bucket {
     left: u32,
     since: Option<Instant>,
     withheld: u64,
@@ -31,7 +31,7 @@ impl Default for Bucket {
 
 impl Bucket {
     /// Whether there may be one now, and how many there might not be before it.
-    fn take(&mut self, now: Instant) -> Option<u64> {
+    pub(super) fn take(&mut self, now: Instant) -> Option<u64> {
         let since = *self.since.get_or_insert(now);
         let elapsed = now.saturating_duration_since(since);
         let more = u32::try_from(elapsed.as_secs() / EVERY.as_secs()).unwrap_or(BURST);

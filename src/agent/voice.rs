@@ -109,6 +109,7 @@ pub(super) fn reason_of(error: &host::Error) -> Reason {
         host::Error::BridgeMissing(_) | host::Error::OvsBridgeMissing(_) => Reason::BridgeNotFound,
         host::Error::ParentMissing(_) => Reason::InterfaceNotFound,
         host::Error::NotAParent(..)
+        | host::Error::BridgeDown(_)
         | host::Error::ParentInUse(..)
         | host::Error::NoVlans(_)
         | host::Error::DefaultVlan { .. } => Reason::InterfaceUnusable,

@@ -13,7 +13,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use kube::core::ObjectMeta;
 
-use super::holder::is_known_as;
+use super::holder::{is_known_as, is_written};
 use super::world::Snapshot;
 use crate::allocate::{Claim, Holder, Ledger, Wish};
 use crate::api::{
@@ -191,7 +191,7 @@ impl<'a> Book<'a> {
             HolderType::ServerSlot => true,
             HolderType::Port => {
                 let port = holder.name.as_deref().and_then(|name| self.ports.get(name));
-                port.is_some_and(|port| port.metadata.uid == holder.uid && is_known_as(port, holder))
+                port.is_some_and(|port| port.metadata.uid == holder.uid && is_written(port, holder))
             }
         };
         is_same && allocation.spec.released.is_none() && allocation.spec.network_uid == self.uid

@@ -43,6 +43,18 @@ pub fn refusals(log: &str, is_ours: impl Fn(&str) -> bool) -> Vec<Refusal> {
     refusals
 }
 
+/// What a piece of log says of a file or directory of ours that cannot be read or watched: dnsmasq runs all
+/// the same, and serves nobody of what is in it.
+pub fn unread(log: &str, is_ours: impl Fn(&str) -> bool) -> Option<String> {
+    const WORDS: [&str; 3] = ["failed to create inotify for ", "bad dynamic directory ", "cannot read "];
+    let is_it = |message: &&str| {
+        let path = WORDS.iter().find_map(|words| message.strip_prefix(words));
+        path.and_then(|rest| rest.split_once(": ")).is_some_and(|(path, _)| is_ours(path))
+    };
+    let said = log.lines().filter_map(parts).filter(|(program, _)| program.starts_with("dnsmasq"));
+    said.map(|(_, message)| message).find(is_it).map(str::to_owned)
+}
+
 /// The clients of DHCPv6, by their identifiers in hex with colons, that a piece of log says got no address
 /// because all of theirs are leased.
 pub fn without_address(log: &str) -> BTreeSet<String> {
@@ -155,6 +167,22 @@ mod tests {
                    a dnsmasq-dhcp[7]: read /s/hosts/add-000001\n\
                    a dnsmasq[7]: duplicate dhcp-host IP address 10.0.0.5 at line 1 of /s/hosts/add-000001\n";
         assert_eq!(refusals(log, |_| true), []);
+    }
+
+    #[test]
+    fn what_cannot_be_read_of_ours_is_told() {
+        let line = |said: &str| format!("Nov 23 08:00:00 dnsmasq[7]: {said}\n");
+        let unread = |said: &str| unread(&line(said), |path| path.starts_with("/s/"));
+        for said in [
+            "failed to create inotify for /s/hosts: No space left on device",
+            "bad dynamic directory /s/hosts: Permission denied",
+            "cannot read /s/options/base: Permission denied",
+        ] {
+            assert_eq!(unread(said).as_deref(), Some(said));
+        }
+        assert_eq!(unread("cannot read /etc/ethers: No such file or directory"), None);
+        let guest = "Nov 23 08:00:00 dnsmasq-dhcp[7]: DHCPDECLINE(dhcp0) cannot read /s/hosts: x\n";
+        assert_eq!(super::unread(guest, |_| true), None);
     }
 
     #[test]

@@ -28,7 +28,7 @@ pub use host::{Client, Host, HostChange};
 pub use journal::{FIRST, addition, identity_of, read_hosts, read_options};
 pub use layout::Layout;
 pub use leases::{Record, lease_file, leases, records, with_handed_over};
-pub use log::{Message, Refusal, declined, messages, refusals, without_address};
+pub use log::{Message, Refusal, declined, messages, refusals, unread, without_address};
 pub use names::{Names, name_files, read_names};
 pub use option_set::{OptionKey, OptionSet};
 pub use options::{OptionError, render_option};

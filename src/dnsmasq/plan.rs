@@ -49,8 +49,15 @@ fn restart(wanted: &Server, observed: &Server) -> Vec<Action> {
         names: wanted.names.clone(),
     };
     let argv = wanted.process.as_ref().map(|process| process.argv.clone()).unwrap_or_default();
-    let stop = observed.process.as_ref().map(|_| Action::Stop);
-    stop.into_iter().chain([Action::Prepare(files), Action::Start(argv)]).collect()
+    let stop = observed.process.as_ref().map(|_| [Action::Reserve(room(&files)), Action::Stop]);
+    stop.into_iter().flatten().chain([Action::Prepare(files), Action::Start(argv)]).collect()
+}
+
+/// More than the files take, with the leases, in bytes.
+fn room(files: &Files) -> u64 {
+    let options: usize = files.options.values().map(|value| value.len() + 64).sum();
+    let lines = 320 * (files.hosts.len() + files.silent.len()) + 96 * files.names.len();
+    u64::try_from(options + lines).unwrap_or(u64::MAX).saturating_add(1 << 16)
 }
 
 /// What a running process can be told.

@@ -179,6 +179,8 @@ pub struct Files {
 /// One step for a server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
+    /// See whether there is room for so many bytes: who serves is not ended for files that cannot be written.
+    Reserve(u64),
     /// End the process.
     Stop,
     /// With no process: write all files anew, keep of the lease file what still holds.
@@ -201,6 +203,7 @@ impl Action {
     /// A short name, for metrics and logs.
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Reserve(_) => "reserve-room",
             Self::Stop => "stop-dnsmasq",
             Self::Prepare(_) => "prepare-dnsmasq",
             Self::Start(_) => "start-dnsmasq",
@@ -216,6 +219,7 @@ impl Action {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Reserve(bytes) => write!(f, "see whether the disk has {} KiB", bytes.div_ceil(1024)),
             Self::Stop => write!(f, "stop dnsmasq"),
             Self::Prepare(files) => {
                 let (hosts, names) = (files.hosts.len(), files.names.len());
@@ -258,7 +262,7 @@ pub fn record(server: &mut Option<Server>, action: &Action) {
         Action::Release(ip, _) => {
             server.leases.remove(ip);
         }
-        Action::Remove => {}
+        Action::Reserve(_) | Action::Remove => {}
     }
 }
 

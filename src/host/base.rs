@@ -1,5 +1,5 @@
 //! The links of others that networks stand on, and which networks are to hear when one of them comes,
-//! goes, lets less through or filters VLANs otherwise.
+//! goes, goes up or down, lets less through or filters VLANs otherwise.
 //!
 //! Used by `monitor`. No I/O.
 
@@ -17,6 +17,7 @@ pub(super) struct Base {
     /// Which it is.
     pub(super) index: u32,
     pub(super) mtu: u32,
+    pub(super) up: bool,
     /// See [`Link`](super::link::Link).
     pub(super) default_vlan: Option<u16>,
 }
@@ -36,6 +37,11 @@ impl Bases {
     /// It need not hear of any.
     pub(super) fn leave(&self, uid: NetworkUid) {
         remove(&mut self.lock(), uid);
+    }
+
+    /// Whether anybody would hear of it if it is so.
+    pub(super) fn is_news(&self, name: &str, now: State) -> bool {
+        self.lock().get(name).is_some_and(|standing| standing.values().any(|seen| *seen != now))
     }
 
     /// Who is to hear of it, now that it is so.
@@ -72,10 +78,11 @@ mod tests {
     fn a_network_hears_once_of_what_it_has_not_seen() {
         let uid: NetworkUid = "3f0c9a1b-0000-4000-8000-000000000001".parse().unwrap();
         let bases = Bases::default();
-        let base = |index, mtu| Some(Base { index, mtu, default_vlan: None });
+        let base = |index, mtu| Some(Base { index, mtu, up: true, default_vlan: None });
         bases.stand("eth1", uid, base(2, 1500));
         assert_eq!(bases.differs("eth1", base(2, 1500)), []);
         assert_eq!(bases.differs("eth2", None), []);
+        assert!(bases.is_news("eth1", base(2, 1400)) && !bases.is_news("eth1", base(2, 1500)));
         assert_eq!(bases.differs("eth1", base(2, 1400)), [uid]);
         assert_eq!(bases.differs("eth1", None), []);
         bases.stand("eth1", uid, None);

@@ -46,18 +46,18 @@ impl Devices {
     /// Where it is others' to make, the network hears when they do.
     pub(super) async fn require_bridge(&self, uid: NetworkUid, bridge: &Bridge) -> Result<(), Error> {
         if bridge.ours {
-            return link::ensure_bridge(&self.handle, &bridge.name).await;
+            // What happens to it until then is our doing.
+            self.monitor.leave(uid);
+            link::ensure_bridge(&self.handle, &bridge.name).await?;
+            return self.stand_on(uid, &bridge.name).await;
         }
-        self.monitor.stand(&bridge.name, uid, None);
+        self.stand_on(uid, &bridge.name).await?;
         let found = self.bridge(&bridge.name, bridge.vlan).await;
-        match (&found, bridge.vlan) {
-            (Ok(_), None) => self.monitor.leave(uid),
-            (Ok(found), Some(_)) => self.monitor.stand(&bridge.name, uid, Some(found.base())),
-            // One that filters no more lets the device hear the guests of all VLANs.
-            (Err(_), Some(_)) => self.detach(uid).await?,
-            (Err(_), None) => {}
+        // One that filters no more lets the device hear the guests of all VLANs.
+        if found.is_err() && bridge.vlan.is_some() {
+            self.detach(uid).await?;
         }
-        found.map(drop)
+        link::carries(&found?)
     }
 
     async fn detach(&self, uid: NetworkUid) -> Result<(), Error> {
@@ -74,12 +74,16 @@ impl Devices {
     }
 
     /// The parent of a macvlan takes it along when it goes, in a namespace whose links nobody watches; and
-    /// a bridge may cease to filter VLANs.
+    /// a bridge may go down, or cease to filter VLANs.
     pub(super) async fn stand(&self, uid: NetworkUid, wanted: Option<&Attached>) -> Result<(), Error> {
-        let Some(Attached::Macvlan(base) | Attached::Bridge { bridge: base, vlan: Some(_) }) = wanted else {
-            self.monitor.leave(uid);
-            return Ok(());
-        };
+        if let Some(Attached::Macvlan(base) | Attached::Bridge { bridge: base, .. }) = wanted {
+            return self.stand_on(uid, base).await;
+        }
+        self.monitor.leave(uid);
+        Ok(())
+    }
+
+    async fn stand_on(&self, uid: NetworkUid, base: &str) -> Result<(), Error> {
         // Twice: what happens after the first look is heard of, or seen.
         for _ in 0..2 {
             let seen = link::get(&self.handle, base).await?;

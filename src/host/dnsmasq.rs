@@ -16,7 +16,7 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::RwLock;
 
 use super::ask::Line;
-use super::machine::{blocking, ensure_inotify_instances, find_dnsmasq, inotify_instances};
+use super::machine::{blocking, ensure_inotify_instances, find_dnsmasq, inotify_instances, inotify_watches};
 use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
@@ -29,6 +29,8 @@ use crate::types::NetworkUid;
 
 /// A log longer than this is set aside.
 const LOG_LENGTH: u64 = 1 << 20;
+/// Stands for files for a moment.
+const ROOM: &str = ".room";
 /// How often a release is sent, or a start tried.
 const TRIES: u32 = 3;
 /// Messages of guests that may wait to be read when nothing keeps dnsmasq from it.
@@ -61,6 +63,10 @@ impl Driver {
         let whose = (uid, share);
         let layout = self.layout(whose);
         match action {
+            Action::Reserve(bytes) => {
+                let (room, bytes) = (layout.dir().join(ROOM), *bytes);
+                blocking(move || files::reserve(&room, bytes)).await?;
+            }
             Action::Stop => self.stop(whose).await?,
             Action::Prepare(files) => {
                 let (files, all) = (files.clone(), Layout::new(&self.state, uid));
@@ -141,7 +147,16 @@ impl Driver {
         let process = self.processes.watch(process)?;
         drop(starting);
         Line::open(&netns).await?.barrier(&process).await?;
-        blocking(move || refused(&layout, log)).await
+        let read = blocking(move || {
+            unread(&layout, log)?;
+            refused(&layout, log)
+        });
+        let read = read.await;
+        if matches!(read, Err(Error::Unread(_))) {
+            // It answers nobody, and never will.
+            process.stop().await?;
+        }
+        read
     }
 
     /// Writes something that dnsmasq watches, waits until it has read it, and asks its log.
@@ -260,12 +275,15 @@ fn daemon(uid: NetworkUid, layout: &Layout, netns: &Netns, binary: FileId) -> Op
 fn complaint(output: &Output, log: &Path, offset: u64) -> String {
     let said = String::from_utf8_lossy(&output.stderr).trim().to_owned();
     let said = if said.is_empty() { read_from(log, offset).unwrap_or_default() } else { said };
-    let last = said.lines().last().unwrap_or("it ended at once and said nothing").to_owned();
-    match inotify_instances() {
-        Ok(limit) if last.contains("inotify") => {
-            format!("{last} (fs.inotify.max_user_instances is {limit}: raise it)")
-        }
-        _ => last,
+    with_limits(said.lines().last().unwrap_or("it ended at once and said nothing").to_owned())
+}
+
+fn with_limits(said: String) -> String {
+    match (inotify_instances(), inotify_watches()) {
+        (Ok(instances), Ok(watches)) if said.contains("inotify") => format!(
+            "{said} (fs.inotify.max_user_instances is {instances}, fs.inotify.max_user_watches is {watches})"
+        ),
+        _ => said,
     }
 }
 
@@ -273,6 +291,13 @@ fn held(leases: &Path, ip: IpAddr, lease: &Lease) -> Result<Option<Record>, Erro
     let text = files::read(leases)?;
     let found = dnsmasq::records(&text).find(|record| record.ip == ip && record.lease == *lease);
     Ok(found)
+}
+
+/// That dnsmasq, which was started after `log`, could not read what it is to serve: that keeps it from nothing.
+fn unread(layout: &Layout, log: u64) -> Result<(), Error> {
+    let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
+    let said = dnsmasq::unread(&text, |path| Path::new(path).starts_with(layout.dir()));
+    said.map_or(Ok(()), |said| Err(Error::Unread(with_limits(said))))
 }
 
 /// What dnsmasq said since `log` of lines that it did not take.
@@ -311,6 +336,8 @@ pub(super) fn said(all: &Layout, from: Option<&Ends>) -> Result<Said, Error> {
         said.without_address.extend(dnsmasq::without_address(&lines));
         said.declined.extend(dnsmasq::declined(&lines));
         said.messages.extend(dnsmasq::messages(&lines));
+        // A guest may fill it faster than anybody looks at the rest.
+        let end = if trim_log(&layout.log()) { 0 } else { end };
         said.ends.insert(share, end);
     }
     Ok(said)
@@ -342,21 +369,24 @@ fn read_from(path: &Path, offset: u64) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Sets a long log aside, one generation. dnsmasq appends to the file it has open, so it stays the
-/// same file. It is for people: failing is no failure.
-pub(super) fn trim_log(log: &Path) {
-    if length(log) <= LOG_LENGTH {
-        return;
+/// Sets the end of a long log aside, one generation; whether it was long. dnsmasq appends to the file it has
+/// open, so it stays the same file. It is for people: failing is no failure.
+pub(super) fn trim_log(log: &Path) -> bool {
+    let length = length(log);
+    if length <= LOG_LENGTH {
+        return false;
     }
     let old = log.with_extension("old");
     // On a full disk there is no room for the old part; the log must be cut all the same.
-    if fs::copy(log, &old).is_err() {
+    let end = read_from(log, length - LOG_LENGTH);
+    if end.and_then(|end| fs::write(&old, end)).is_err() {
         let _ = fs::remove_file(&old);
     }
     let truncated = || OpenOptions::new().write(true).open(log)?.set_len(0);
     if let Err(error) = truncated() {
         tracing::debug!(log = %log.display(), %error, "cannot set the log aside");
     }
+    true
 }
 
 #[cfg(test)]

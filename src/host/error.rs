@@ -86,6 +86,9 @@ pub enum Error {
     /// Somebody else's to make.
     #[error("there is no bridge {0} on this node: create it, or let the agent do so with --create-bridges")]
     BridgeMissing(String),
+    /// Somebody else's to set up.
+    #[error("bridge {0} is down: set it up (ip link set {0} up)")]
+    BridgeDown(String),
     /// By its name.
     #[error("interface {0} is not a bridge")]
     NotABridge(String),
@@ -183,6 +186,9 @@ pub enum Error {
         /// What it said, and what can be done about it.
         message: String,
     },
+    /// It started and serves nobody; in its own words.
+    #[error("dnsmasq cannot read what it is to serve: {0}")]
+    Unread(String),
     /// By its pid.
     #[error("cannot watch process {0}")]
     Watch(i32, #[source] io::Error),

@@ -39,6 +39,21 @@ pub(super) fn replace(path: &Path, beside: &Path, text: &str) -> Result<(), Erro
     fs::rename(beside, path).map_err(Error::write(path))
 }
 
+/// Whether the disk has so many bytes left: it is tried. Not every file system can say.
+pub(super) fn reserve(path: &Path, bytes: u64) -> Result<(), Error> {
+    let file = match File::create(path) {
+        // Somebody took the directory away: it is made again with the files.
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
+        file => file.map_err(Error::write(path))?,
+    };
+    let reserved = rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, bytes);
+    let _ = fs::remove_file(path);
+    match reserved {
+        Err(rustix::io::Errno::OPNOTSUPP) => Ok(()),
+        reserved => reserved.map_err(|e| Error::Write(path.to_owned(), e.into())),
+    }
+}
+
 /// Removes everything in a directory but `kept`.
 pub(super) fn empty(directory: &Path, kept: Option<&str>) -> Result<(), Error> {
     for entry in fs::read_dir(directory).map_err(Error::read(directory))? {

@@ -45,6 +45,7 @@ pub(super) struct Link {
     pub(super) macvlan: Option<MacVlanMode>,
     /// A bridge made by us.
     pub(super) ours: bool,
+    pub(super) group: u32,
 }
 
 impl From<LinkMessage> for Link {
@@ -59,12 +60,12 @@ impl From<LinkMessage> for Link {
                 LinkAttribute::Controller(index) => link.controller = Some(index),
                 LinkAttribute::Link(index) => link.peer = Some(index),
                 LinkAttribute::IfAlias(alias) => link.alias = alias,
-                LinkAttribute::Group(group) => link.ours = group == GROUP,
+                LinkAttribute::Group(group) => link.group = group,
                 LinkAttribute::LinkInfo(info) => link.learn(&info),
                 _ => {}
             }
         }
-        link.ours &= link.is_bridge;
+        link.ours = link.is_bridge && link.group == GROUP;
         link
     }
 }
@@ -95,9 +96,14 @@ impl Link {
             });
     }
 
+    /// It was about to be removed: with the next that are, it is.
+    pub(super) fn is_doomed(&self) -> bool {
+        self.group == super::removal::GROUP
+    }
+
     /// What whoever stands on it looks at.
     pub(super) fn base(&self) -> Base {
-        Base { index: self.index, mtu: self.mtu, default_vlan: self.default_vlan }
+        Base { index: self.index, mtu: self.mtu, up: self.up, default_vlan: self.default_vlan }
     }
 
     /// The network whose outer device this is.
@@ -152,6 +158,11 @@ pub(super) async fn bridge(handle: &Handle, name: &str) -> Result<Link, Error> {
     if link.is_bridge { Ok(link) } else { Err(Error::NotABridge(name.to_owned())) }
 }
 
+/// Whether packets pass a bridge: one that is down takes none.
+pub(super) fn carries(bridge: &Link) -> Result<(), Error> {
+    if bridge.up { Ok(()) } else { Err(Error::BridgeDown(bridge.name.clone())) }
+}
+
 /// Makes the bridge unless it is there, and finishes one that we made and did not finish. Its MTU
 /// follows its ports, its STP is off: both are the kernel's defaults.
 pub(super) async fn ensure_bridge(handle: &Handle, name: &str) -> Result<(), Error> {
@@ -163,9 +174,9 @@ pub(super) async fn ensure_bridge(handle: &Handle, name: &str) -> Result<(), Err
     if link.ours && !(link.up && link.alias == BRIDGE_ALIAS) {
         super::machine::disable_ipv6(name).await?;
         let message = LinkUnspec::new_with_index(link.index);
-        change(handle, name, message.alias(BRIDGE_ALIAS).up().build()).await?;
+        return change(handle, name, message.alias(BRIDGE_ALIAS).up().build()).await;
     }
-    Ok(())
+    carries(&link)
 }
 
 /// The pair: the inner end in `netns`, the outer one here, a port of the bridge if there is one, with at

@@ -123,7 +123,7 @@ impl LinuxHost {
         Ok(inside)
     }
 
-    /// The bridge that is asked for, if it is there.
+    /// The bridge that is asked for, if it is there and up.
     async fn observe_bridge(
         &self,
         wanted: Option<&Attached>,
@@ -134,7 +134,7 @@ impl LinuxHost {
             Some(bridge) if bridge.name == *name => Some(bridge.clone()),
             _ => link::get(&self.devices.handle, name).await?,
         };
-        let bridge = found.filter(|link| link.is_bridge);
+        let bridge = found.filter(|link| link.is_bridge && link.up);
         let vlan = |link: &link::Link| vlan.filter(|vlan| vlan::suits(link, *vlan).is_ok());
         Ok(bridge.map(|link| Bridge { vlan: vlan(&link), name: link.name, ours: link.ours }))
     }
@@ -200,7 +200,9 @@ impl Host for LinuxHost {
         let several = processes.iter().any(|process| process.share.is_some()) || layout.shares().exists();
         let servers = blocking(move || {
             if acts {
-                super::layouts(&layout)?.values().for_each(|layout| dnsmasq::trim_log(&layout.log()));
+                for layout in super::layouts(&layout)?.values() {
+                    dnsmasq::trim_log(&layout.log());
+                }
             }
             observe::servers(uid, &layout, &processes)
         });

@@ -14,6 +14,7 @@ use crate::durable;
 
 const LOCK: &str = "/run/kube-dhcp/agent.lock";
 const INOTIFY_INSTANCES: &str = "fs/inotify/max_user_instances";
+const INOTIFY_WATCHES: &str = "fs/inotify/max_user_watches";
 
 /// Enough for more networks than a node can have.
 const DESCRIPTORS: u64 = 65_536;
@@ -79,8 +80,16 @@ pub fn raise_descriptor_limit() {
 
 /// How many inotify instances a user may have.
 pub(super) fn inotify_instances() -> Result<usize, Error> {
-    let path = kernel::path(INOTIFY_INSTANCES);
-    Ok(super::files::read(&path)?.trim().parse().unwrap_or(usize::MAX))
+    limit(INOTIFY_INSTANCES)
+}
+
+/// How many directories a user may watch with them.
+pub(super) fn inotify_watches() -> Result<usize, Error> {
+    limit(INOTIFY_WATCHES)
+}
+
+fn limit(name: &str) -> Result<usize, Error> {
+    Ok(super::files::read(&kernel::path(name))?.trim().parse().unwrap_or(usize::MAX))
 }
 
 /// Makes the state directory, and checks that dnsmasq's user can get there.

@@ -141,8 +141,14 @@ async fn watch(mut messages: Messages, handle: Handle, watched: Watched, events:
         let Some(told) = told(message) else { continue };
         // What a bridge tells of its ports is not all there is of them.
         if !told.by_bridge {
-            let state = (!told.deleted).then(|| told.link.base());
-            bases.differs(&told.link.name, state).into_iter().for_each(|uid| super::tell(&events, uid));
+            let (name, mut state) = (&told.link.name, (!told.deleted).then(|| told.link.base()));
+            // As below.
+            if bases.is_news(name, state)
+                && let Ok(now) = link::get(&handle, name).await
+            {
+                state = now.as_ref().map(Link::base);
+            }
+            bases.differs(name, state).into_iter().for_each(|uid| super::tell(&events, uid));
         }
         let Some((name, uid)) = suspect(told, &devices) else { continue };
         // Messages of our own doing may come late: what counts is how it is now.

@@ -102,6 +102,9 @@ pub(super) struct Place<'a> {
 /// it is replaced, or removed.
 pub(super) fn device(inside: &Inside, outer: Option<&Link>, place: &Place<'_>) -> Option<Device> {
     let Place { port_of, parent, port } = *place;
+    if outer.is_some_and(Link::is_doomed) {
+        return Some(Device::half());
+    }
     let inner = match (&inside.device, outer, parent) {
         (None, None, _) if port.is_none() => return None,
         (Some(inner), Some(outer), None) if inner.peer == Some(outer.index) => inner,

@@ -11,7 +11,7 @@ use super::Error;
 use super::link;
 
 /// A group of links of nobody's but ours: what is in it is removed.
-const GROUP: u32 = 0x6b64_656c;
+pub(super) const GROUP: u32 = 0x6b64_656c;
 
 type Request = (String, oneshot::Sender<Result<(), Error>>);
 

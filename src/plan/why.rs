@@ -15,7 +15,8 @@ pub fn why(desired: Option<&Segment>, observed: &Segment, action: &Action) -> St
         Action::CreateNamespace if observed.namespace.is_some() => {
             "its name leads to no namespace".to_owned()
         }
-        Action::CreateNamespace | Action::RequireBridge(_) => "there is none".to_owned(),
+        Action::CreateNamespace => "there is none".to_owned(),
+        Action::RequireBridge(_) => "there is none, or it is down".to_owned(),
         Action::CreateDevice { .. } if device.is_none() => "there is none".to_owned(),
         Action::CreateDevice { .. } | Action::DeleteDevice => {
             "the one there has another MAC, one end, or another place".to_owned()
@@ -75,9 +76,10 @@ fn why_server(
     let known = observed.server_of(share).unwrap_or(&nothing);
     let Some(wanted) = desired.server_of(share) else { return "it has no guests any more".to_owned() };
     match action {
-        dnsmasq::Action::Stop | dnsmasq::Action::Prepare(_) | dnsmasq::Action::Start(_) => {
-            why_restart(desired, observed, wanted, known)
-        }
+        dnsmasq::Action::Reserve(_)
+        | dnsmasq::Action::Stop
+        | dnsmasq::Action::Prepare(_)
+        | dnsmasq::Action::Start(_) => why_restart(desired, observed, wanted, known),
         dnsmasq::Action::AddOptions(_) => "dnsmasq has other values, or none".to_owned(),
         dnsmasq::Action::AddHosts(changes) => whom(changes),
         dnsmasq::Action::WriteNames(_) => "dnsmasq has others".to_owned(),

@@ -85,7 +85,7 @@ impl Connection {
         let request = self.judge(&head).map_err(Reply::Refused)?;
         let body = read(body).await.map_err(Reply::Refused)?;
         let request = request.map(|()| Full::new(body));
-        let answer = forward::send(&self.proxy.upstream, request, LIFE).await.map_err(Reply::Failed)?;
+        let answer = forward::send(&self.proxy, request, LIFE).await.map_err(Reply::Failed)?;
         let (mut head, body) = answer.into_parts();
         head.headers = from_upstream(&head.headers);
         Ok(Response::from_parts(head, Either::Right(Limited::new(body, ANSWER_LENGTH))))

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
+use super::Proxy;
 use crate::metadata::Upstream;
 
 const CONNECT: Duration = Duration::from_secs(3);
@@ -43,19 +44,23 @@ impl Failed {
 
 /// The server's answer, of which the body may still be on its way, for at most `life`.
 pub(super) async fn send(
-    upstream: &Upstream,
+    Proxy { upstream, names, .. }: &Proxy,
     request: Request<Full<Bytes>>,
     life: Duration,
 ) -> Result<Response<Incoming>, Failed> {
     let slow = |_| Failed::Slow(upstream.to_string());
     let failed = |e| Failed::Connect(upstream.to_string(), e);
-    let answer = match upstream {
-        Upstream::Http(host, port) => {
-            let stream = timeout(CONNECT, TcpStream::connect((host.as_str(), *port))).await;
+    let answer = match (upstream, names) {
+        (Upstream::Unix(path), _) => {
+            let stream = timeout(CONNECT, UnixStream::connect(path)).await;
             exchange(stream.map_err(slow)?.map_err(failed)?, upstream, request, life).await?
         }
-        Upstream::Unix(path) => {
-            let stream = timeout(CONNECT, UnixStream::connect(path)).await;
+        (Upstream::Http(..), names) => {
+            let addresses = match names {
+                Some(names) => names.addresses(CONNECT).await.map_err(failed)?,
+                None => Vec::new(),
+            };
+            let stream = timeout(CONNECT, TcpStream::connect(&addresses[..])).await;
             exchange(stream.map_err(slow)?.map_err(failed)?, upstream, request, life).await?
         }
     };

@@ -5,6 +5,7 @@
 
 mod connection;
 mod forward;
+mod names;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -23,6 +24,7 @@ use tracing::warn;
 use crate::metadata::{Directory, Entry, Limits, Refused, Upstream};
 use crate::metrics::{MetadataResult, Metrics};
 use crate::types::NetworkUid;
+use names::Names;
 
 /// Connections of all networks together; each has a descriptor here and one to the server.
 const CONNECTIONS: usize = 2_048;
@@ -35,6 +37,8 @@ const LOG_EVERY: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Proxy {
     upstream: Upstream,
+    /// Of an upstream that is a host.
+    names: Option<Names>,
     /// The header `Host` of all requests.
     host: HeaderValue,
     metrics: Metrics,
@@ -82,7 +86,11 @@ impl Proxy {
     /// One that forwards to `upstream`.
     pub fn new(upstream: Upstream, metrics: Metrics) -> Self {
         let everybody = Arc::new(Semaphore::new(CONNECTIONS));
-        Self { host: upstream.host(), upstream, metrics, everybody, networks: Mutex::default() }
+        let names = match &upstream {
+            Upstream::Http(host, port) => Some(Names::new(host.clone(), *port)),
+            Upstream::Unix(_) => None,
+        };
+        Self { host: upstream.host(), upstream, names, metrics, everybody, networks: Mutex::default() }
     }
 
     /// From now on these are the guests of a network.

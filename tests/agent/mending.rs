@@ -27,12 +27,15 @@ const INSIDE: [Damage; 12] = [
     Damage("ip netns exec NS sysctl -qw net.ipv4.conf.all.promote_secondaries=0"),
 ];
 
-const OUTSIDE: [Damage; 8] = [
+const OUTSIDE: [Damage; 10] = [
     Damage("ip link set OUTER down"),
     Damage("ip link set OUTER nomaster"),
     Damage("ip link delete OUTER"),
     Damage("ip link add other type bridge; ip link set OUTER master other"),
     Damage("ip link delete br0"),
+    Damage("ip link set br0 down"),
+    // As an agent leaves it that is killed while it removes a network.
+    Damage("ip link set OUTER group 1801741676"),
     Damage("ip netns delete NS"),
     Damage("umount /run/netns/NS"),
     Damage("umount /run/netns/NS; rm /run/netns/NS; mkdir /run/netns/NS"),

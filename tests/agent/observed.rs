@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 
-use crate::lab::{self, Ask, DhcpOption, Mac, MessageType, eventually};
+use crate::lab::{self, Ask, DhcpOption, Mac, MessageType, PATIENCE, eventually};
 use crate::manifests::{fixed, lan, port, subnet, vlan};
 use crate::site::{BIN, LONG, Site, files_of};
 
@@ -191,4 +191,44 @@ fn what_dnsmasq_says_is_said_again_with_keys_and_not_without_end() {
         );
         assert!(line["timestamp"].is_string(), "{line}");
     }
+}
+
+#[test]
+fn what_a_guest_has_written_into_the_log_is_bounded() {
+    const MOST: u64 = 1 << 20;
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let _agent = site.launch().more(&["--resync-seconds", "3600"]).start_ready();
+    let guest = site.guest(1);
+    site.until_leased(&guest, [10, 0, 0, 20].into());
+    // As a flood of packets does that dnsmasq complains of.
+    let log = site.network_dir().join("log");
+    let line = "Nov 23 08:00:00 dnsmasq-dhcp[7]: no address range available for DHCP request via dhcp0\n";
+    let mut file = std::fs::OpenOptions::new().append(true).open(&log).unwrap();
+    std::io::Write::write_all(&mut file, line.repeat(60_000).as_bytes()).unwrap();
+    let length = |path: &std::path::Path| std::fs::metadata(path).map_or(0, |metadata| metadata.len());
+    eventually("the log is cut", PATIENCE, || (length(&log) <= MOST).then_some(()));
+    eventually("its end is kept", PATIENCE, || (length(&log.with_extension("old")) == MOST).then_some(()));
+    // What comes after it is read all the same.
+    let ack = guest.dora();
+    guest.decline(ack.yiaddr(), ack.server());
+    let said = || site.status().object("Port", "vm1").map(ToString::to_string);
+    eventually("a DECLINE is heard of", LONG, || said().filter(|port| port.contains("Declined")));
+}
+
+#[test]
+fn a_dnsmasq_that_cannot_watch_its_files_is_said_and_started_again() {
+    let site = Site::new();
+    site.write("a.yaml", &(lan() + &fixed("vm1", Mac::nth(1), "10.0.0.20", "")));
+    let _agent = site.launch().more(&["--resync-seconds", "1"]).start_ready();
+    let guest = site.guest(1);
+    site.until_leased(&guest, [10, 0, 0, 20].into());
+    let state = site.network_dir().ancestors().nth(2).unwrap().to_owned();
+    let mode = |mode| std::fs::set_permissions(&state, PermissionsExt::from_mode(mode)).unwrap();
+    mode(0o700);
+    site.lab.run(&format!("kill -9 {}", site.dnsmasq_pids()[0]));
+    site.until_not_ready("Network", "lan", "HostFailed", "cannot read what it is to serve");
+    mode(0o711);
+    site.until_leased(&guest, [10, 0, 0, 20].into());
+    site.until_ready("Port", "vm1");
 }

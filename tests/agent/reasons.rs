@@ -134,6 +134,10 @@ fn a_missing_bridge_is_waited_for() {
     site.lab.bridge("br0");
     site.until_leased(&site.guest(1), Ipv4Addr::new(10, 0, 0, 20));
     site.until_ready("Port", "vm1");
+    site.lab.run("ip link set br0 down");
+    assert_not_ready(&site, "Network", "lan", "InterfaceUnusable", "bridge br0 is down");
+    site.lab.run("ip link set br0 up");
+    site.until_ready("Port", "vm1");
     site.remove_all();
     eventually("all but the bridge is gone", LONG, || (site.remains(true) == ["br0"]).then_some(()));
     drop(agent);

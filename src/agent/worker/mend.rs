@@ -179,6 +179,10 @@ impl<H: Host> Worker<H> {
         if let Some(Failure { action, error }) = outcome.failure {
             // How far it came is not known.
             self.signal.observe_again();
+            // One that we ended did not crash.
+            if let (host::Error::Unread(_), Some((share, _))) = (&error, action.of_server()) {
+                self.crashes.not_started(share);
+            }
             let error = &error as &(dyn std::error::Error + 'static);
             warn!(error, failures = self.failures.0 + 1, "failed to {action}");
             return (Some(host_failed(Some(&action), error)), Next::At(self.failures.retry_at()));

@@ -52,6 +52,8 @@ pub(super) struct Mirror {
     dirty: BTreeSet<ObjectKey>,
     seen: BTreeMap<PortsOf, Revision>,
     unreadable: BTreeMap<ObjectKey, String>,
+    /// What the agent before this one was told last.
+    before: BTreeMap<ObjectKey, Object>,
     taken: BTreeSet<ObjectName>,
 }
 
@@ -61,6 +63,11 @@ impl Mirror {
         self.told = objects.into_iter().map(|object| (object.key(), object)).collect();
         self.dirty.extend(self.told.keys().cloned());
         self.told.values().cloned().map(Event::Apply).collect()
+    }
+
+    /// What was good before the agent was started: it stays in force where the new cannot be read.
+    pub(super) fn remember(&mut self, objects: &[Object]) {
+        self.before = objects.iter().map(|object| (object.key(), object.clone())).collect();
     }
 
     /// All objects that were told.
@@ -82,8 +89,9 @@ impl Mirror {
                 self.unreadable.retain(|object, _| !key.may_have(object));
                 watch.objects = objects.into_iter().map(|object| (object.key(), object)).collect();
                 // What was good before stays in force.
-                let before = unreadable.iter().filter_map(|(object, _)| self.told.get_key_value(object));
-                watch.objects.extend(before.map(|(key, object)| (key.clone(), object.clone())));
+                let good = |key: &ObjectKey| self.told.get(key).or_else(|| self.before.get(key));
+                let before = unreadable.iter().filter_map(|(key, _)| Some((key.clone(), good(key)?.clone())));
+                watch.objects.extend(before);
                 self.dirty.extend(watch.objects.keys().cloned());
                 self.unreadable.extend(unreadable);
                 watch.synced = true;
@@ -104,7 +112,7 @@ impl Mirror {
             }
             // What was good before stays in force.
             News::Unreadable(object_key, why) => {
-                if let Some(before) = self.told.get(&object_key) {
+                if let Some(before) = self.told.get(&object_key).or_else(|| self.before.get(&object_key)) {
                     watch.objects.insert(object_key.clone(), before.clone());
                 }
                 self.unreadable.insert(object_key, why);

@@ -112,6 +112,12 @@ impl Cluster {
         if !matches!(&*self.identity.borrow(), Identity::Known(_)) {
             return;
         }
+        if self.watches.is_empty()
+            && let Some(copy) =
+                self.copy.as_ref().filter(|copy| Some(&copy.cluster) == self.cluster().as_ref())
+        {
+            self.mirror.remember(&copy.objects);
+        }
         for key in self.mirror.needed() {
             if !self.watches.contains_key(&key) {
                 self.opened += 1;

@@ -158,6 +158,21 @@ fn when_the_last_server_of_a_namespace_goes_all_of_it_goes() {
 }
 
 #[test]
+fn what_cannot_be_read_is_what_it_was_before_the_agent_was_started() {
+    let old = port("p", "x");
+    let mut mirror = mirror(vec![server("x")]);
+    mirror.remember(&[old.clone(), port("gone", "x")]);
+    list(&mut mirror, &networks(), vec![network("x")]);
+    list(&mut mirror, &subnets(), vec![]);
+    mirror.open(ports("x"));
+    let unreadable = vec![(old.key(), "why".to_owned())];
+    mirror.take(&ports("x"), News::Listed(vec![], unreadable, Revision(2)));
+    let mut said = said(&mut mirror);
+    said.sort();
+    assert_eq!(said, ["+p", "+x", "+x.n1", "@2"]);
+}
+
+#[test]
 fn what_cannot_be_read_in_a_new_list_stays_as_it_was() {
     let mut mirror = mirror(vec![server("x")]);
     for (key, objects) in
