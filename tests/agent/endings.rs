@@ -125,3 +125,25 @@ fn a_crash_loop_is_backed_off_and_ends() {
     site.until_leased(&site.guest(1), VM1);
     site.until_ready("Network", "lan");
 }
+
+#[test]
+fn on_a_full_disk_who_serves_is_not_ended_for_files_that_cannot_be_written() {
+    let site = Site::new();
+    let state = site.state.display();
+    site.run_shell(&format!("mkdir -p {state}; mount -t tmpfs -o size=2m,mode=755 none {state}"));
+    let in_domain = |domain: &str| declared().replace("vm.example.org", domain);
+    site.write("a.yaml", &in_domain("vm.example.org"));
+    let agent = site.launch().more(&["--resync-seconds", "1"]).start_ready();
+    let guest = site.guest(1);
+    site.until_leased(&guest, VM1);
+    let process = site.dnsmasq_pids();
+    site.run_shell(&format!("dd if=/dev/zero of={state}/filler bs=4k status=none 2>&1 || true"));
+    site.write("a.yaml", &in_domain("other.example.org"));
+    agent.until_logged("failed to see whether the disk has");
+    assert_eq!(guest.dora().text(15).as_deref(), Some("vm.example.org"));
+    assert_eq!(site.dnsmasq_pids(), process);
+    site.run_shell(&format!("rm {state}/filler"));
+    eventually("the new domain is told", LONG, || {
+        (guest.dora().text(15).as_deref() == Some("other.example.org")).then_some(())
+    });
+}
