@@ -1,4 +1,4 @@
-# Everything that CI runs is `make test`; everything that a newcomer needs is `make demo`.
+# All that a change has to pass is `make test`; everything that a newcomer needs is `make demo`.
 
 .DEFAULT_GOAL := help
 CARGO ?= cargo

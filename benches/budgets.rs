@@ -1,4 +1,4 @@
-//! The budgets of DESIGN.md §7, measured: the release binary against the least that the kernel,
+//! How soon guests are answered, measured: the release binary against the least that the kernel,
 //! iptables and dnsmasq allow, side by side in machines of its own. Needs root and dnsmasq.
 //!
 //! `cargo bench --bench budgets [-- WORD…]`: with words only the rows whose name has one of them. It

@@ -1,5 +1,5 @@
 #!/bin/bash
-# All that CI runs, step by step; ends with what each step took, and which failed.
+# All that a change has to pass, step by step; ends with what each step took, and which failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 

@@ -271,8 +271,11 @@ impl<H: Host> Agent<H> {
         }
         let signal = Arc::new(Signal::default());
         self.workers.insert(uid, signal.clone());
-        let label = name.as_ref().map_or_else(|| uid.to_string(), ToString::to_string);
-        let span = info_span!("worker", network = label);
+        let span = if let Some(name) = &name {
+            info_span!("worker", network = %name)
+        } else {
+            info_span!("worker", network_uid = %uid)
+        };
         let worker = Worker::new(self.context.clone(), uid, name, signal.clone(), self.cancel.clone());
         self.tasks.spawn(async move { worker.run().await }.instrument(span));
         signal

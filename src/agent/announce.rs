@@ -21,7 +21,7 @@ pub(super) async fn announce<H: Host>(context: Arc<Context<H>>, uid: NetworkUid)
     for after in AFTER {
         tokio::time::sleep(Duration::from_millis(after)).await;
         if let Err(e) = context.host.announce(uid).await {
-            debug!(network = %uid, error = &e as &(dyn std::error::Error + 'static), "cannot announce");
+            debug!(network_uid = %uid, error = &e as &(dyn std::error::Error + 'static), "cannot announce");
         }
     }
 }

@@ -191,7 +191,7 @@ impl Driver {
         }
         let kept = held(&leases, ip, lease)?.is_some();
         if kept {
-            tracing::warn!(network = %whose.0, %ip, ?lease, "dnsmasq keeps a lease that was released");
+            tracing::warn!(network_uid = %whose.0, %ip, ?lease, "dnsmasq keeps a lease that was released");
         }
         Ok(kept)
     }
@@ -220,7 +220,7 @@ impl Driver {
     pub(super) async fn catch_up(&self, uid: NetworkUid) {
         for process in self.processes.of(uid) {
             if let Err(error) = Self::hear_out(&process).await {
-                tracing::warn!(network = %uid, pid = process.pid, %error, "dnsmasq may lose a question");
+                tracing::warn!(network_uid = %uid, pid = process.pid, %error, "dnsmasq may lose a question");
             }
         }
     }

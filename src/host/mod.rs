@@ -220,6 +220,6 @@ pub struct Refused {
 /// sees it, too.
 fn tell(events: &mpsc::Sender<NetworkUid>, uid: NetworkUid) {
     if let Err(error) = events.try_send(uid) {
-        tracing::debug!(network = %uid, %error, "nobody takes this event");
+        tracing::debug!(network_uid = %uid, %error, "nobody takes this event");
     }
 }

@@ -63,7 +63,7 @@ impl Writes {
             Ok(watch) => drop(networks.insert(watch, uid)),
             Err(Errno::NOENT) => {}
             Err(error) => {
-                tracing::warn!(network = %uid, %error, "cannot watch its leases; see fs.inotify.max_user_watches");
+                tracing::warn!(network_uid = %uid, %error, "cannot watch its leases; see fs.inotify.max_user_watches");
             }
         }
     }

@@ -97,10 +97,15 @@ fn argo_cd_reads_each_condition_as_it_is_meant() {
 #[test]
 fn argo_cds_configuration_has_the_script_word_for_word() {
     let config: Value = serde_saphyr::from_str(&example("argocd/argocd-cm.yaml")).unwrap();
-    let text = |key: &str| config["data"][key].as_str().unwrap();
-    let customizations: Value = serde_saphyr::from_str(text("resource.customizations")).unwrap();
-    assert_eq!(customizations["kube-dhcp.io/*"]["health.lua"], json!(example("argocd/health.lua")));
-    let exclusions: Value = serde_saphyr::from_str(text("resource.exclusions")).unwrap();
+    let data = config["data"].as_object().unwrap();
+    let kinds = ["Network", "Subnet", "Port", "PhysicalNetwork", "DHCPAgent", "DHCPServer", "IPAllocation"];
+    // A key that others have, too, would take theirs away.
+    assert_eq!(data.len(), kinds.len());
+    for kind in kinds {
+        let script = &data[&format!("resource.customizations.health.kube-dhcp.io_{kind}")];
+        assert_eq!(*script, json!(example("argocd/health.lua")), "{kind}");
+    }
+    let exclusions: Value = serde_saphyr::from_str(&example("argocd/exclusions.yaml")).unwrap();
     assert_eq!(exclusions[0]["kinds"], json!(["DHCPServer", "IPAllocation"]));
 }
 

@@ -53,6 +53,8 @@ fn none_of_the_agents_capabilities_is_too_much() {
             replace_agent(site, &json!(all)).unwrap();
             site.wait("nothing is left", || is_empty(site));
         }
+        site.uninstall();
+        site.plane.assert_uninstalled();
     });
 }
 

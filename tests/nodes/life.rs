@@ -8,7 +8,7 @@ use kube::core::{ApiResource, GroupVersionKind};
 use serde_json::{Value, json};
 
 use crate::lab::{DnsReply, DnsSocket, Mac, rtype};
-use crate::machine::NEXT_IMAGE;
+use crate::machine::NEXT_TAG;
 use crate::site::{LAN, SYSTEM, Site, on_nodes};
 use crate::traffic::{Traffic, assert_nobody_noticed, network};
 
@@ -35,9 +35,9 @@ spec:
 #[ignore = "real nodes: make test-cluster"]
 fn an_installation_from_its_first_day_to_its_last() {
     on_nodes("life::an_installation_from_its_first_day_to_its_last", 2, async |site| {
-        site.install();
+        site.helm_install_older();
         site.until_rolled_out();
-        site.say("agents and controllers are ready");
+        site.say("agents and controllers are ready, with definitions of before");
         site.apply(LAN);
         site.apply(&(network(0, 2) + SIX));
         site.kubectl(&["wait", "dnet,dsub,dport", "--all", "--for=condition=Ready", "--timeout=60s"]);
@@ -47,16 +47,18 @@ fn an_installation_from_its_first_day_to_its_last() {
         site.say("the network is served by both nodes");
         guests_are_served(site);
         site.say("a guest has its lease, its name and its IPv6 address");
+        people_can_read_it(site);
         the_commands_work_in_the_pod(site);
         the_processes_are_few_and_small(site);
         a_stolen_token_writes_about_its_own_node_only(site).await;
         site.say("a stolen token was refused");
         a_killed_agent_comes_back(site);
         site.say("a killed agent came back in its pod");
-        a_roll_out_is_not_noticed(site);
+        an_upgrade_is_not_noticed(site);
         a_dead_node_is_not_noticed(site);
-        site.uninstall();
+        site.helm_uninstall();
         site.say("uninstalled");
+        what_users_made_is_left_and_can_be_deleted(site);
         nothing_is_left(site);
     });
 }
@@ -149,16 +151,52 @@ fn a_killed_agent_comes_back(site: &Site) {
     assert_eq!(site.nodes[0].shell(files), left);
 }
 
-fn a_roll_out_is_not_noticed(site: &Site) {
+/// New definitions, and another image for every pod.
+fn an_upgrade_is_not_noticed(site: &Site) {
+    let knows = "jsonpath={.spec.versions[0].schema.openAPIV3Schema.properties.spec.properties.dynamic.type}";
+    let knows = || site.kubectl(&["get", "crd", "dhcpservers.kube-dhcp.io", "-o", knows]);
+    let uids = || site.kubectl(&["get", "dnet,dsub,dport", "-A", "-o", "jsonpath={.items[*].metadata.uid}"]);
+    let (before, images) = (uids(), "jsonpath={.items[*].spec.containers[0].image}");
+    assert_eq!(knows(), "", "these are no older definitions");
     let traffic = Traffic::start(&site.street, 1);
     traffic.until_served(2, Instant::now(), Duration::from_secs(30));
     let began = Instant::now();
-    site.kubectl(&["set", "image", "-n", SYSTEM, "ds/agent", &format!("agent={NEXT_IMAGE}")]);
-    site.kubectl(&["set", "image", "-n", SYSTEM, "deploy/controller", &format!("controller={NEXT_IMAGE}")]);
+    site.helm_upgrade(NEXT_TAG);
     site.until_rolled_out();
     traffic.until_served(2, Instant::now(), Duration::from_secs(60));
-    site.say("all agents and controllers were replaced");
-    assert_nobody_noticed("a roll-out", &traffic.stop(), began);
+    site.say("definitions, agents and controllers were replaced");
+    assert_nobody_noticed("an upgrade", &traffic.stop(), began);
+    assert_eq!((knows().as_str(), uids()), ("boolean", before));
+    site.wait("only the new image runs", || {
+        let running = site.kubectl(&["get", "pod", "-n", SYSTEM, "-o", images]);
+        running.split(' ').all(|image| image.ends_with(&format!(":{NEXT_TAG}")))
+    });
+    let ready = "jsonpath={.items[*].status.conditions[?(@.type==\"Ready\")].status}";
+    let all = site.kubectl(&["get", "dnet,dsub,dport", "-A", "-o", ready]);
+    assert!(all.split(' ').all(|ready| ready == "True"), "{all}");
+}
+
+/// What kubectl prints by itself.
+fn people_can_read_it(site: &Site) {
+    let table = |kind: &str, name: &str| site.kubectl(&["get", kind, name]);
+    let row =
+        |table: &str| table.lines().nth(1).unwrap().split_whitespace().take(6).collect::<Vec<_>>().join(" ");
+    let network = table("dnet", "net0");
+    assert!(network.starts_with("NAME") && network.contains("SERVING"), "{network}");
+    assert_eq!(row(&network), "net0 lan 2 2 True Ready", "{network}");
+    let port = table("dport", "six");
+    let words: Vec<_> = port.lines().nth(1).unwrap().split_whitespace().collect();
+    assert_eq!(words[..2], ["six", "02:00:00:00:00:66"], "{port}");
+    assert!(words[2].contains(&address_of_six(site)) && words.contains(&"True"), "{port}");
+    let described = site.kubectl(&["describe", "dport", "six"]);
+    for part in ["Conditions:", "Allocated", "Ready", "02:00:00:00:00:66", &address_of_six(site)] {
+        assert!(described.contains(part), "{part}: {described}");
+    }
+    for (field, word) in [("dnet.spec.physicalNetworkRef", "PhysicalNetwork"), ("dsub.spec.pools", "address")]
+    {
+        let explained = site.kubectl(&["explain", field]);
+        assert!(explained.contains("DESCRIPTION") && explained.contains(word), "{explained}");
+    }
 }
 
 fn a_dead_node_is_not_noticed(site: &mut Site) {
@@ -177,6 +215,21 @@ fn a_dead_node_is_not_noticed(site: &mut Site) {
     site.kubectl(&["delete", "node", "n1"]);
     let on_it = ["--field-selector", "spec.nodeName=n1", "--force", "--grace-period=0"];
     site.kubectl(&[&["delete", "pod", "-n", SYSTEM], &on_it[..]].concat());
+}
+
+/// The chart's definitions stay with their objects; nobody is there who would have to let them go.
+fn what_users_made_is_left_and_can_be_deleted(site: &Site) {
+    let names = site.kubectl(&["get", "dnet,dport", "-o", "name"]);
+    assert!(
+        names.contains("networks.kube-dhcp.io/net0") || names.contains("network.kube-dhcp.io/net0"),
+        "{names}"
+    );
+    let gone = ["--wait=true", "--timeout=60s"];
+    site.kubectl(&[&["delete", "dnet,dsub,dport,dphys", "--all"], &gone[..]].concat());
+    let definitions = site.kubectl(&["get", "crd", "-o", "name"]);
+    let ours: Vec<_> = definitions.lines().filter(|name| name.contains("kube-dhcp.io")).collect();
+    site.kubectl(&[&["delete"][..], &ours, &gone].concat());
+    site.kubectl(&[&["delete", "namespace", SYSTEM], &gone[..]].concat());
 }
 
 fn nothing_is_left(site: &Site) {

@@ -212,6 +212,7 @@ fn sysctls() -> String {
 }
 
 const SANDBOX: &str = "localhost/kube-dhcp-test/sandbox:1";
-/// The image as `deploy/` calls it, and a later one.
-pub const IMAGE: &str = concat!("docker.io/library/kube-dhcp:", env!("CARGO_PKG_VERSION"));
-pub const NEXT_IMAGE: &str = "docker.io/library/kube-dhcp:next";
+/// The image as `deploy/` calls it, and as one of another version would be called.
+const IMAGE: &str = concat!("docker.io/library/kube-dhcp:", env!("CARGO_PKG_VERSION"));
+const NEXT_IMAGE: &str = "docker.io/library/kube-dhcp:next";
+pub const NEXT_TAG: &str = "next";

@@ -19,4 +19,5 @@ mod cgroups;
 mod life;
 mod machine;
 mod programs;
+mod release;
 mod site;

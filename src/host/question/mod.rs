@@ -85,7 +85,7 @@ pub(super) async fn ask(
     let rooms = asked.rooms().map(async |(share, server)| {
         ask_in_room(netns, uid, asked, share, server).await.unwrap_or_else(|error| {
             let error = &error as &(dyn std::error::Error + 'static);
-            tracing::warn!(network = %uid, %share, error, "cannot ask dnsmasq");
+            tracing::warn!(network_uid = %uid, %share, error, "cannot ask dnsmasq");
             // That says nothing of the others.
             Vec::new()
         })
