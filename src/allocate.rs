@@ -23,7 +23,7 @@ use crate::node::Family;
 use crate::types::is_reserved;
 
 pub use change::{Added, Change};
-pub use held::Held;
+pub use held::{Held, HeldLater};
 pub use holder::Holder;
 pub use pool::Pool;
 use round::Round;
@@ -58,6 +58,8 @@ pub enum Wish {
     In(String),
     /// This address.
     Exactly(IpAddr),
+    /// This address, which is to be one of this Subnet.
+    Within(IpAddr, String),
     /// This address of this Subnet, which its holder makes itself; none where there is no such Subnet.
     Formed(IpAddr, String),
 }
@@ -66,7 +68,7 @@ impl Wish {
     /// The address, if it names one.
     fn names(&self) -> Option<IpAddr> {
         match self {
-            Self::Exactly(ip) | Self::Formed(ip, _) => Some(*ip),
+            Self::Exactly(ip) | Self::Within(ip, _) | Self::Formed(ip, _) => Some(*ip),
             Self::Any(_) | Self::In(_) => None,
         }
     }
@@ -109,6 +111,9 @@ pub enum AllocateError {
     /// No subnet has it.
     #[error("{0} is in no subnet of the network")]
     AddressOutsideSubnet(IpAddr),
+    /// The Subnet that was named with it has it not.
+    #[error("{0} is not in subnet {1}")]
+    NotInSubnet(IpAddr, String),
     /// No guest can have it.
     #[error("{0} is the first or last address of its subnet and no guest's")]
     AddressReserved(IpAddr),
@@ -187,15 +192,6 @@ impl Ledger {
     /// How many addresses of a subnet are in use.
     pub fn used(&self, subnet_name: &str) -> usize {
         self.iter().filter(|(_, held)| held.subnet_name == subnet_name && held.released.is_none()).count()
-    }
-
-    /// The claim of one who is to keep what it has and get no more.
-    pub fn holding(&self, holder: Holder) -> Claim<'static> {
-        let held = self.0.iter().filter(|(_, a)| a.released.is_none());
-        let own: Vec<_> = held.filter(|(_, a)| a.holder.identity() == holder.identity()).collect();
-        let wishes = own.iter().map(|(ip, _)| Wish::Exactly(**ip)).collect();
-        // As it is written down: its MAC, too, stays what it was.
-        Claim::new(own.first().map_or(holder, |(_, a)| a.holder.clone()), wishes)
     }
 
     /// Everybody gives back; whether anybody had anything.
@@ -281,6 +277,14 @@ impl Ledger {
         let pools = search.pools;
         match wish {
             Wish::Exactly(ip) => Ok((*ip, self.exactly(pools, *ip)?)),
+            Wish::Within(ip, name) => {
+                let pool = pools.iter().find(|pool| pool.subnet_name == *name);
+                let pool = pool.ok_or_else(|| AllocateError::SubnetNotFound(name.clone()))?;
+                if !pool.cidr.contains(ip) {
+                    return Err(AllocateError::NotInSubnet(*ip, name.clone()));
+                }
+                Ok((*ip, self.exactly(pools, *ip)?))
+            }
             Wish::Formed(ip, name) => {
                 let pool = pools.iter().find(|pool| pool.subnet_name == *name);
                 pool.ok_or(AllocateError::NoSubnet)?;

@@ -28,7 +28,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use crate::allocate::{Claim, Ledger};
+use crate::allocate::{Claim, HeldLater, Ledger};
 use crate::api::{DHCPServer, Network, PhysicalNetwork, Subnet};
 use crate::dnsmasq::{Client, Layout, Limits, Spread};
 use crate::metadata::Directory;
@@ -279,7 +279,7 @@ fn settle<'a>(
     let ledger = recorded.as_mut().unwrap_or(ledger);
     let (mut subnets, mut subnet_views) = subnet::admit(inputs, admitted.mtu, ledger);
     let mut ports = port::admit(inputs, admitted.domain.as_ref(), ledger);
-    ports.refuse(own, ledger);
+    ports.refuse(own, &HeldLater::new(ledger));
     match &inputs.server {
         Some(server) => recorded::give(server, ledger, &mut subnets, &mut ports.guests),
         None => {

@@ -1,12 +1,13 @@
 //! What each holder has, to be asked for many of them.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
-use super::{Holder, Ledger};
+use super::{Allocation, Claim, Holder, Ledger, Wish};
 
-/// Its place among the holder's addresses, the address, the Subnet.
-type Own<'a> = (usize, IpAddr, &'a str);
+/// Its place among the holder's addresses, the address, and what is written of it.
+type Own<'a> = (usize, IpAddr, &'a Allocation);
 
 /// The addresses in use, by holder: one look at the ledger for all of them.
 #[derive(Debug)]
@@ -17,7 +18,7 @@ impl<'a> Held<'a> {
         let mut held: BTreeMap<_, Vec<Own<'a>>> = BTreeMap::new();
         for (ip, allocation) in ledger.iter().filter(|(_, a)| a.released.is_none()) {
             let own = held.entry(allocation.holder.identity()).or_default();
-            own.push((allocation.position, *ip, allocation.subnet_name.as_str()));
+            own.push((allocation.position, *ip, allocation));
         }
         for own in held.values_mut() {
             own.sort_by_key(|(position, ..)| *position);
@@ -28,7 +29,31 @@ impl<'a> Held<'a> {
     /// What somebody has, with the Subnets, in the order of its wishes.
     pub fn by(&self, holder: &Holder) -> Vec<(IpAddr, String)> {
         let own = self.0.get(&holder.identity()).into_iter().flatten();
-        own.map(|(_, ip, subnet_name)| (*ip, (*subnet_name).to_owned())).collect()
+        own.map(|(_, ip, allocation)| (*ip, allocation.subnet_name.clone())).collect()
+    }
+
+    /// The claim of one who is to keep what it has and get no more.
+    pub fn claim(&self, holder: &Holder) -> Claim<'static> {
+        let own = self.0.get(&holder.identity()).map(Vec::as_slice).unwrap_or_default();
+        let wishes = own.iter().map(|(_, ip, _)| Wish::Exactly(*ip)).collect();
+        // As it is written down: its MAC, too, stays what it was.
+        Claim::new(own.first().map_or(holder, |(_, _, a)| &a.holder).clone(), wishes)
+    }
+}
+
+/// The same, looked up when it is asked for first: mostly it never is.
+#[derive(Debug)]
+pub struct HeldLater<'a>(&'a Ledger, OnceCell<Held<'a>>);
+
+impl<'a> HeldLater<'a> {
+    /// What each holder has in there.
+    pub fn new(ledger: &'a Ledger) -> Self {
+        Self(ledger, OnceCell::new())
+    }
+
+    /// Looks it up, unless that was done.
+    pub fn get(&self) -> &Held<'a> {
+        self.1.get_or_init(|| self.0.held())
     }
 }
 

@@ -45,6 +45,7 @@ impl Ledger {
         let formed = |name: &str| pools.iter().any(|pool| pool.formed && pool.subnet_name == name);
         let fits = |wish: &Wish, ip: &IpAddr| match (wish, self.0.get(ip)) {
             (Wish::Exactly(wanted) | Wish::Formed(wanted, _), _) => wanted == ip,
+            (Wish::Within(wanted, subnet), Some(held)) => wanted == ip && held.subnet_name == *subnet,
             (Wish::In(subnet), Some(held)) => held.subnet_name == *subnet,
             (Wish::Any(family), Some(held)) => Family::of(*ip) == *family && !formed(&held.subnet_name),
             (_, None) => false,
@@ -77,7 +78,7 @@ enum Turn {
 impl Turn {
     fn has(self, wish: &Wish) -> bool {
         match self {
-            Self::Exact => matches!(wish, Wish::Exactly(_) | Wish::Formed(..)),
+            Self::Exact => matches!(wish, Wish::Exactly(_) | Wish::Within(..) | Wish::Formed(..)),
             Self::Same => true,
             Self::Subnet => matches!(wish, Wish::In(_)),
             Self::Any => matches!(wish, Wish::Any(_)),

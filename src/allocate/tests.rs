@@ -60,6 +60,31 @@ fn leaving(ip: [u8; 4], since: Option<u64>) -> Claim<'static> {
 }
 
 #[test]
+fn an_address_is_one_of_the_subnet_that_is_named_with_it() {
+    let within = |ip: [u8; 4], subnet: &str| {
+        let given = Ledger::default().allocate(
+            &slash29(),
+            &[],
+            &[claim(port("x"), &[Wish::Within(ip.into(), subnet.into())])],
+        );
+        (ips(&given), given[0].errors.clone())
+    };
+    assert_eq!(within([10, 0, 0, 3], "a"), (vec!["10.0.0.3".to_owned()], vec![]));
+    assert_eq!(within([10, 0, 0, 3], "b").1, [AllocateError::SubnetNotFound("b".into())]);
+    let outside = AllocateError::NotInSubnet([10, 0, 9, 3].into(), "a".into());
+    assert_eq!(within([10, 0, 9, 3], "a").1, [outside]);
+    // Who has it, and names another Subnet from now on, has it no more.
+    let mut ledger = Ledger::default();
+    ledger.record([10, 0, 0, 3].into(), "a", &port("x"), 0);
+    let given = ledger.allocate(
+        &slash29(),
+        &[],
+        &[claim(port("x"), &[Wish::Within([10, 0, 0, 3].into(), "b".into())])],
+    );
+    assert!(given[0].addresses.is_empty() && ledger.used("a") == 0);
+}
+
+#[test]
 fn what_is_leaving_is_taken_when_nothing_else_is_free_the_longest_first() {
     let leaving =
         [leaving([10, 0, 0, 2], Some(7)), leaving([10, 0, 0, 3], Some(5)), leaving([10, 0, 0, 4], None)];
@@ -183,7 +208,7 @@ fn who_is_only_to_hold_keeps_what_it_has() {
     let mut ledger = Ledger::default();
     ledger.allocate(&slash29(), &[], &[any("x")]);
     let before = ledger.clone();
-    let holding = ledger.holding(port("x"));
+    let holding = ledger.held().claim(&port("x"));
     ledger.allocate(&slash29(), &[], &[holding]);
     assert_eq!(ledger, before);
 }

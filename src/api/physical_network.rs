@@ -42,7 +42,7 @@ pub struct PhysicalNetworkSpec {
     pub vlan_ranges: Vec<VlanRange>,
 
     /// The largest MTU that it carries, in bytes, 576 to 65535; the default and the upper bound of
-    /// its Networks' MTU. Unset: 1500.
+    /// its Networks' MTU. Unset: neither.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "Option<i32>", range(min = 576, max = 65535))]
     pub mtu: Option<u16>,

@@ -72,7 +72,8 @@ pub struct SubnetSpec {
     pub gateway: Gateway,
 
     /// The addresses that Ports without one of their own get; at most 64 ranges. Unset: all host
-    /// addresses; an empty list: none, so that only addresses which a Port names are used.
+    /// addresses; an empty list: none, so that only addresses which a Port names are used, and no server
+    /// finds one that comes then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub pools: Option<Vec<AddressRange>>,

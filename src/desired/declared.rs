@@ -11,7 +11,7 @@ use std::sync::{Arc, OnceLock};
 use super::claimed::identifier;
 use super::subnet::key;
 use crate::allocate::{Holder, Wish};
-use crate::api::{Conditioned, Port, PortAddress, PortDhcp};
+use crate::api::{Conditioned, Port, PortAddress, PortDhcp, SubnetRef};
 use crate::dhcp_options::{crowded, options};
 use crate::node::Family;
 use crate::reason::Problem;
@@ -129,7 +129,11 @@ impl Said {
 fn wishes(addresses: Option<&[PortAddress]>) -> Result<Vec<Wish>, Problem> {
     let Some(addresses) = addresses else { return Ok(Family::ALL.map(Wish::Any).into()) };
     let wish = |(i, address): (usize, &PortAddress)| match (&address.ip, &address.subnet_ref) {
-        (Some(ip), _) => Ok(Wish::Exactly(parsed(format_args!("spec.addresses[{i}].ip"), ip)?)),
+        (Some(ip), subnet) => {
+            let ip = parsed(format_args!("spec.addresses[{i}].ip"), ip)?;
+            let within = |subnet: &SubnetRef| Wish::Within(ip, subnet.name.clone());
+            Ok(subnet.as_ref().map_or(Wish::Exactly(ip), within))
+        }
         (None, Some(subnet)) => Ok(Wish::In(subnet.name.clone())),
         (None, None) => Ok(Wish::Any(Family::V4)),
     };

@@ -8,7 +8,7 @@ use super::claimed::{claimed, claimed_by_default, default_of, known_by};
 use super::declared::Said;
 use super::subnet::{Served, formed};
 use super::{Inputs, PortView};
-use crate::allocate::{AllocateError, Claim, Given, Holder, Ledger, Wish};
+use crate::allocate::{AllocateError, Claim, Given, HeldLater, Holder, Ledger, Wish};
 use crate::dnsmasq::Client;
 use crate::metadata;
 use crate::node::Family;
@@ -43,29 +43,32 @@ pub(super) struct Ports<'a> {
 /// Those that hold addresses go first, then by name: a new one that is known by the same harms no old one.
 pub(super) fn admit<'a>(inputs: &'a Inputs, domain: Option<&'a DomainName>, ledger: &Ledger) -> Ports<'a> {
     let mut ports = Ports { guests: Vec::new(), views: BTreeMap::new(), holding: Vec::new() };
+    // One look at the ledger for all that are rejected, however many.
+    let held = HeldLater::new(ledger);
     let formed = formed(inputs);
     for port in &inputs.ports {
         match port.said() {
             Ok(said) => ports.guests.push(Guest::new(said, domain, &formed)),
-            Err(problem) => ports.reject(port.metadata.name.clone().unwrap_or_default(), problem, ledger),
+            Err(problem) => ports.reject(port.metadata.name.clone().unwrap_or_default(), problem, &held),
         }
     }
     ports.sort(ledger);
-    ports.one_for_each_identity(ledger);
+    ports.one_for_each_identity(&held);
     ports
 }
 
 impl Ports<'_> {
-    fn reject(&mut self, name: String, problem: Problem, ledger: &Ledger) {
-        let holding = ledger.holding(Holder::port(&name));
-        let held = ledger.iter().filter(|(ip, _)| holding.wishes.contains(&Wish::Exactly(**ip)));
-        let addresses = held.map(|(ip, held)| (*ip, held.subnet_name.clone())).collect();
-        self.holding.push(holding);
+    fn reject(&mut self, name: String, problem: Problem, held: &HeldLater<'_>) {
+        let holder = Holder::port(&name);
+        let held = held.get();
+        let mut addresses = held.by(&holder);
+        addresses.sort_unstable();
+        self.holding.push(held.claim(&holder));
         self.views.insert(name, PortView { problem: Some(problem), addresses, ..PortView::default() });
     }
 
     /// Guests with a MAC address of the network's server or of who asks it.
-    pub(super) fn refuse(&mut self, own: &[MacAddr], ledger: &Ledger) {
+    pub(super) fn refuse(&mut self, own: &[MacAddr], held: &HeldLater<'_>) {
         let own: Vec<_> = own.iter().flat_map(|mac| claimed_by_default(*mac)).collect();
         for guest in std::mem::take(&mut self.guests) {
             let Some(claim) = guest.claims(false).find(|claim| own.contains(claim)) else {
@@ -77,7 +80,7 @@ impl Ports<'_> {
                 Identity::ClientId(_) | Identity::Duid(_) => (Reason::DuplicateIdentity, "spec.identity"),
             };
             let message = format!("{field}: it is one of the Network's own server");
-            self.reject(guest.name().to_owned(), Problem::new(reason, message), ledger);
+            self.reject(guest.name().to_owned(), Problem::new(reason, message), held);
         }
     }
 
@@ -91,7 +94,7 @@ impl Ports<'_> {
     }
 
     /// What a guest calls itself by default counts where any is known by what it calls itself.
-    fn one_for_each_identity(&mut self, ledger: &Ledger) {
+    fn one_for_each_identity(&mut self, held: &HeldLater<'_>) {
         let any = self.guests.iter().any(|guest| guest.said.identifier.is_some());
         let mut all: HashMap<Identity, &str> = HashMap::with_capacity(self.guests.len());
         for guest in std::mem::take(&mut self.guests) {
@@ -102,7 +105,7 @@ impl Ports<'_> {
                 continue;
             };
             let problem = duplicate(&claim, other);
-            self.reject(guest.name().to_owned(), problem, ledger);
+            self.reject(guest.name().to_owned(), problem, held);
         }
     }
 }
@@ -313,7 +316,9 @@ fn unallocated(error: &AllocateError) -> Problem {
         AllocateError::SubnetNotFound(_) => Reason::SubnetNotFound,
         AllocateError::AddressInUse(..) => Reason::AddressInUse,
         AllocateError::AddressReleasing(..) => Reason::AddressReleasing,
-        AllocateError::AddressOutsideSubnet(_) => Reason::AddressOutsideSubnet,
+        AllocateError::AddressOutsideSubnet(_) | AllocateError::NotInSubnet(..) => {
+            Reason::AddressOutsideSubnet
+        }
         AllocateError::AddressReserved(_) => Reason::AddressReserved,
     };
     Problem::new(reason, error.to_string())

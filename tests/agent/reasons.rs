@@ -165,6 +165,8 @@ fn what_refers_to_nothing_says_so_until_it_is_there() {
         ("addresses: [{ip: 192.0.2.1}]", "AddressOutsideSubnet", "192.0.2.1"),
         ("addresses: [{ip: 10.0.0.0}]", "AddressReserved", "10.0.0.0"),
         ("addresses: [{subnetRef: {name: other}}]", "SubnetNotFound", "other"),
+        ("addresses: [{ip: 10.0.0.30, subnetRef: {name: other}}]", "SubnetNotFound", "other"),
+        ("addresses: [{ip: 192.0.2.1, subnetRef: {name: lan-v4}}]", "AddressOutsideSubnet", "subnet lan-v4"),
         ("addresses: [{ip: 10.0.0.10}]", "AddressInUse", "DHCP server"),
     ] {
         site.write("d.yaml", &port("vm2", "lan", Mac::nth(2), spec));
