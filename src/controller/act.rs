@@ -93,9 +93,14 @@ impl<L: Learn> Actor<'_, L> {
             // Whoever made it, it is the truth. Where nobody did, it is a quota that many write at once.
             Err(e) if e.is_conflict() => {
                 let there = limited(api.get_opt(&allocation.name_any())).await?.ok_or(e)?;
-                info!(network = %self.network, ip = allocation.spec.ip, "somebody has this address already");
+                let (ours, theirs) = (&allocation.spec, &there.spec);
+                let same = ours.network_uid == theirs.network_uid && ours.holder.uid == theirs.holder.uid;
+                let is_its = same && ours.holder.uid.is_some() && theirs.released.is_none();
+                if !is_its {
+                    info!(network = %self.network, ip = ours.ip, "somebody has this address already");
+                }
                 self.world.learn(Object::Allocation(Arc::new(there)));
-                Ok(false)
+                Ok(is_its)
             }
             Err(e) => Err(e),
         }

@@ -31,6 +31,8 @@ pub(super) enum Feed {
     Listed(Kind, Vec<Object>, Vec<Unread>, Revision),
     Applied(Kind, Object, Revision),
     Deleted(Kind, ObjectName, Option<String>, Revision),
+    /// One is new or changed, and cannot be read.
+    Unreadable(Kind, Unread),
     Reached(Kind, Revision),
     Broken(Kind, String),
     /// All Leases are known.
@@ -120,6 +122,10 @@ impl Feeds {
                 let touched = world.deleted(kind, &name, uid.as_deref(), revision);
                 drop(world);
                 shared.touch(touched);
+            }
+            Feed::Unreadable(kind, unread) => {
+                self.mend(kind);
+                shared.world().unreadable(kind, [unread]);
             }
             Feed::Reached(kind, revision) => {
                 self.mend(kind);
@@ -274,7 +280,6 @@ impl Opener {
             let feed = match seen {
                 Seen::Listed(objects, unreadable, at) => {
                     unreadable.iter().for_each(warn_of::<K>);
-                    let unread = |u: Unreadable| (ObjectName::new(u.namespace, u.name), u.network);
                     let names = unreadable.into_iter().map(unread).collect();
                     Feed::Listed(kind, objects.into_iter().map(object).collect(), names, at)
                 }
@@ -287,7 +292,7 @@ impl Opener {
                 Seen::Reconnected => return true,
                 Seen::Unreadable(unreadable) => {
                     warn_of::<K>(&unreadable);
-                    return true;
+                    Feed::Unreadable(kind, unread(unreadable))
                 }
             };
             tell.send(feed).await.is_ok()
@@ -317,6 +322,10 @@ impl Opener {
         let (client, pace) = (self.client.clone(), self.pace.clone());
         tokio::spawn(follow(client, selection, pace, listener)).abort_handle()
     }
+}
+
+fn unread(unreadable: Unreadable) -> Unread {
+    (ObjectName::new(unreadable.namespace, unreadable.name), unreadable.network)
 }
 
 fn warn_of<K: Watched>(unreadable: &Unreadable) {

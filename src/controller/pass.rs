@@ -66,7 +66,7 @@ impl Turn {
     async fn work(&self, outcome: &mut Outcome) -> Result<(), Error> {
         let now = Timestamp::now();
         let began = Instant::now();
-        let (snapshot, judged) = self.judge(now);
+        let (snapshot, mut judged) = self.judge(now);
         outcome.decided = began.elapsed();
         outcome.look_again = judged.look_again;
         outcome.is_gone = snapshot.inputs.is_none() && !snapshot.hidden;
@@ -87,6 +87,11 @@ impl Turn {
         self.shared.metrics.decisions.observe(outcome.decided.as_secs_f64());
         outcome.owes_slow = self.owed(&statuses);
         outcome.wrote_slow = statuses.has_slow() && outcome.owes_slow.is_none();
+        if done.is_err() {
+            // Not all of it happened.
+            judged.servers.clear();
+            judged.entries.taken.clear();
+        }
         self.shared.recorder.record(&snapshot, &judged, &statuses, outcome.wrote_slow);
         done.and(actor.statuses(statuses, outcome.wrote_slow).await)
     }

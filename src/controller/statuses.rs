@@ -6,6 +6,7 @@
 mod servers;
 mod shortcomings;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -283,12 +284,14 @@ fn port_status(
     now: Timestamp,
 ) -> PortStatus {
     let mut view = judged.accepted.ports.get(name(port)).cloned().unwrap_or_default();
-    let refused = view.addresses.iter().find_map(|(ip, _)| Some((ip, undone.addresses.get(ip)?.as_ref()?)));
-    if let Some((ip, why)) = refused {
+    // What it has already stays its, also where that cannot be written down as it is now.
+    let has = |ip: &IpAddr| port.status.iter().flat_map(|s| &s.addresses).any(|a| a.ip.parse() == Ok(*ip));
+    let refused = |ip: &IpAddr| undone.addresses.get(ip).filter(|_| !has(ip))?.as_ref();
+    if let Some((ip, why)) = view.addresses.iter().find_map(|(ip, _)| Some((ip, refused(ip)?))) {
         let message = format!("the IPAllocation of {ip} is refused: {why}");
         view.unallocated.get_or_insert(Problem::new(Reason::RefusedByAPIServer, message));
     }
-    view.addresses.retain(|(ip, _)| !undone.addresses.contains_key(ip));
+    view.addresses.retain(|(ip, _)| undone.addresses.get(ip).is_none_or(|why| why.is_some() && has(ip)));
     let (generation, before) = facts(port);
     let moved = has_moved(port, &view);
     let status = conditions::port(name(port), &view, &Settled { reports, moved }, generation, now, before);

@@ -173,7 +173,9 @@ impl World {
 
     /// What is known of an object is gone, since this revision, and does not come back.
     pub(super) fn remove(&mut self, kind: Kind, name: &ObjectName, revision: Revision) -> Dirty {
-        if let Some(uid) = self.metadata_of(kind, name).and_then(|metadata| metadata.uid.clone()) {
+        // What a list lacks that we made after it was made is there, and comes again.
+        let known = self.metadata_of(kind, name).filter(|metadata| read_revision(metadata) <= revision);
+        if let Some(uid) = known.and_then(|metadata| metadata.uid.clone()) {
             self.gone.insert(&uid);
         }
         let mut dirty = self.unread.read(kind, name);

@@ -48,8 +48,9 @@ impl Devices {
         if bridge.ours {
             // What happens to it until then is our doing.
             self.monitor.leave(uid);
-            link::ensure_bridge(&self.handle, &bridge.name).await?;
-            return self.stand_on(uid, &bridge.name).await;
+            let made = link::ensure_bridge(&self.handle, &bridge.name).await;
+            self.stand_on(uid, &bridge.name).await?;
+            return made;
         }
         self.stand_on(uid, &bridge.name).await?;
         let found = self.bridge(&bridge.name, bridge.vlan).await;

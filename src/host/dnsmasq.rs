@@ -3,8 +3,6 @@
 //! Called by `linux` with what `plan` decided. It writes what the pure half of the driver renders and
 //! returns only when dnsmasq has read it; it knows no options and no hosts.
 
-use std::fs::{self, OpenOptions};
-use std::io::{Read, Seek, SeekFrom};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -16,19 +14,18 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::sync::RwLock;
 
 use super::ask::Line;
-use super::machine::{blocking, ensure_inotify_instances, find_dnsmasq, inotify_instances, inotify_watches};
+use super::machine::{blocking, ensure_inotify_instances, find_dnsmasq};
 use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
-use super::server_files::{append, kept_hosts, layouts, prepare, remove, write_names};
+use super::server_files::{append, kept_hosts, prepare, remove, write_names};
+use super::server_log::{length, read_from, refused, unread, with_limits};
 use super::survey::survey;
-use super::{Applied, Ends, Error, Refused, Said, files, orphans};
+use super::{Applied, Error, files, orphans};
 use crate::dnsmasq::{self, Action, HostChange, Layout, Lease, Record, Share};
 use crate::node::Family;
 use crate::types::NetworkUid;
 
-/// A log longer than this is set aside.
-const LOG_LENGTH: u64 = 1 << 20;
 /// Stands for files for a moment.
 const ROOM: &str = ".room";
 /// How often a release is sent, or a start tried.
@@ -278,115 +275,10 @@ fn complaint(output: &Output, log: &Path, offset: u64) -> String {
     with_limits(said.lines().last().unwrap_or("it ended at once and said nothing").to_owned())
 }
 
-fn with_limits(said: String) -> String {
-    match (inotify_instances(), inotify_watches()) {
-        (Ok(instances), Ok(watches)) if said.contains("inotify") => format!(
-            "{said} (fs.inotify.max_user_instances is {instances}, fs.inotify.max_user_watches is {watches})"
-        ),
-        _ => said,
-    }
-}
-
 fn held(leases: &Path, ip: IpAddr, lease: &Lease) -> Result<Option<Record>, Error> {
     let text = files::read(leases)?;
     let found = dnsmasq::records(&text).find(|record| record.ip == ip && record.lease == *lease);
     Ok(found)
-}
-
-/// That dnsmasq, which was started after `log`, could not read what it is to serve: that keeps it from nothing.
-fn unread(layout: &Layout, log: u64) -> Result<(), Error> {
-    let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
-    let said = dnsmasq::unread(&text, |path| Path::new(path).starts_with(layout.dir()));
-    said.map_or(Ok(()), |said| Err(Error::Unread(with_limits(said))))
-}
-
-/// What dnsmasq said since `log` of lines that it did not take.
-fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
-    let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
-    // Nothing else is opened that a log names: guests write there, too.
-    let watched = [layout.hosts(), layout.options(), layout.names()];
-    let is_ours = |file: &str| watched.iter().any(|directory| Path::new(file).parent() == Some(directory));
-    let refused = dnsmasq::refusals(&text, is_ours).into_iter().map(|refusal| {
-        let file = Path::new(&refusal.file);
-        let text = files::read(file).unwrap_or_default();
-        let line = text.lines().nth(refusal.line.wrapping_sub(1)).unwrap_or_default();
-        let is_host = file.parent() == Some(&layout.hosts());
-        let identity = dnsmasq::identity_of(line).filter(|_| is_host);
-        let message = match identity {
-            Some(_) => refusal.message,
-            None => format!("{}: {line}", refusal.message),
-        };
-        Refused { identity, message }
-    });
-    Ok(Applied { refused: refused.collect(), ..Applied::default() })
-}
-
-fn length(path: &Path) -> u64 {
-    fs::metadata(path).map_or(0, |metadata| metadata.len())
-}
-
-/// What dnsmasq said of guests since `from`, and where its logs end now. Of a guest that has it say more than
-/// anybody reads only the end.
-pub(super) fn said(all: &Layout, from: Option<&Ends>) -> Result<Said, Error> {
-    let mut said = Said::default();
-    for (share, layout) in layouts(all)? {
-        // That of a share is new where it is not known.
-        let from = from.map(|ends| ends.get(&share).copied().unwrap_or_default());
-        let (lines, end) = said_in(&layout.log(), from)?;
-        said.without_address.extend(dnsmasq::without_address(&lines));
-        said.declined.extend(dnsmasq::declined(&lines));
-        said.messages.extend(dnsmasq::messages(&lines));
-        // A guest may fill it faster than anybody looks at the rest.
-        let end = if trim_log(&layout.log()) { 0 } else { end };
-        said.ends.insert(share, end);
-    }
-    Ok(said)
-}
-
-/// The whole lines since `from`, and where they end.
-fn said_in(log: &Path, from: Option<u64>) -> Result<(String, u64), Error> {
-    const MOST: u64 = 1 << 16;
-    let end = length(log);
-    let Some(from) = from else { return Ok((String::new(), end)) };
-    let from = if end < from { 0 } else { from.max(end.saturating_sub(MOST)) };
-    let mut text = read_from(log, from).map_err(Error::read(log))?;
-    // A line that is being written is read when it is whole.
-    let rest = text.split_off(text.rfind('\n').map_or(0, |at| at + 1));
-    // What came in between is read twice.
-    Ok((text, end.saturating_sub(rest.len() as u64)))
-}
-
-/// The end of a log; the whole of it if it was set aside in between.
-fn read_from(path: &Path, offset: u64) -> std::io::Result<String> {
-    let mut file = match OpenOptions::new().read(true).open(path) {
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
-        file => file?,
-    };
-    let start = if file.metadata()?.len() < offset { 0 } else { offset };
-    file.seek(SeekFrom::Start(start))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-/// Sets the end of a long log aside, one generation; whether it was long. dnsmasq appends to the file it has
-/// open, so it stays the same file. It is for people: failing is no failure.
-pub(super) fn trim_log(log: &Path) -> bool {
-    let length = length(log);
-    if length <= LOG_LENGTH {
-        return false;
-    }
-    let old = log.with_extension("old");
-    // On a full disk there is no room for the old part; the log must be cut all the same.
-    let end = read_from(log, length - LOG_LENGTH);
-    if end.and_then(|end| fs::write(&old, end)).is_err() {
-        let _ = fs::remove_file(&old);
-    }
-    let truncated = || OpenOptions::new().write(true).open(log)?.set_len(0);
-    if let Err(error) = truncated() {
-        tracing::debug!(log = %log.display(), %error, "cannot set the log aside");
-    }
-    true
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{Notify, RwLock, mpsc};
 
 use super::device::{Attaching, Devices, Wanted};
-use super::dnsmasq::{self, Driver};
+use super::dnsmasq::Driver;
 use super::firewall::Firewall;
 use super::machine::blocking;
 use super::metadata::Listeners;
@@ -17,6 +17,7 @@ use super::netns::{self, Named, Netns};
 use super::ovs::{Ears, Ovs};
 use super::process::Processes;
 use super::removal::Removals;
+use super::server_log;
 use super::writes::Writes;
 use super::{
     Applied, Asked, Ends, Error, Host, Leases, NodeLink, Reply, Said, Solicitor, Whom, files, inside, kernel,
@@ -201,7 +202,7 @@ impl Host for LinuxHost {
         let servers = blocking(move || {
             if acts {
                 for layout in super::layouts(&layout)?.values() {
-                    dnsmasq::trim_log(&layout.log());
+                    server_log::trim_log(&layout.log());
                 }
             }
             observe::servers(uid, &layout, &processes)
@@ -349,7 +350,7 @@ impl Host for LinuxHost {
 
     async fn said(&self, uid: NetworkUid, from: Option<&Ends>) -> Result<Said, Error> {
         let (all, from) = (Layout::new(&self.state, uid), from.cloned());
-        blocking(move || dnsmasq::said(&all, from.as_ref())).await
+        blocking(move || server_log::said(&all, from.as_ref())).await
     }
 
     async fn ask(&self, uid: NetworkUid, asked: &Asked) -> Result<BTreeMap<Whom, Reply>, Error> {

@@ -40,6 +40,7 @@ mod removal;
 mod rooms;
 mod route;
 mod server_files;
+mod server_log;
 mod solicit;
 mod state_lock;
 mod survey;

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use super::dnsmasq::trim_log;
+use super::server_log::trim_log;
 use super::{Error, Leases, files};
 use crate::dnsmasq::{self, FIRST, Files, HostChange, Layout, Names, Share};
 use crate::types::NetworkUid;

@@ -29,6 +29,9 @@ fn a_device_that_is_taken_away_is_an_event() {
             settle(&host, uid(1), &wanted).await;
             sh(&format!("ip link delete {damage}"));
             assert_eq!(event(&mut events, Duration::from_millis(100)).await, uid(1));
+            // A bridge is missed, and so is the device's place in it.
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            while events.try_recv().is_ok() {}
         }
         settle(&host, uid(1), &wanted).await;
         reconcile(&host, uid(1), None).await;

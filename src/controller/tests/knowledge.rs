@@ -142,6 +142,12 @@ fn a_late_answer_to_a_write_brings_no_deleted_object_back() {
     sim.world.remove(Kind::Port, &name("p"), Revision(1_003));
     sim.world.apply(as_of(&port, 1_002));
     assert!(!there(&sim.world), "a list that lacks it");
+    // One that we made after the list was made.
+    sim.world.replace(as_of(&port, 1_010));
+    sim.world.remove(Kind::Port, &name("p"), Revision(1_005));
+    sim.world.apply(as_of(&port, 1_010));
+    assert!(there(&sim.world));
+    sim.world.deleted(Kind::Port, &name("p"), port.metadata.uid.as_deref(), Revision(1_020));
     let mut other = port.clone();
     other.metadata.uid = Some("00000000-0000-4000-8000-00000000ffff".into());
     sim.world.apply(as_of(&other, 999));
@@ -171,13 +177,21 @@ fn what_a_new_controller_cannot_read_is_there_all_the_same() {
     for (kind, text, object) in [
         (Kind::Port, "p", Object::Port(whole.ports[0].clone())),
         (Kind::Subnet, "s", Object::Subnet(whole.subnets[0].clone())),
-        (Kind::Network, "x", Object::Network(whole.inputs.unwrap().network)),
+        (Kind::Network, "x", Object::Network(whole.inputs.clone().unwrap().network)),
     ] {
         unread(&mut sim, kind, text);
         assert_eq!(does(&sim), (0, 0, 0), "{kind:?}");
         sim.world.replace(object);
         assert_eq!(does(&sim), (0, 0, 0), "{kind:?}");
     }
+    // Of one that is deleted nothing is kept for a Subnet's sake.
+    unread(&mut sim, Kind::Subnet, "s");
+    let network = sim.world.snapshot(&name("x")).inputs.unwrap().network;
+    sim.world.forget(Kind::Network, &name("x"), Revision(0));
+    assert_eq!(does(&sim).1, 2, "its servers");
+    sim.world.replace(Object::Network(network));
+    sim.world.replace(Object::Subnet(whole.subnets[0].clone()));
+    assert_eq!(does(&sim), (0, 0, 0));
     // And it can be deleted.
     unread(&mut sim, Kind::Port, "p");
     sim.world.deleted(Kind::Port, &name("p"), None, Revision(u64::MAX));

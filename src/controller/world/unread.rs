@@ -32,12 +32,11 @@ impl Unread {
         self.0.get(&kind).into_iter().flat_map(BTreeMap::keys)
     }
 
-    /// Whether nothing can be decided for a network: it, or one of its Subnets, cannot be read.
-    pub(super) fn hides(&self, network: &ObjectName) -> bool {
+    /// Whether nothing can be decided for a network: it, or of one that is there a Subnet, cannot be read.
+    pub(super) fn hides(&self, network: &ObjectName, is_there: bool) -> bool {
         let is_it = |of: &Option<ObjectName>| of.as_ref() == Some(network);
-        [Kind::Network, Kind::Subnet]
-            .iter()
-            .any(|kind| self.0.get(kind).is_some_and(|all| all.values().any(is_it)))
+        let of = |kind| self.0.get(&kind).is_some_and(|all| all.values().any(is_it));
+        of(Kind::Network) || (is_there && of(Kind::Subnet))
     }
 
     /// The Ports in a namespace.

@@ -136,7 +136,7 @@ impl World {
             freed: uid.map(|uid| self.freed.of(&uid)).unwrap_or_default(),
             agents: agents.collect(),
             one_server_only,
-            hidden: self.unread.hides(name),
+            hidden: self.unread.hides(name, self.networks.contains_key(name)),
             unread_ports: self.unread.ports(&name.namespace),
             servers,
             allocations,

@@ -70,6 +70,11 @@ impl Mirror {
         self.before = objects.iter().map(|object| (object.key(), object.clone())).collect();
     }
 
+    /// All of it was told that can be.
+    pub(super) fn forget(&mut self) {
+        self.before = BTreeMap::new();
+    }
+
     /// All objects that were told.
     pub(super) fn told(&self) -> impl Iterator<Item = &Object> {
         self.told.values()
@@ -100,12 +105,14 @@ impl Mirror {
             News::Applied(object, revision) => {
                 let object_key = object.key();
                 self.unreadable.remove(&object_key);
+                self.before.remove(&object_key);
                 watch.objects.insert(object_key.clone(), object);
                 self.dirty.insert(object_key);
                 self.note(key, revision);
             }
             News::Deleted(object_key, revision) => {
                 self.unreadable.remove(&object_key);
+                self.before.remove(&object_key);
                 watch.objects.remove(&object_key);
                 self.dirty.insert(object_key);
                 self.note(key, revision);

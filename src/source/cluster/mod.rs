@@ -201,6 +201,9 @@ impl Cluster {
                 taken = self.mirror.networks();
             }
             events = self.mirror.news();
+            if arrives {
+                self.mirror.forget();
+            }
             taken.extend(self.mirror.taken());
             if arrives || events.iter().any(|event| !matches!(event, Event::PortsSeen(..))) {
                 self.keep();

@@ -170,6 +170,12 @@ fn what_cannot_be_read_is_what_it_was_before_the_agent_was_started() {
     let mut said = said(&mut mirror);
     said.sort();
     assert_eq!(said, ["+p", "+x", "+x.n1", "@2"]);
+    // Of one that was deleted in between it says nothing.
+    mirror.take(&ports("x"), News::Deleted(old.key(), Revision(3)));
+    assert_eq!(self::said(&mut mirror), ["-p", "@3"]);
+    mirror.take(&ports("x"), News::Unreadable(old.key(), "why".into()));
+    mirror.take(&ports("x"), News::Listed(vec![], vec![(old.key(), "why".into())], Revision(4)));
+    assert_eq!(self::said(&mut mirror), ["@4"]);
 }
 
 #[test]
