@@ -107,7 +107,8 @@ fn complaints(log: &str) -> String {
     let complains = |line: &&str| COMPLAINTS.iter().any(|word| line.contains(word));
     // A forwarder may be the server itself: then nobody is asked. And a line of IPv6 with a name that has
     // an IPv4 address would have that one as well, were it not in its own line. A domain may be any word.
-    let known = ["ignoring nameserver", "in dhcp-config directive", "using only locally-known addresses for "];
+    let known =
+        ["ignoring nameserver", "in dhcp-config directive", "using only locally-known addresses for "];
     let lines = log.lines().filter(|line| !known.iter().any(|said| line.contains(said))).filter(complains);
     lines.map(|line| line.to_owned() + "\n").collect()
 }
