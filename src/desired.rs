@@ -46,7 +46,7 @@ pub use effective::{Advertised, Effective, EffectiveFamily, EffectiveOption, eff
 use identity::asker;
 pub use identity::server_mac;
 use network::Admitted;
-pub use network::{SegmentId, granted, is_faultless, may_use, segment_id};
+pub use network::{SegmentId, granted, segment_id};
 use port::Guest;
 pub use recorded::{holder, is_same_decision, record};
 use segment::segment;

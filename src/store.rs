@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use crate::api::{Conditioned, DHCPServer, Network, PhysicalNetwork, Port, ServerState, Subnet};
-use crate::desired::{Declared, Inputs, SegmentId, is_faultless, is_same_decision, may_use, segment_id};
+use crate::desired::{Declared, Inputs, SegmentId, granted, is_same_decision, segment_id};
 use crate::members::Members;
 use crate::selector::labels_of_namespace;
 use crate::source::{Event, Kind, Object, ObjectKey, PortsOf};
 use crate::types::{ObjectName, Revision};
+use crate::validate;
 
 /// Networks with something to do.
 pub type Dirty = BTreeSet<ObjectName>;
@@ -235,7 +236,8 @@ impl Store {
         let may = |network: &Network| {
             let physical = physical.get(&network.spec.physical_network_ref.name);
             let namespace = network.metadata.namespace.as_deref().unwrap_or_default();
-            physical.is_none_or(|physical| may_use(network, physical, &labels_of_namespace(namespace)))
+            physical
+                .is_none_or(|physical| granted(network, physical, &labels_of_namespace(namespace)).is_ok())
         };
         let is_on = |name: &ObjectName, segment: &SegmentId| {
             networks.get(name).is_some_and(|network| segment_id(network) == *segment && may(network))
@@ -243,7 +245,9 @@ impl Store {
         let before = self.segments.clone();
         // Whoever is refused anyway keeps nobody from it; but a mistake costs nobody what is its own.
         self.segments.retain(|segment, name| is_on(name, segment));
-        for (name, network) in networks.iter().filter(|(_, network)| may(network) && is_faultless(network)) {
+        for (name, network) in
+            networks.iter().filter(|(_, network)| may(network) && validate::network(network).is_empty())
+        {
             self.segments.entry(segment_id(network)).or_insert_with(|| name.clone());
         }
         let moved = |segment: &SegmentId| before.get(segment) != self.segments.get(segment);

@@ -272,7 +272,8 @@ fn used_by(server: &DHCPServer) -> impl Iterator<Item = (IpAddr, &str, Holder)> 
 /// How long servers may take before they are asked to report.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-fn has(port: &Port, ip: &str) -> bool {
+/// Whether a Port's status has the address.
+pub(super) fn has(port: &Port, ip: &str) -> bool {
     port.status.as_ref().is_some_and(|status| status.addresses.iter().any(|address| is_same(&address.ip, ip)))
 }
 

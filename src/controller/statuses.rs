@@ -14,7 +14,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::Resource;
 
 use super::act::Undone;
-use super::book::reached;
+use super::book::{has, reached};
 use super::conflict::conflict;
 use super::foreign::foreign;
 use super::judge::{Judged, active};
@@ -285,7 +285,7 @@ fn port_status(
 ) -> PortStatus {
     let mut view = judged.accepted.ports.get(name(port)).cloned().unwrap_or_default();
     // What it has already stays its, also where that cannot be written down as it is now.
-    let has = |ip: &IpAddr| port.status.iter().flat_map(|s| &s.addresses).any(|a| a.ip.parse() == Ok(*ip));
+    let has = |ip: &IpAddr| has(port, &ip.to_string());
     let refused = |ip: &IpAddr| undone.addresses.get(ip).filter(|_| !has(ip))?.as_ref();
     if let Some((ip, why)) = view.addresses.iter().find_map(|(ip, _)| Some((ip, refused(ip)?))) {
         let message = format!("the IPAllocation of {ip} is refused: {why}");

@@ -25,9 +25,10 @@ use unread::Unread;
 use super::nodes::{Agent, NodeFacts};
 use super::segments::{Contender, Segments};
 use crate::api::{Conditioned, DHCPServer, IPAllocation, Network, PhysicalNetwork, ServerState, Subnet};
-use crate::desired::{Declared, SegmentId, is_faultless, may_use, segment_id};
+use crate::desired::{Declared, SegmentId, granted, segment_id};
 use crate::members::Members;
 use crate::types::{ObjectName, Revision};
+use crate::validate;
 
 pub(super) use freed::Freed;
 pub(super) use object::{Kind, Object, name_of};
@@ -84,7 +85,9 @@ impl World {
             }
             self.gone.remove(uid);
         }
-        self.unread.read(kind, &object.name());
+        if !self.unread.is_empty() {
+            self.unread.read(kind, &object.name());
+        }
         match object {
             Object::Network(network) => self.apply_network(network, backwards),
             Object::Subnet(subnet) => {
@@ -365,7 +368,7 @@ impl World {
         let contender = |name: &ObjectName| {
             let network = self.networks.get(name).filter(|network| segment_id(network) == *segment)?;
             let labels = self.namespaces.get(&name.namespace).unwrap_or(&none);
-            if !may_use(network, physical, labels) {
+            if granted(network, physical, labels).is_err() {
                 return None;
             }
             let uid = network.metadata.uid.as_deref();
@@ -373,7 +376,7 @@ impl World {
             let (is_accepted, holds) = (network.is("Accepted"), self.segments.holder(segment) == Some(name));
             let had_it = is_accepted || holds || had();
             // Whoever is refused anyway keeps nobody from it; but a mistake costs nobody what is its own.
-            let may = had_it || is_faultless(network);
+            let may = had_it || validate::network(network).is_empty();
             may.then(|| Contender { name: name.clone(), network: network.clone(), is_accepted, had_it })
         };
         let contenders: Vec<_> = on.iter().filter_map(contender).collect();

@@ -25,20 +25,6 @@ pub fn segment_id(network: &Network) -> SegmentId {
     (spec.physical_network_ref.name.clone(), spec.segmentation.vlan.map(|vlan| vlan.id))
 }
 
-/// Whether a network may use its segment.
-pub fn may_use(
-    network: &Network,
-    physical: &PhysicalNetwork,
-    namespace_labels: &BTreeMap<String, String>,
-) -> bool {
-    granted(network, physical, namespace_labels).is_ok()
-}
-
-/// Whether nothing is wrong with what a network says.
-pub fn is_faultless(network: &Network) -> bool {
-    validate::network(network).is_empty()
-}
-
 /// A network that may be served.
 pub(super) struct Admitted {
     /// To what on this node.

@@ -19,7 +19,7 @@ use super::netns::{self, FileId, Netns};
 use super::process::{Process, Processes};
 use super::release::release;
 use super::server_files::{append, kept_hosts, prepare, remove, write_names};
-use super::server_log::{length, read_from, refused, unread, with_limits};
+use super::server_log::{length, read_from, refused, since, unread, with_limits};
 use super::survey::survey;
 use super::{Applied, Error, files, orphans};
 use crate::dnsmasq::{self, Action, HostChange, Layout, Lease, Record, Share};
@@ -145,8 +145,9 @@ impl Driver {
         drop(starting);
         Line::open(&netns).await?.barrier(&process).await?;
         let read = blocking(move || {
-            unread(&layout, log)?;
-            refused(&layout, log)
+            let text = since(&layout.log(), log)?;
+            unread(&layout, &text)?;
+            Ok(refused(&layout, &text))
         });
         let read = read.await;
         if matches!(read, Err(Error::Unread(_))) {
@@ -169,7 +170,7 @@ impl Driver {
         let (written, line) = tokio::join!(blocking(write), Line::open(&netns));
         written?;
         line?.barrier(&process).await?;
-        blocking(move || refused(&layout, log)).await
+        blocking(move || Ok(refused(&layout, &since(&layout.log(), log)?))).await
     }
 
     /// A DHCP message is read after the query of its round, so the second answer comes after it; the

@@ -14,20 +14,18 @@ use crate::dnsmasq::{self, Layout};
 /// A log longer than this is set aside.
 const LOG_LENGTH: u64 = 1 << 20;
 
-/// That dnsmasq, which was started after `log`, could not read what it is to serve: that keeps it from nothing.
-pub(super) fn unread(layout: &Layout, log: u64) -> Result<(), Error> {
-    let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
-    let said = dnsmasq::unread(&text, |path| Path::new(path).starts_with(layout.dir()));
+/// That dnsmasq, which `said` this since its start, could not read what it is to serve: that keeps it from nothing.
+pub(super) fn unread(layout: &Layout, said: &str) -> Result<(), Error> {
+    let said = dnsmasq::unread(said, |path| Path::new(path).starts_with(layout.dir()));
     said.map_or(Ok(()), |said| Err(Error::Unread(with_limits(said))))
 }
 
-/// What dnsmasq said since `log` of lines that it did not take.
-pub(super) fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
-    let text = read_from(&layout.log(), log).map_err(Error::read(&layout.log()))?;
+/// What dnsmasq `said` of lines that it did not take.
+pub(super) fn refused(layout: &Layout, said: &str) -> Applied {
     // Nothing else is opened that a log names: guests write there, too.
     let watched = [layout.hosts(), layout.options(), layout.names()];
     let is_ours = |file: &str| watched.iter().any(|directory| Path::new(file).parent() == Some(directory));
-    let refused = dnsmasq::refusals(&text, is_ours).into_iter().map(|refusal| {
+    let refused = dnsmasq::refusals(said, is_ours).into_iter().map(|refusal| {
         let file = Path::new(&refusal.file);
         let text = files::read(file).unwrap_or_default();
         let line = text.lines().nth(refusal.line.wrapping_sub(1)).unwrap_or_default();
@@ -39,7 +37,7 @@ pub(super) fn refused(layout: &Layout, log: u64) -> Result<Applied, Error> {
         };
         Refused { identity, message }
     });
-    Ok(Applied { refused: refused.collect(), ..Applied::default() })
+    Applied { refused: refused.collect(), ..Applied::default() }
 }
 
 pub(super) fn length(path: &Path) -> u64 {
@@ -75,11 +73,16 @@ fn said_in(log: &Path, from: Option<u64>) -> Result<(String, u64), Error> {
     let end = length(log);
     let Some(from) = from else { return Ok((String::new(), end)) };
     let from = if end < from { 0 } else { from.max(end.saturating_sub(MOST)) };
-    let mut text = read_from(log, from).map_err(Error::read(log))?;
+    let mut text = since(log, from)?;
     // A line that is being written is read when it is whole.
     let rest = text.split_off(text.rfind('\n').map_or(0, |at| at + 1));
     // What came in between is read twice.
     Ok((text, end.saturating_sub(rest.len() as u64)))
+}
+
+/// What a log has from there on.
+pub(super) fn since(log: &Path, from: u64) -> Result<String, Error> {
+    read_from(log, from).map_err(Error::read(log))
 }
 
 /// The end of a log; the whole of it if it was set aside in between.

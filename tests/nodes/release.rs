@@ -1,12 +1,8 @@
 //! Our installation by helm: the chart of before, with the definitions of before, and the one of now.
 
 use std::path::PathBuf;
-use std::process::Command;
-use std::time::{Duration, Instant};
 
-use crate::control_plane::binaries::find;
 use crate::inside::sh;
-use crate::lab::output;
 use crate::site::{SYSTEM, Site};
 
 const NAME: &str = "kube-dhcp";
@@ -40,12 +36,7 @@ impl Site {
     }
 
     fn helm(&self, arguments: &[&str]) {
-        let mut helm = Command::new(find().join("helm"));
-        helm.env("HOME", self.plane.directory()).env("KUBECONFIG", self.plane.admin_kubeconfig());
-        let began = Instant::now();
-        let done = output(helm.args(["--namespace", SYSTEM]).args(arguments));
-        let why = String::from_utf8_lossy(&done.stderr);
-        assert!(done.status.success(), "helm {arguments:?}: {why}\n{}", self.logs());
-        assert!(began.elapsed() < Duration::from_secs(60), "helm {arguments:?}: {:?}", began.elapsed());
+        let done = self.plane.helm(SYSTEM, arguments);
+        done.unwrap_or_else(|why| panic!("helm {arguments:?}: {why}\n{}", self.logs()));
     }
 }

@@ -21,6 +21,11 @@ impl Unread {
         self.0.entry(kind).or_default().insert(name, network);
     }
 
+    /// There is mostly none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.values().all(BTreeMap::is_empty)
+    }
+
     /// It is readable, or gone: the network for which that changes something.
     pub(super) fn read(&mut self, kind: Kind, name: &ObjectName) -> Dirty {
         let network = self.0.get_mut(&kind).and_then(|objects| objects.remove(name));

@@ -1,23 +1,14 @@
 //! helm in a real API server, with objects of users there: installing, upgrading, removing.
 
-use std::time::{Duration, Instant};
-
-use super::{chart, helm, ours, run};
+use super::{chart, ours};
 use crate::control_plane::ControlPlane;
 use crate::inside::inside;
 use crate::lab::eventually;
 use crate::plane;
 use crate::site::{LONG, SYSTEM};
 
-/// Helm against the API server; it has to come to an end soon.
 fn helms(plane: &ControlPlane, arguments: &[&str]) -> Result<String, String> {
-    let began = Instant::now();
-    let mut command = helm(plane.directory());
-    command.env("KUBECONFIG", plane.admin_kubeconfig()).args(["--namespace", SYSTEM]).args(arguments);
-    let done = run(&mut command);
-    println!("helm {arguments:?}: {:?}", began.elapsed());
-    assert!(began.elapsed() < Duration::from_secs(60), "{arguments:?}: {done:?}");
-    done
+    plane.helm(SYSTEM, arguments)
 }
 
 /// The objects of examples/cluster, in force: their UIDs.

@@ -202,6 +202,19 @@ impl ControlPlane {
         command
     }
 
+    /// Runs helm as the administrator in a namespace; it has to come to an end soon. Gives what it printed, or
+    /// what it complained of.
+    pub fn helm(&self, namespace: &str, arguments: &[&str]) -> Result<String, String> {
+        let mut command = self.program("helm");
+        command.env("KUBECONFIG", &self.admin_config).env("HOME", self.directory.path());
+        let began = Instant::now();
+        let done = command.args(["--namespace", namespace]).args(arguments).output().unwrap();
+        println!("helm {arguments:?}: {:?}", began.elapsed());
+        assert!(began.elapsed() < Duration::from_secs(60), "{arguments:?}: {done:?}");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        if done.status.success() { Ok(text(&done.stdout)) } else { Err(text(&done.stderr)) }
+    }
+
     /// Kills the API server; whoever calls it is refused.
     pub fn stop_api(&mut self) {
         self.api = None;
