@@ -66,7 +66,7 @@ pub enum Reason {
     BridgeNotFound,
     /// The parent of the macvlan is not there.
     InterfaceNotFound,
-    /// The parent of the macvlan may not be one.
+    /// The parent of the macvlan may not be one, or the bridge is down or filters no VLANs.
     InterfaceUnusable,
     /// Open vSwitch does not answer, or does not act.
     OpenVSwitchAway,

@@ -139,7 +139,7 @@ impl Reason {
                 "InterfaceUnusable",
                 "Reconciling",
                 "Network",
-                "use an interface that nothing else uses, allow this one, or have the bridge filter VLANs, as the message says",
+                "use an interface that nothing else uses, allow this one, set the bridge up, or have it filter VLANs, as the message says",
             ),
             Self::OpenVSwitchAway => (
                 "OpenVSwitchAway",
