@@ -82,5 +82,5 @@ controlplane: ## Build the Kubernetes API server that tests run against, once (n
 nodes: ## Build what real nodes of tests run, once: kubelet, containerd (Go); and the image of this program
 	@hack/packages.sh nodes
 	@hack/nodes.sh >/dev/null
-	$(CARGO) build --locked --bin kube-dhcp
+	$(CARGO) test --locked --no-run --test nodes
 	@hack/node-images.sh "$$($(CARGO) metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')/debug/kube-dhcp" >/dev/null
