@@ -1,6 +1,7 @@
 //! Flags and environment → typed configuration. What each subcommand does is in `command`.
 
 mod cleanup;
+mod complete;
 mod drain;
 mod explain;
 mod import;
@@ -20,11 +21,12 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::types::ObjectName;
 
 pub use cleanup::CleanupArgs;
+pub use complete::{COMPLETER, Candidates, Line, Names, complete};
 pub use drain::{DrainArgs, UncordonArgs};
 pub use explain::{ExplainArgs, Explained, PortArgs};
 pub use import::{ImportArgs, ImportFrom, NeutronArgs, SegmentArg};
 pub use leases::LeasesArgs;
-pub use look::{Look, LookArgs, PLUGIN, is_plugin};
+pub use look::{Look, LookArgs, PLUGIN, is_called};
 pub use node::{GivenTwice, NodeArgs};
 pub use physical_network::PhysicalNetworkArg;
 pub use shell::{CompletionsArgs, ManArgs};

@@ -4,6 +4,7 @@
 
 mod agent;
 mod cleanup;
+mod complete;
 mod controller;
 mod crds;
 mod drain;
@@ -23,6 +24,7 @@ mod version;
 
 pub use agent::agent;
 pub use cleanup::cleanup;
+pub use complete::complete;
 pub use controller::controller;
 pub use crds::crds;
 pub use drain::{drain, uncordon};

@@ -4,11 +4,15 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{CommandFactory, FromArgMatches};
-use kube_dhcp::cli::{Cli, Command, LogFormat, is_plugin};
+use kube_dhcp::cli::{COMPLETER, Cli, Command, LogFormat, PLUGIN, is_called};
 use kube_dhcp::{command, telemetry};
 
 fn main() -> ExitCode {
-    let plugin = std::env::args_os().next().is_some_and(|program| is_plugin(&program));
+    let called = |name: &str| std::env::args_os().next().is_some_and(|program| is_called(&program, name));
+    if called(COMPLETER) {
+        return complete();
+    }
+    let plugin = called(PLUGIN);
     let name = if plugin { "kubectl dhcp" } else { "kube-dhcp" };
     let matches = Cli::command().bin_name(name).get_matches();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
@@ -26,6 +30,13 @@ fn main() -> ExitCode {
             if e.is::<command::Incomplete>() { command::INCOMPLETE.into() } else { ExitCode::FAILURE }
         }
     }
+}
+
+/// A shell shows nothing of what went wrong.
+fn complete() -> ExitCode {
+    let words = std::env::args_os().skip(1).collect();
+    let done = runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(command::complete(words)));
+    if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 /// An error and its causes; some say theirs themselves, and each is told once.

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
+use super::Output;
+
 /// Flags of `drain`.
 #[derive(Debug, Args)]
 pub struct DrainArgs {
@@ -18,6 +20,10 @@ pub struct DrainArgs {
     /// is 1, and the node goes on being drained.
     #[arg(long, value_name = "SECONDS", default_value = "0")]
     pub timeout: u64,
+
+    /// Form of the output; for programs it is how it ended, and how far it is goes to standard error.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }
 
 /// Flags of `uncordon`.
@@ -29,4 +35,8 @@ pub struct UncordonArgs {
     /// How to reach the API server [default: $KUBECONFIG or ~/.kube/config, else the pod's service account]
     #[arg(long, value_name = "FILE")]
     pub kubeconfig: Option<PathBuf>,
+
+    /// Form of the output.
+    #[arg(short, long, value_enum, default_value_t = Output::Table)]
+    pub output: Output,
 }

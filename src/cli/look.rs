@@ -10,9 +10,9 @@ use super::STATE_DIR;
 /// The name under which kubectl finds this program as `kubectl dhcp`.
 pub const PLUGIN: &str = "kubectl-dhcp";
 
-/// Whether the program was started under that name.
-pub fn is_plugin(program: &OsStr) -> bool {
-    Path::new(program).file_stem() == Some(OsStr::new(PLUGIN))
+/// Whether the program was started under this name.
+pub fn is_called(program: &OsStr, name: &str) -> bool {
+    Path::new(program).file_stem() == Some(OsStr::new(name))
 }
 
 /// Flags that say where to look.
@@ -71,7 +71,7 @@ mod tests {
         assert_eq!(args(Some("k"), Some("s")).place(false), Look::Cluster(Some(Path::new("k"))));
         let asked = LookArgs { cluster: true, ..args(None, Some("s")) };
         assert_eq!(asked.place(false), Look::Cluster(None));
-        assert!(is_plugin(OsStr::new("/usr/local/bin/kubectl-dhcp")));
-        assert!(!is_plugin(OsStr::new("kube-dhcp")));
+        assert!(is_called(OsStr::new("/usr/local/bin/kubectl-dhcp"), PLUGIN));
+        assert!(!is_called(OsStr::new("kube-dhcp"), PLUGIN));
     }
 }

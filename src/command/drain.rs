@@ -8,11 +8,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use kube::api::{ListParams, Patch};
 use kube::{Api, Client, ResourceExt};
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::api::{Conditioned, DHCPAgent, DHCPServer, ServerState};
-use crate::cli::{DrainArgs, UncordonArgs};
+use crate::cli::{DrainArgs, Output, UncordonArgs};
 use crate::cluster::client::client;
 use crate::cluster::write::{self, describe, limited, params};
 
@@ -24,25 +25,59 @@ const EXPLAIN: Duration = Duration::from_secs(10);
 /// Networks of which that is said at a time.
 const EXPLAINED: usize = 20;
 
+/// How a drain ended, for `-o json` and `-o yaml`.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct DrainEnd {
+    node: String,
+    drained: bool,
+    /// `None`: nobody could be asked.
+    servers_left: Option<usize>,
+}
+
+/// What became of the wish to take it back, likewise.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct UncordonEnd {
+    node: String,
+    drain: bool,
+    /// Who else wants it, as `metadata.managedFields` calls them.
+    drained_by: Vec<String>,
+}
+
 /// Sets `drain` and waits until nothing of the node is left.
 pub async fn drain(args: DrainArgs) -> Result<()> {
     let client = client(args.kubeconfig.as_deref()).await?;
     let agent = set(&client, &args.node, &json!({"drain": true})).await?;
-    let drain =
-        Drain { client, node: args.node, generation: agent.metadata.generation.unwrap_or(0), left: None };
+    let generation = agent.metadata.generation.unwrap_or(0);
+    let mut drain = Drain { client, node: args.node, generation, left: None, output: args.output };
     let timeout = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
-    drain.watch(timeout).await
+    let drained = drain.watch(timeout).await?;
+    let Drain { node, left, .. } = drain;
+    let words = |_: &_| if drained { format!("node {node} is drained\n") } else { String::new() };
+    let end = DrainEnd { node: node.clone(), drained, servers_left: left };
+    super::print(&super::text(args.output, &end, words)?)?;
+    if !drained {
+        let left = left.map_or_else(String::new, |left| format!(", {left} servers are left"));
+        bail!("node {node} is not drained yet{left}; it goes on until `uncordon`");
+    }
+    Ok(())
 }
 
 /// Takes `drain` back.
 pub async fn uncordon(args: UncordonArgs) -> Result<()> {
     let client = client(args.kubeconfig.as_deref()).await?;
     let agent = set(&client, &args.node, &json!({})).await?;
-    if agent.spec.drain {
-        let others = managers(&agent).join(", ");
-        bail!("node {} is drained by the wish of {others}: take `spec.drain` away there", args.node);
+    let (node, drain) = (args.node, agent.spec.drain);
+    let drained_by = if drain { managers(&agent) } else { Vec::new() };
+    let words = |_: &_| if drain { String::new() } else { format!("node {node} takes servers again\n") };
+    let end = UncordonEnd { node: node.clone(), drain, drained_by };
+    super::print(&super::text(args.output, &end, words)?)?;
+    if drain {
+        let others = end.drained_by.join(", ");
+        bail!("node {node} is drained by the wish of {others}: take `spec.drain` away there");
     }
-    super::print(&format!("node {} takes servers again\n", args.node))
+    Ok(())
 }
 
 /// Who else wants it to be drained.
@@ -76,10 +111,12 @@ struct Drain {
     generation: i64,
     /// How many servers were left when that was said last.
     left: Option<usize>,
+    output: Output,
 }
 
 impl Drain {
-    async fn watch(mut self, timeout: Option<Duration>) -> Result<()> {
+    /// Whether the node was empty before the time was over.
+    async fn watch(&mut self, timeout: Option<Duration>) -> Result<bool> {
         let began = Instant::now();
         let mut explain = began + EXPLAIN;
         loop {
@@ -88,19 +125,18 @@ impl Drain {
                 Ok((seen, left)) => {
                     self.count(left.len())?;
                     if left.is_empty() && seen {
-                        return super::print(&format!("node {} is drained\n", self.node));
+                        return Ok(true);
                     }
                     if late || Instant::now() >= explain {
                         explain = Instant::now() + EXPLAIN;
-                        super::print(&self.explain(seen, &left).await)?;
+                        self.say(&self.explain(seen, &left).await)?;
                     }
                 }
                 // It may be back before the time is over.
-                Err(e) => super::print(&format!("{}; trying again\n", describe(&e)))?,
+                Err(e) => self.say(&format!("{}; trying again\n", describe(&e)))?,
             }
             if late {
-                let left = self.left.map_or_else(String::new, |left| format!(", {left} servers are left"));
-                bail!("node {} is not drained yet{left}; it goes on until `uncordon`", self.node);
+                return Ok(false);
             }
             sleep(LOOK).await;
         }
@@ -110,7 +146,16 @@ impl Drain {
         if self.left.replace(left) == Some(left) {
             return Ok(());
         }
-        super::print(&format!("{left} servers left on node {}\n", self.node))
+        self.say(&format!("{left} servers left on node {}\n", self.node))
+    }
+
+    /// How far it is: where the output is for programs it is not part of that.
+    fn say(&self, text: &str) -> Result<()> {
+        if self.output == Output::Table {
+            return super::print(text);
+        }
+        eprint!("{text}");
+        Ok(())
     }
 
     /// Whether the controller knows, and the servers that are left.

@@ -84,8 +84,30 @@ fn each_of_five_faults_is_the_first_that_is_not_right() {
             text.lines().find(|line| line.starts_with("default/a ")).unwrap_or_else(|| panic!("{text}"));
         assert!(row.contains("False") && row.contains("PhysicalNetworkNotFound"), "{text}");
         assert!(text.contains("Port default/outside"), "{text}");
+        a_shell_completes_it(&site, &plugin);
         an_agent_that_died(&mut site, &plugin).await;
     });
+}
+
+/// kubectl asks, as it does for a shell in which somebody presses TAB.
+fn a_shell_completes_it(site: &Site, plugin: &Plugin<'_>) {
+    let directory = plugin.program.parent().unwrap();
+    symlink(BIN, directory.join("kubectl_complete-dhcp")).unwrap();
+    let path = format!("{}:{}", directory.display(), std::env::var("PATH").unwrap());
+    let completed = |words: &[&str]| {
+        let mut kubectl = site.plane.kubectl_command();
+        let done = output(kubectl.env("PATH", &path).args(["__complete", "dhcp"]).args(words));
+        let text = String::from_utf8(done.stdout).unwrap();
+        // A last line says whether files are meant.
+        let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
+        assert_eq!(lines.pop().as_deref(), Some(":4"), "{words:?}: {text}");
+        lines
+    };
+    let described = completed(&["expl"]);
+    assert!(described.len() == 1 && described[0].starts_with("explain\t"), "{described:?}");
+    assert_eq!(completed(&["explain", "port", "-n", "default", "ou"]), ["outside"]);
+    assert_eq!(completed(&["drain", ""]), ["n1", "n2"]);
+    assert_eq!(completed(&["explain", "port", "-n", "kube-pub"]), ["kube-public"]);
 }
 
 /// Its addresses are reserved, and that is all.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::inside::inside;
 use crate::lab::output;
@@ -329,6 +329,17 @@ fn a_drain_that_cannot_end_says_why() {
         let network = site.get("Network", "a").await.unwrap();
         assert_eq!(condition(&network, "Ready", "status"), "True", "it is served on");
         assert_eq!(site.nodes[0].servers().len(), 1);
+        let ends = |arguments: &[&str], code: i32| {
+            let mut command = std::process::Command::new(BIN);
+            command.args(arguments).args(["-o", "json", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
+            let done = output(&mut command);
+            assert_eq!(done.status.code(), Some(code), "{arguments:?}: {done:?}");
+            serde_json::from_slice::<Value>(&done.stdout).unwrap()
+        };
+        let drained = ends(&["drain", "n1", "--timeout=1"], 1);
+        assert_eq!(drained, json!({"node": "n1", "drained": false, "serversLeft": 1}));
+        let taken_back = ends(&["uncordon", "n1"], 0);
+        assert_eq!(taken_back, json!({"node": "n1", "drain": false, "drainedBy": []}));
         let mut command = std::process::Command::new(BIN);
         command.args(["drain", "nowhere", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
         let done = output(&mut command);

@@ -36,6 +36,7 @@ fn install(debian: &Debian) {
     assert!(status.ends_with("Nothing is declared.\n"), "{status}");
     assert_eq!(debian.sh("systemctl is-enabled kube-dhcp"), "enabled\n");
     debian.sh("kubectl-dhcp --help; zcat /usr/share/man/man1/kube-dhcp-status.1.gz | grep -q leases");
+    assert!(debian.sh("kubectl_complete-dhcp sta").starts_with("status\t"));
     debian.sh("bash -n /usr/share/bash-completion/completions/kube-dhcp");
     let verified = debian.sh("systemd-analyze verify --man=no kube-dhcp.service 2>&1");
     assert!(!verified.contains("kube-dhcp.service"), "{verified}");
