@@ -98,6 +98,8 @@ fn alerts_table() -> String {
             |path| rule.pointer(path).and_then(Value::as_str).unwrap_or_else(|| panic!("{path}: {rule}"));
         let (name, severity) = (text("/alert"), text("/labels/severity"));
         let (means, cure) = (text("/annotations/summary"), text("/annotations/description"));
+        let means = means.split(": ").take_while(|part| !part.contains("{{")).collect::<Vec<_>>().join(": ");
+        let cure = cure.strip_prefix("{{ $labels.reason }}; ").unwrap_or(cure);
         writeln!(table, "| `{name}` | {severity} | {means} | {cure} |").unwrap();
         table
     })
@@ -179,4 +181,24 @@ fn alerts_know_the_reasons_that_there_are() {
             }
         }
     }
+}
+
+#[test]
+fn alerts_name_what_they_are_about() {
+    let all: BTreeMap<_, _> = all().into_iter().collect();
+    let mut seen = 0;
+    for rule in alerts() {
+        let text = |path: &str| rule.pointer(path).and_then(Value::as_str).unwrap();
+        let expr = text("/expr");
+        for part in ["/annotations/summary", "/annotations/description"].map(text) {
+            for label in part.split("{{ $labels.").skip(1).map(|rest| rest.split(" }}").next().unwrap()) {
+                seen += 1;
+                // A sum has no labels; `instance` is Prometheus' own.
+                assert!(!expr.contains("sum("), "{expr}: {label}");
+                let has = |name: &&str| label == "instance" || all[*name].labels.contains_key(label);
+                assert!(named(expr).iter().all(has), "{expr}: {label}");
+            }
+        }
+    }
+    assert!(seen > 10, "{seen}");
 }
