@@ -2,11 +2,16 @@
 //!
 //! Called by whoever asks, or hears, what the kernel would not.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use nix::errno::Errno;
 use nix::ifaddrs::getifaddrs;
+use nix::net::if_::if_nametoindex;
+use nix::sys::socket::{LinkAddr, bind};
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
@@ -141,9 +146,33 @@ fn open(device: &str, ethertype: u16, filter: &[SockFilter]) -> io::Result<Socke
     if !filter.is_empty() {
         socket.attach_filter(filter)?;
     }
-    // The safe way to a link-layer address: the system's own list has them ready-made.
-    let mut links = getifaddrs()?.filter(|link| link.interface_name == device);
-    let link = links.find_map(|link| link.address?.as_link_addr().copied());
-    nix::sys::socket::bind(socket.as_raw_fd(), &link.ok_or(io::ErrorKind::NotFound)?)?;
+    bind(socket.as_raw_fd(), &address(device)?)?;
     Ok(socket)
+}
+
+/// Of links by their index. `bind` looks at nothing else in them (packet(7)), so each is right for whichever
+/// device has that index, in any namespace.
+static ADDRESSES: Mutex<BTreeMap<usize, LinkAddr>> = Mutex::new(BTreeMap::new());
+/// How many are kept.
+const KEPT: usize = 1 << 14;
+
+/// The safe way to a link-layer address is the system's list of them: of all links or of none, which takes
+/// the kernel long where there are thousands.
+fn address(device: &str) -> io::Result<LinkAddr> {
+    let index = if_nametoindex(device).map_err(|e| match e {
+        Errno::ENODEV => io::ErrorKind::NotFound.into(),
+        e => io::Error::from(e),
+    })?;
+    let index = usize::try_from(index).map_err(io::Error::other)?;
+    // Whoever waits here mostly finds its own in the list of the one before.
+    let mut known = ADDRESSES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(address) = known.get(&index) {
+        return Ok(*address);
+    }
+    if known.len() > KEPT {
+        known.clear();
+    }
+    let all = getifaddrs()?.filter_map(|link| link.address?.as_link_addr().copied());
+    known.extend(all.map(|address| (address.ifindex(), address)));
+    known.get(&index).copied().ok_or_else(|| io::ErrorKind::NotFound.into())
 }

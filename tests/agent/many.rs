@@ -1,11 +1,12 @@
-//! A thousand ports in one network.
+//! A thousand ports in one network; a thousand networks.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
 
 use crate::lab::{Guest, Mac};
 use crate::manifests::{network, port, subnet};
-use crate::site::{Site, files_of};
+use crate::site::{Site, files_of, patiently};
 
 fn wide() -> String {
     network("lan", "") + &subnet("wide", "lan", "10.0.0.0/16", "")
@@ -88,4 +89,63 @@ fn a_thousand_ports_of_one_file() {
     site.until_ready("Network", "lan");
     // The copy of the manifests, which `plan` starts from, is written after all was served.
     crate::six::until_nothing_to_do(&site);
+}
+
+/// How long the pod's start-up probe waits for `/livez` (deploy/agent.yaml).
+const PROBED: Duration = Duration::from_secs(300);
+const NETWORKS: u64 = 1000;
+
+#[test]
+#[ignore = "a minute: cargo test --test agent many::a_thousand_networks -- --ignored --nocapture"]
+fn a_thousand_networks_of_a_node_start_are_adopted_and_end() {
+    let site = Site::new();
+    for n in 0..NETWORKS {
+        let name = format!("net{n}");
+        let network = network(&name, "").replace("name: lan", &format!("name: p{n}"));
+        let net = format!("10.{}.{}.0/24", n / 256, n % 256);
+        let port = port(&format!("vm{n}"), &name, Mac::nth(n.try_into().unwrap()), "");
+        site.write(&format!("{name}.yaml"), &(network + &subnet(&name, &name, &net, "") + &port));
+    }
+    let mappings: Vec<_> = (0..NETWORKS).map(|n| format!("p{n}=bridge:b{n}")).collect();
+    let launch = site.launch().physical(&mappings.iter().map(String::as_str).collect::<Vec<_>>());
+    let agent = launch.start();
+    until_all_served("from nothing", &site);
+    let servers = site.dnsmasq_pids();
+    assert_eq!(servers.len() as u64, NETWORKS);
+    agent.kill9();
+    let agent = launch.start();
+    until_all_served("after kill -9", &site);
+    assert_eq!(site.dnsmasq_pids(), servers, "none was started anew");
+    site.remove_all();
+    let began = Instant::now();
+    patiently("no network is known", |_| (site.metric("networks") == Some(0)).then_some(()));
+    println!("none is served after {:.1?}", began.elapsed());
+    site.until_nothing_remains();
+    println!("taken down after {:.1?}", began.elapsed());
+    agent.stop();
+}
+
+/// Tells what a kubelet would see meanwhile.
+fn until_all_served(what: &str, site: &Site) {
+    let (began, mut alive) = (Instant::now(), None);
+    let (first, slowest) = loop {
+        let asked = Instant::now();
+        match (site.get("/livez"), alive) {
+            (Some((200, _)), None) => alive = Some((began.elapsed(), Duration::ZERO)),
+            (Some((200, _)), Some((first, slowest))) => alive = Some((first, asked.elapsed().max(slowest))),
+            (answer, Some(_)) => panic!("{what}: /livez says {answer:?}"),
+            (_, None) => assert!(began.elapsed() < PROBED, "{what}: it never listens"),
+        }
+        if let Some(heard) = alive
+            && site.metric("networks_ready") == Some(NETWORKS)
+        {
+            break heard;
+        }
+        assert!(began.elapsed() < PROBED, "{what}: not all are served");
+        std::thread::sleep(Duration::from_millis(100));
+    };
+    let all = began.elapsed();
+    println!(
+        "{what}: all are served after {all:.1?}; /livez is heard from {first:.1?} on, within {slowest:.1?}"
+    );
 }

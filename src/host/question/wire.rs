@@ -1,7 +1,7 @@
 //! Sockets from which a frame to a network's device arrives at the device, and nowhere else.
 //!
-//! Used by `linux`. At the outer end of a veth each is opened once: to name a device to the kernel takes the
-//! list of all of them. A macvlan's parent returns what the macvlan sends to its own address.
+//! Used by `linux`. At the outer end of a veth each is opened once. A macvlan's parent returns what the macvlan
+//! sends to its own address.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
