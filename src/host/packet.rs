@@ -141,17 +141,18 @@ fn with_runtime(socket: Socket) -> io::Result<UdpSocket> {
 
 /// At a device of the calling thread's namespace.
 fn open(device: &str, ethertype: u16, filter: &[SockFilter]) -> io::Result<Socket> {
+    let address = address(device)?;
     let protocol = Protocol::from(i32::from(ethertype.to_be()));
     let socket = Socket::new(Domain::PACKET, Type::RAW.nonblocking(), Some(protocol))?;
     if !filter.is_empty() {
         socket.attach_filter(filter)?;
     }
-    bind(socket.as_raw_fd(), &address(device)?)?;
+    bind(socket.as_raw_fd(), &address)?;
     Ok(socket)
 }
 
-/// Of links by their index. `bind` looks at nothing else in them (packet(7)), so each is right for whichever
-/// device has that index, in any namespace.
+/// Of links by their index. `bind` looks at nothing else in them but the protocol (packet(7)), and that is 0, the
+/// socket's own: each is right for whichever device has that index, in any namespace.
 static ADDRESSES: Mutex<BTreeMap<usize, LinkAddr>> = Mutex::new(BTreeMap::new());
 /// How many are kept.
 const KEPT: usize = 1 << 14;
