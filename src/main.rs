@@ -35,7 +35,10 @@ fn main() -> ExitCode {
 /// A shell shows nothing of what went wrong.
 fn complete() -> ExitCode {
     let words = std::env::args_os().skip(1).collect();
-    let done = runtime().map_err(Into::into).and_then(|runtime| runtime.block_on(command::complete(words)));
+    let Ok(runtime) = runtime() else { return ExitCode::FAILURE };
+    let done = runtime.block_on(command::complete(words));
+    // Nor does it wait for who looks up a name in vain.
+    runtime.shutdown_background();
     if done.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -40,6 +40,8 @@ pub struct Line<'l> {
     pub kubeconfig: Option<&'l str>,
     /// Which namespace, where it says so.
     pub namespace: Option<&'l str>,
+    /// What there is already of the word, or of the value behind a flag's `=`: shells add the flag themselves.
+    pub begun: &'l str,
 }
 
 /// Of `words`, those after the program, the last is not finished and may be empty.
@@ -51,10 +53,8 @@ pub fn complete<'l>(program: &Command, words: &[&'l str]) -> Line<'l> {
     for word in before {
         if let Some(arg) = waits.take() {
             line.note(arg, word);
-        } else if let Some(flag) = word.strip_prefix('-') {
-            let (flag, value) =
-                flag.split_once('=').map_or((flag, None), |(flag, value)| (flag, Some(value)));
-            match (flag_of(command, flag), value) {
+        } else if word.starts_with('-') {
+            match flag_of(command, word) {
                 (Some(arg), Some(value)) => line.note(arg, value),
                 (Some(arg), None) if arg.get_action().takes_values() => waits = Some(arg),
                 _ => {}
@@ -65,15 +65,15 @@ pub fn complete<'l>(program: &Command, words: &[&'l str]) -> Line<'l> {
             places += 1;
         }
     }
-    line.candidates = match (waits, last.split_once('=')) {
-        (Some(arg), _) => values(arg, ""),
-        (None, Some((flag, _))) if flag.starts_with('-') => {
-            flag_of(command, &flag[1..]).map(|arg| values(arg, &format!("{flag}="))).unwrap_or_default()
-        }
+    let begun = last.strip_prefix("--").and_then(|flag| flag.split_once('='));
+    line.begun = begun.map_or(last, |(_, value)| value);
+    line.candidates = match (waits, begun) {
+        (Some(arg), _) => values(arg),
+        (None, Some(_)) => flag_of(command, last).0.map(values).unwrap_or_default(),
         _ if last.starts_with('-') => flags(command),
         _ => places_of(command, places),
     };
-    line.candidates.words.retain(|word, _| word.starts_with(*last));
+    line.candidates.words.retain(|word, _| word.starts_with(line.begun));
     line
 }
 
@@ -87,12 +87,22 @@ impl<'l> Line<'l> {
     }
 }
 
-/// `flag` without its first dash.
-fn flag_of<'c>(command: &'c Command, flag: &str) -> Option<&'c Arg> {
-    command.get_arguments().find(|arg| match flag.strip_prefix('-') {
-        Some(long) => arg.get_long() == Some(long),
-        None => arg.get_short().is_some_and(|short| flag.len() == 1 && flag.starts_with(short)),
-    })
+/// The flag that a word is, the last one of several short ones; and its value, where the word has that, too.
+fn flag_of<'c, 'w>(command: &'c Command, word: &'w str) -> (Option<&'c Arg>, Option<&'w str>) {
+    let called = |is: &dyn Fn(&Arg) -> bool| command.get_arguments().find(|arg| is(arg));
+    if let Some(long) = word.strip_prefix("--") {
+        let (long, value) = long.split_once('=').map_or((long, None), |(long, value)| (long, Some(value)));
+        return (called(&|arg| arg.get_long() == Some(long)), value);
+    }
+    let mut found = None;
+    for (at, short) in word.char_indices().skip(1) {
+        found = called(&|arg| arg.get_short() == Some(short));
+        let rest = &word[at + short.len_utf8()..];
+        if found.is_some_and(|arg| arg.get_action().takes_values()) && !rest.is_empty() {
+            return (found, Some(rest.strip_prefix('=').unwrap_or(rest)));
+        }
+    }
+    (found, None)
 }
 
 fn flags(command: &Command) -> Candidates {
@@ -114,7 +124,7 @@ fn places_of(command: &Command, places: usize) -> Candidates {
         return Candidates { words: words.collect(), ..Candidates::default() };
     }
     let Some(arg) = command.get_positionals().nth(places) else { return Candidates::default() };
-    let mut candidates = values(arg, "");
+    let mut candidates = values(arg);
     candidates.names = match (command.get_name(), arg.get_id().as_str()) {
         ("port", "name") => Some(Names::Ports),
         (_, "node") => Some(Names::Nodes),
@@ -123,16 +133,16 @@ fn places_of(command: &Command, places: usize) -> Candidates {
     candidates
 }
 
-/// What a flag's value may be; each word begins with `prefix`.
-fn values(arg: &Arg, prefix: &str) -> Candidates {
+/// What a flag's value may be.
+fn values(arg: &Arg) -> Candidates {
     let shown = arg.get_possible_values().into_iter().filter(|value| !value.is_hide_set());
     let words = shown.map(|value| {
         let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        (format!("{prefix}{}", value.get_name()), first_line(&help))
+        (value.get_name().to_owned(), first_line(&help))
     });
     let is_path = |name: &str| ["FILE", "DIR", "PATH"].contains(&name);
     let files = arg.get_value_names().is_some_and(|names| names.iter().any(|name| is_path(name)));
-    let names = (prefix.is_empty() && arg.get_id() == "namespace").then_some(Names::Namespaces);
+    let names = (arg.get_id() == "namespace").then_some(Names::Namespaces);
     Candidates { words: words.collect(), names, files }
 }
 
@@ -161,7 +171,7 @@ mod tests {
         assert!(words(&["status", "-"]).contains(&"--help".to_owned()));
         assert_eq!(words(&["status", "-o", ""]), ["json", "table", "yaml"]);
         assert_eq!(words(&["status", "--cluster", "--output", "j"]), ["json"]);
-        assert_eq!(words(&["status", "--output=y"]), ["--output=yaml"]);
+        assert_eq!(words(&["status", "--output=y"]), ["yaml"]);
         assert_eq!(words(&["completions", "z"]), ["zsh"]);
         assert_eq!(words(&["status", "--no", "--such="]), [""; 0]);
         assert_eq!(words(&[]), [""; 0]);
@@ -176,6 +186,11 @@ mod tests {
         assert_eq!(names(&["explain", "port", "-n", ""]), Some(Names::Namespaces));
         assert_eq!(names(&["drain", "--timeout", "3", ""]), Some(Names::Nodes));
         assert_eq!(names(&["uncordon", "n1", ""]), None);
+        let line = complete(&command, &["status", "--namespace=te"]);
+        assert_eq!((line.candidates.names, line.begun), (Some(Names::Namespaces), "te"));
+        for word in ["-nb", "-n=b", "--namespace=b"] {
+            assert_eq!(complete(&command, &["explain", "port", word, "w"]).namespace, Some("b"), "{word}");
+        }
         let line = complete(&command, &["explain", "port", "-n", "a", "--kubeconfig=k", "w"]);
         assert_eq!((line.namespace, line.kubeconfig), (Some("a"), Some("k")));
         assert!(complete(&command, &["status", "--kubeconfig", "./"]).candidates.files);

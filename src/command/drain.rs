@@ -3,6 +3,7 @@
 //! It only says what is wanted, in the node's `DHCPAgent`, and looks on: the controller moves.
 
 use std::fmt::Write as _;
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
@@ -56,12 +57,12 @@ pub async fn drain(args: DrainArgs) -> Result<()> {
     let Drain { node, left, .. } = drain;
     let words = |_: &_| if drained { format!("node {node} is drained\n") } else { String::new() };
     let end = DrainEnd { node: node.clone(), drained, servers_left: left };
-    super::print(&super::text(args.output, &end, words)?)?;
+    let printed = super::print(&super::text(args.output, &end, words)?);
     if !drained {
         let left = left.map_or_else(String::new, |left| format!(", {left} servers are left"));
         bail!("node {node} is not drained yet{left}; it goes on until `uncordon`");
     }
-    Ok(())
+    printed
 }
 
 /// Takes `drain` back.
@@ -72,12 +73,12 @@ pub async fn uncordon(args: UncordonArgs) -> Result<()> {
     let drained_by = if drain { managers(&agent) } else { Vec::new() };
     let words = |_: &_| if drain { String::new() } else { format!("node {node} takes servers again\n") };
     let end = UncordonEnd { node: node.clone(), drain, drained_by };
-    super::print(&super::text(args.output, &end, words)?)?;
+    let printed = super::print(&super::text(args.output, &end, words)?);
     if drain {
         let others = end.drained_by.join(", ");
         bail!("node {node} is drained by the wish of {others}: take `spec.drain` away there");
     }
-    Ok(())
+    printed
 }
 
 /// Who else wants it to be drained.
@@ -154,7 +155,8 @@ impl Drain {
         if self.output == Output::Table {
             return super::print(text);
         }
-        eprint!("{text}");
+        // Nobody has to listen.
+        let _ = std::io::stderr().write_all(text.as_bytes());
         Ok(())
     }
 

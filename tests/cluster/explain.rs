@@ -105,6 +105,8 @@ fn a_shell_completes_it(site: &Site, plugin: &Plugin<'_>) {
     };
     let described = completed(&["expl"]);
     assert!(described.len() == 1 && described[0].starts_with("explain\t"), "{described:?}");
+    assert!(completed(&["status", "--output=y"])[0].starts_with("yaml\t"));
+    assert_eq!(completed(&["explain", "port", "-ndefault", "ou"]), ["outside"]);
     assert_eq!(completed(&["explain", "port", "-n", "default", "ou"]), ["outside"]);
     assert_eq!(completed(&["drain", ""]), ["n1", "n2"]);
     assert_eq!(completed(&["explain", "port", "-n", "kube-pub"]), ["kube-public"]);
