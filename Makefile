@@ -15,7 +15,7 @@ demo: packages ## Serve a real guest on this machine, and clean up (root; ten to
 cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a node that dies (root, Go; eight minutes more the first time)
 	@hack/cluster-demo.sh
 
-test: ## All checks and tests, with a summary (root, Go; three quarters of an hour the first time)
+test: ## All checks and tests, with a summary (root, Go; forty minutes the first time, then some twelve)
 	@CARGO="$(CARGO)" hack/test.sh
 
 test-vm: test-packages ## What this machine's kernel may not have, in another one: VLANs (root, x86-64)
