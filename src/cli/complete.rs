@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 
+use clap::builder::StyledStr;
 use clap::{Arg, Command};
 
 /// The name under which kubectl asks this program how its plugin's command line may go on.
@@ -107,10 +108,7 @@ fn flag_of<'c, 'w>(command: &'c Command, word: &'w str) -> (Option<&'c Arg>, Opt
 
 fn flags(command: &Command) -> Candidates {
     let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
-    let words = shown.filter_map(|arg| {
-        let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
-        Some((format!("--{}", arg.get_long()?), first_line(&help)))
-    });
+    let words = shown.filter_map(|arg| Some((format!("--{}", arg.get_long()?), meaning(arg.get_help()))));
     let help = [("--help".to_owned(), "Print help".to_owned())];
     Candidates { words: words.chain(help).collect(), ..Candidates::default() }
 }
@@ -119,8 +117,7 @@ fn flags(command: &Command) -> Candidates {
 fn places_of(command: &Command, places: usize) -> Candidates {
     if command.has_subcommands() && places == 0 {
         let shown = command.get_subcommands().filter(|sub| !sub.is_hide_set());
-        let about = |sub: &Command| sub.get_about().map(ToString::to_string).unwrap_or_default();
-        let words = shown.map(|sub| (sub.get_name().to_owned(), first_line(&about(sub))));
+        let words = shown.map(|sub| (sub.get_name().to_owned(), meaning(sub.get_about())));
         return Candidates { words: words.collect(), ..Candidates::default() };
     }
     let Some(arg) = command.get_positionals().nth(places) else { return Candidates::default() };
@@ -136,17 +133,16 @@ fn places_of(command: &Command, places: usize) -> Candidates {
 /// What a flag's value may be.
 fn values(arg: &Arg) -> Candidates {
     let shown = arg.get_possible_values().into_iter().filter(|value| !value.is_hide_set());
-    let words = shown.map(|value| {
-        let help = value.get_help().map(ToString::to_string).unwrap_or_default();
-        (value.get_name().to_owned(), first_line(&help))
-    });
+    let words = shown.map(|value| (value.get_name().to_owned(), meaning(value.get_help())));
     let is_path = |name: &str| ["FILE", "DIR", "PATH"].contains(&name);
     let files = arg.get_value_names().is_some_and(|names| names.iter().any(|name| is_path(name)));
     let names = (arg.get_id() == "namespace").then_some(Names::Namespaces);
     Candidates { words: words.collect(), names, files }
 }
 
-fn first_line(text: &str) -> String {
+/// In a line.
+fn meaning(text: Option<&StyledStr>) -> String {
+    let text = text.map(ToString::to_string).unwrap_or_default();
     text.lines().next().unwrap_or_default().to_owned()
 }
 

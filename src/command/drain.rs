@@ -36,6 +36,13 @@ struct DrainEnd {
     servers_left: Option<usize>,
 }
 
+impl DrainEnd {
+    /// For people. What is not as it was wanted is an error, and said as one.
+    fn text(&self) -> String {
+        if self.drained { format!("node {} is drained\n", self.node) } else { String::new() }
+    }
+}
+
 /// What became of the wish to take it back, likewise.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -44,6 +51,13 @@ struct UncordonEnd {
     drain: bool,
     /// Who else wants it, as `metadata.managedFields` calls them.
     drained_by: Vec<String>,
+}
+
+impl UncordonEnd {
+    /// See [`DrainEnd::text`].
+    fn text(&self) -> String {
+        if self.drain { String::new() } else { format!("node {} takes servers again\n", self.node) }
+    }
 }
 
 /// Sets `drain` and waits until nothing of the node is left.
@@ -55,12 +69,11 @@ pub async fn drain(args: DrainArgs) -> Result<()> {
     let timeout = (args.timeout > 0).then(|| Duration::from_secs(args.timeout));
     let drained = drain.watch(timeout).await?;
     let Drain { node, left, .. } = drain;
-    let words = |_: &_| if drained { format!("node {node} is drained\n") } else { String::new() };
-    let end = DrainEnd { node: node.clone(), drained, servers_left: left };
-    let printed = super::print(&super::text(args.output, &end, words)?);
+    let end = DrainEnd { node, drained, servers_left: left };
+    let printed = super::print(&super::text(args.output, &end, DrainEnd::text)?);
     if !drained {
         let left = left.map_or_else(String::new, |left| format!(", {left} servers are left"));
-        bail!("node {node} is not drained yet{left}; it goes on until `uncordon`");
+        bail!("node {} is not drained yet{left}; it goes on until `uncordon`", end.node);
     }
     printed
 }
@@ -69,14 +82,13 @@ pub async fn drain(args: DrainArgs) -> Result<()> {
 pub async fn uncordon(args: UncordonArgs) -> Result<()> {
     let client = client(args.kubeconfig.as_deref()).await?;
     let agent = set(&client, &args.node, &json!({})).await?;
-    let (node, drain) = (args.node, agent.spec.drain);
+    let drain = agent.spec.drain;
     let drained_by = if drain { managers(&agent) } else { Vec::new() };
-    let words = |_: &_| if drain { String::new() } else { format!("node {node} takes servers again\n") };
-    let end = UncordonEnd { node: node.clone(), drain, drained_by };
-    let printed = super::print(&super::text(args.output, &end, words)?);
+    let end = UncordonEnd { node: args.node, drain, drained_by };
+    let printed = super::print(&super::text(args.output, &end, UncordonEnd::text)?);
     if drain {
         let others = end.drained_by.join(", ");
-        bail!("node {node} is drained by the wish of {others}: take `spec.drain` away there");
+        bail!("node {} is drained by the wish of {others}: take `spec.drain` away there", end.node);
     }
     printed
 }
