@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
+use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -304,11 +305,15 @@ async fn drain_and_undo(site: &mut Site, number: usize) {
     assert_ne!(agent.pointer("/spec/drain"), Some(&true.into()), "{agent:#}");
 }
 
-/// What the program prints as the administrator; it must succeed.
+/// Runs the program as the administrator.
+fn run(site: &Site, arguments: &[&str]) -> Output {
+    let mut command = Command::new(BIN);
+    output(command.args(arguments).arg("--kubeconfig").arg(site.plane.admin_kubeconfig()))
+}
+
+/// What it prints; it must succeed.
 fn kube_dhcp(site: &Site, arguments: &[&str]) -> String {
-    let mut command = std::process::Command::new(BIN);
-    command.args(arguments).arg("--kubeconfig").arg(site.plane.admin_kubeconfig());
-    let done = output(&mut command);
+    let done = run(site, arguments);
     let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
     assert!(done.status.success(), "{arguments:?}: {said}\n{}", site.logs());
     said
@@ -320,9 +325,7 @@ fn a_drain_that_cannot_end_says_why() {
         let mut site = Site::running(1).await;
         site.apply(crate::serve::NETWORK).await;
         site.until_ready("Port", "p1").await;
-        let mut command = std::process::Command::new(BIN);
-        command.args(["drain", "n1", "--timeout=5", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
-        let done = output(&mut command);
+        let done = run(&site, &["drain", "n1", "--timeout=5"]);
         let said = String::from_utf8_lossy(&done.stdout).into_owned();
         assert_eq!(done.status.code(), Some(1), "{said}");
         assert!(said.contains("default/a: no other node can take it"), "{said}");
@@ -330,9 +333,7 @@ fn a_drain_that_cannot_end_says_why() {
         assert_eq!(condition(&network, "Ready", "status"), "True", "it is served on");
         assert_eq!(site.nodes[0].servers().len(), 1);
         let ends = |arguments: &[&str], code: i32| {
-            let mut command = std::process::Command::new(BIN);
-            command.args(arguments).args(["-o", "json", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
-            let done = output(&mut command);
+            let done = run(&site, &[arguments, &["-o", "json"]].concat());
             assert_eq!(done.status.code(), Some(code), "{arguments:?}: {done:?}");
             serde_json::from_slice::<Value>(&done.stdout).unwrap()
         };
@@ -340,9 +341,7 @@ fn a_drain_that_cannot_end_says_why() {
         assert_eq!(drained, json!({"node": "n1", "drained": false, "serversLeft": 1}));
         let taken_back = ends(&["uncordon", "n1"], 0);
         assert_eq!(taken_back, json!({"node": "n1", "drain": false, "drainedBy": []}));
-        let mut command = std::process::Command::new(BIN);
-        command.args(["drain", "nowhere", "--kubeconfig"]).arg(site.plane.admin_kubeconfig());
-        let done = output(&mut command);
+        let done = run(&site, &["drain", "nowhere"]);
         assert!(!done.status.success() && site.get("DHCPAgent", "nowhere").await.is_none());
         site.nodes[0].kill_agent();
     });
