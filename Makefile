@@ -9,7 +9,7 @@ CARGO ?= cargo
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: packages ## Serve a real guest on this machine, and clean up (root; ten to twenty minutes the first time)
+demo: packages ## Serve a real guest on this machine, and clean up (root; six to ten minutes the first time)
 	@hack/demo.sh
 
 cluster-demo: packages controlplane ## A control plane, three nodes, a lease, a node that dies (root, Go; eight minutes more the first time)

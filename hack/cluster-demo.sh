@@ -7,7 +7,7 @@ set -eu
 
 KUBE_DHCP_CONTROLPLANE=$(hack/controlplane.sh)
 export KUBE_DHCP_CONTROLPLANE
-echo "Building (ten to twenty minutes the first time, on two cores) ..."
+echo "Building (six to ten minutes the first time, on two cores) ..."
 # DEMO_PROFILE=dev: what `make test` built.
 profile=${DEMO_PROFILE:-release}
 cargo build --locked --profile "$profile" --bin kube-dhcp --example cluster_demo

@@ -4,7 +4,7 @@
 set -eu
 . "$(dirname "$0")/demo-prepare.sh"
 
-echo "Building (ten to twenty minutes the first time, on two cores) ..."
+echo "Building (six to ten minutes the first time, on two cores) ..."
 cargo build --locked --release --bin kube-dhcp --example ask
 unshare --net --mount --pid --fork --kill-child --mount-proc --propagation private -- \
     hack/demo-inside.sh "$target/release" "$work"
